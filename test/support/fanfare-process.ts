@@ -1,0 +1,65 @@
+import { fileURLToPath } from 'node:url'
+import { Child, type ChildOptions } from './child-process.js'
+import { freePort } from './free-port.js'
+
+/** The compiled command: dist/src/main.js, seen from the sources and from dist/ alike. */
+const MAIN = fileURLToPath(
+  new URL(
+    import.meta.url.includes('/dist/') ? '../../src/main.js' : '../../dist/src/main.js',
+    import.meta.url,
+  ),
+)
+
+/** The environment without the settings of whoever runs the tests. */
+function cleanEnvironment(settings: Record<string, string>): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('FANFARE_'))
+  return { ...Object.fromEntries(inherited), ...settings }
+}
+
+/** Runs `fanfare <args>` as a user would, in a process of its own. */
+export function runFanfare(
+  args: readonly string[],
+  settings: Record<string, string> = {},
+  options: ChildOptions = {},
+): Child {
+  return new Child(process.execPath, [MAIN, ...args], { ...options, env: cleanEnvironment(settings) })
+}
+
+/** A node in a process of its own, ready, on free ports. */
+export class FanfareProcess {
+  private constructor(
+    readonly child: Child,
+    readonly port: number,
+    readonly internalPort: number,
+  ) {}
+
+  static async start(settings: Record<string, string> = {}): Promise<FanfareProcess> {
+    const port = Number(settings['FANFARE_PORT'] ?? (await freePort()))
+    const internalPort = Number(settings['FANFARE_INTERNAL_PORT'] ?? (await freePort()))
+    const child = runFanfare(['serve'], {
+      FANFARE_LOG_FORMAT: 'json',
+      ...settings,
+      FANFARE_PORT: String(port),
+      FANFARE_INTERNAL_PORT: String(internalPort),
+    })
+    await child.line(/"msg":"ready"/)
+    return new FanfareProcess(child, port, internalPort)
+  }
+
+  /** For example `ws://127.0.0.1:8000`. */
+  get wsUrl(): string {
+    return `ws://127.0.0.1:${this.port}`
+  }
+
+  get httpUrl(): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
+  get internalUrl(): string {
+    return `http://127.0.0.1:${this.internalPort}`
+  }
+
+  async metrics(): Promise<string> {
+    return (await fetch(`${this.internalUrl}/metrics`)).text()
+  }
+}

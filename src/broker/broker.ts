@@ -1,0 +1,59 @@
+/** Something said in a channel, byte for byte as it came. */
+export interface Publication {
+  readonly type: 'publication'
+  readonly data: Uint8Array
+  /** Whether raw clients get it in a binary frame. */
+  readonly isBinary: boolean
+  /** The client that must not get it, on whichever node it is. */
+  readonly excludedClient: string | undefined
+  /** Unix time in milliseconds, by the publishing node's clock. */
+  readonly publishedAtMs: number
+}
+
+/** Somebody joined or left a channel. */
+export interface PresenceEvent {
+  readonly type: 'join' | 'leave'
+  readonly client: string
+  readonly user: string
+  /** Clients in the channel after it. */
+  readonly online: number
+}
+
+export type ChannelEvent = Publication | PresenceEvent
+
+/** Receives what is said in the channels that a node subscribed to: one channel's events in the order that all nodes see. */
+export interface BrokerHandler {
+  /** Buffers live until the call returns. */
+  deliver(channel: string, events: readonly ChannelEvent[]): void
+}
+
+export type BrokerFailure = 'unavailable' | 'timeout' | 'overloaded'
+
+/** The relay did not take it. The message is one line for whoever published or subscribed. */
+export class BrokerError extends Error {
+  constructor(
+    readonly reason: BrokerFailure,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+/**
+ * Carries events between nodes.
+ *
+ * Guarantees: every node subscribed to a channel, the publishing one included, is handed each event at most once, and
+ * all are handed them in one order. Events of one publisher keep their order.
+ */
+export interface Broker {
+  /** Once, before anything else. */
+  start(handler: BrokerHandler): void
+  /** Resolves once events published from then on will be delivered; rejects with a BrokerError within 2 s otherwise. */
+  subscribe(channel: string): Promise<void>
+  unsubscribe(channel: string): void
+  /**
+   * Copies what it keeps before it returns. Resolves when the relay has taken the event; rejects with a BrokerError
+   * within 2 s otherwise, when it may or may not have been delivered.
+   */
+  publish(channel: string, event: ChannelEvent): Promise<void>
+}

@@ -1,0 +1,15 @@
+/** The longest channel name, in bytes. */
+export const MAX_CHANNEL_NAME_BYTES = 255
+
+/** What is wrong with a channel's name, or undefined if it may be used: 1 to 255 bytes of printable ASCII. */
+export function channelNameProblem(name: string): string | undefined {
+  if (name === '') return 'a channel name must not be empty'
+  if (!/^[\x20-\x7e]*$/.test(name)) return 'a channel name must be printable ASCII'
+  if (name.length > MAX_CHANNEL_NAME_BYTES) {
+    return `a channel name must have at most ${MAX_CHANNEL_NAME_BYTES} bytes, this one has ${name.length}`
+  }
+  return undefined
+}
+
+/** The namespace that a channel belongs to; until namespaces can be configured there is one, without a name. */
+export const DEFAULT_NAMESPACE = ''

@@ -1,0 +1,106 @@
+import { Command, CommanderError } from 'commander'
+import { describeConfig, describeDefaults } from '../config/describe.js'
+import { packageVersion } from '../version.js'
+import {
+  describeProblems,
+  parseDuration,
+  readConfiguration,
+  UsageError,
+  withSettings,
+} from './configuration.js'
+import { DEFAULT_TOKEN_HEADER, MonitorUsageError, REPORT_INTERVAL_MS, runMonitor } from './monitor.js'
+import { type PublishOptions, publish } from './publish.js'
+import { serve } from './serve.js'
+import { mintToken, type TokenOptions } from './token.js'
+
+/** Exit codes: what scripts and service managers rely on. */
+const EXIT = { ok: 0, failed: 1, usage: 2 } as const
+
+interface MonitorFlags {
+  readonly channel?: string
+  readonly token?: string
+  readonly header: string
+  readonly report: number
+  readonly binary?: boolean
+}
+
+/** Runs the command. Resolves with the exit code; what went wrong has been said by then. */
+export async function runCommand(argv: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.ok
+  const program = new Command('fanfare')
+    .description('A horizontally scaled WebSocket broadcast cluster.')
+    .version(packageVersion())
+    .exitOverride()
+    .enablePositionalOptions()
+  withSettings(program.command('serve', { isDefault: true }).description('run a node until SIGTERM')).action(
+    async (options) => {
+      exitCode = await serve(options)
+    },
+  )
+  program
+    .command('token')
+    .description('make a JWT with the configured secret, for trying things out')
+    .requiredOption('--user <user>', 'whom it is for')
+    .option('--channel <channel>', 'a channel it allows, repeatable; default: all', collect)
+    .option('--ttl <duration>', 'how long it is valid', parseDuration, parseDuration('1h'))
+    .option('--config <file>', 'YAML or JSON file with settings')
+    .action((options: TokenOptions) => console.log(mintToken(options)))
+  program
+    .command('publish')
+    .description('publish to a channel through the server API of a node')
+    .argument('<channel>')
+    .argument('<data>', 'JSON, or any text; - reads standard input')
+    .option('--url <url>', 'the node; default: the public address of the configuration')
+    .option('--config <file>', 'YAML or JSON file with settings')
+    .action((channel: string, data: string, options: PublishOptions) => publish(channel, data, options))
+  program
+    .command('monitor')
+    .description('report this machine’s CPU and memory to a channel, and print what others report')
+    .argument('<ws-url>', 'a node, such as ws://127.0.0.1:8000')
+    .option('--channel <channel>', 'the channel; default: monitor')
+    .option('--token <token>', 'the token to show')
+    .option('--header <header>', 'the header that carries the token', DEFAULT_TOKEN_HEADER)
+    .option('--report <duration>', 'time between reports', parseDuration, REPORT_INTERVAL_MS)
+    .option('--binary', 'report in binary frames')
+    .action((url: string, flags: MonitorFlags) => monitor(url, flags))
+  withSettings(
+    program.command('config').description('print every setting, its value and where that came from'),
+  )
+    .option('--defaults', 'print only defaults')
+    .action((options: Readonly<Record<string, unknown>>) => printConfig(options))
+
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    // Commander has said it already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+    console.error(`fanfare: ${error instanceof Error ? error.message : String(error)}`)
+    return error instanceof UsageError || error instanceof MonitorUsageError ? EXIT.usage : EXIT.failed
+  }
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
+}
+
+async function monitor(
+  url: string,
+  { channel, token, header, report, binary = false }: MonitorFlags,
+): Promise<void> {
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+  const options = { url, channel, token, header, reportIntervalMs: report, binary }
+  await runMonitor(options, { print: (line) => console.log(line), signal: stop.signal })
+}
+
+/** Wrong settings are printed too: seeing what came from where is how they are found. */
+function printConfig({ defaults, ...options }: Readonly<Record<string, unknown>>): void {
+  if (defaults === true) {
+    console.log(describeDefaults())
+    return
+  }
+  const loaded = readConfiguration(options)
+  console.log(describeConfig(loaded))
+  if (loaded.problems.length > 0) throw new UsageError(describeProblems(loaded))
+}

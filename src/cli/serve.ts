@@ -1,0 +1,61 @@
+import { composeNode } from '../compose.js'
+import { type MadeUp, withMadeUpSecrets } from '../config/first-run.js'
+import type { Config } from '../config/settings.js'
+import { createLogger } from '../log.js'
+import { readValidConfiguration } from './configuration.js'
+
+/** Runs a node until it is told to stop. Resolves with the exit code: 0 after a clean drain, 1 when its deadline passed. */
+export async function serve(options: Readonly<Record<string, unknown>>): Promise<number> {
+  const { config: given, warnings } = readValidConfiguration(options)
+  const { config, madeUp } = withMadeUpSecrets(given)
+  const log = createLogger({ level: config.logLevel, format: config.logFormat })
+  for (const warning of warnings) log.warn({}, warning)
+  const node = composeNode(config, log)
+  try {
+    const { port, internalPort } = await node.start()
+    if (madeUp !== undefined) console.log(firstRunText({ ...config, port, internalPort }, madeUp))
+    await signalled()
+    // Whoever signals twice does not want to wait.
+    const isClean = await Promise.race([node.drain(), signalled().then(() => false)])
+    log.info({ isClean }, 'stopped')
+    return isClean ? 0 : 1
+  } finally {
+    node.stop()
+  }
+}
+
+/** Resolves at the next SIGTERM or SIGINT. */
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      process.removeListener('SIGTERM', done)
+      process.removeListener('SIGINT', done)
+      resolve()
+    }
+    process.on('SIGTERM', done)
+    process.on('SIGINT', done)
+  })
+}
+
+/** What was made up for this run, and commands to paste that use it. */
+function firstRunText(config: Config, { token, apiKey }: MadeUp): string {
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host
+  const [ws, http] = config.tlsCert === undefined ? ['ws', 'http'] : ['wss', 'https']
+  const address = `${host}:${config.port}`
+  const room = `${ws}://${address}/ws/room`
+  const key = apiKey ?? '<your API key>'
+  const keySentence = apiKey === undefined ? '' : ' and an API key'
+  return `
+Fanfare is listening on ${http}://${address} and, for operators, on ${config.internalHost}:${config.internalPort}.
+No secrets are configured, so it made up a token secret, a token for the user "guest"${keySentence}. They end with this run.
+
+In a second terminal, join the channel "room"; what you type goes to everybody else in it:
+  npx wscat -H '${config.authHeader}: ${token}' -c ${room}
+
+In a third, join it too, or publish to it:
+  curl ${http}://${address}/api/publish -H 'X-API-Key: ${key}' -d '{"channel":"room","data":{"text":"hello"}}'
+
+Watch this machine's CPU and memory:
+  npx fanfare monitor ${ws}://${address} --token ${token}
+`
+}

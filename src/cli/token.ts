@@ -1,0 +1,25 @@
+import { createSigner } from 'fast-jwt'
+import { environmentName } from '../config/settings.js'
+import { readConfiguration, UsageError } from './configuration.js'
+
+export interface TokenOptions {
+  readonly user: string
+  readonly channel?: readonly string[]
+  /** Milliseconds. */
+  readonly ttl: number
+  readonly config?: string
+}
+
+/** Makes a JWT that the configured nodes accept, for trying things out. */
+export function mintToken({ user, channel, ttl, config: file }: TokenOptions): string {
+  const { config } = readConfiguration({ config: file })
+  const key = config.authHmacSecret
+  if (key === undefined) {
+    const name = environmentName('authHmacSecret')
+    throw new UsageError(
+      `${name} is not set: a token is signed with the secret that the nodes verify it with`,
+    )
+  }
+  const sign = createSigner({ key, algorithm: 'HS256', expiresIn: ttl })
+  return sign({ sub: user, ...(channel !== undefined && { channels: channel }) })
+}

@@ -1,0 +1,137 @@
+import { randomUUID } from 'node:crypto'
+import { OriginPolicy } from './auth/origins.js'
+import { TokenAuthenticator } from './auth/token-authenticator.js'
+import type { Broker } from './broker/broker.js'
+import { MemoryBroker } from './broker/memory-broker.js'
+import { RedisBroker } from './broker/redis-broker.js'
+import type { Config } from './config/settings.js'
+import { operationsRoutes } from './http/operations.js'
+import { ServerApi } from './http/server-api.js'
+import { Admission } from './hub/admission.js'
+import { Hub } from './hub/hub.js'
+import { PresenceAnnouncer } from './hub/presence-announcer.js'
+import { Publisher } from './hub/publisher.js'
+import { TimerWheel } from './hub/timer-wheel.js'
+import type { Logger } from './log.js'
+import { Metrics } from './metrics/metrics.js'
+import { MemoryPeers } from './node/memory-peers.js'
+import { Node } from './node/node.js'
+import type { Peers } from './node/peers.js'
+import { RedisPeers } from './node/redis-peers.js'
+import { MemoryPresenceStore } from './presence/memory-presence-store.js'
+import { Keys } from './redis/keys.js'
+import { RedisRelay } from './redis/redis-relay.js'
+import { Handshakes } from './session/handshake.js'
+import type { HttpRoute } from './transport/transport.js'
+import { UwsTransport } from './transport/uws/uws-transport.js'
+import { packageVersion } from './version.js'
+
+/**
+ * How far above the limit a message is still read, so that its sender can be told: what is beyond is cut by the
+ * transport before it is buffered.
+ */
+const OVERSIZE_MARGIN_BYTES = 64 * 1024
+
+interface Relay {
+  readonly broker: Broker
+  readonly peers: Peers
+  readonly close: () => void
+}
+
+/** Wires a node from its configuration: the one place that picks implementations. Throws one line where the system doesn't fit. */
+export function composeNode(config: Config, log: Logger): Node {
+  const id = randomUUID()
+  const version = packageVersion()
+  const metrics = new Metrics(version)
+  const { broker, peers, close: closeRelay } = composeRelay(config, id, log, metrics)
+
+  const hub = new Hub(broker, (...frame) => publicTransport.publish(...frame), metrics)
+  const admission = new Admission(config.maxConnections)
+  const publisher = new Publisher(broker, metrics, log)
+  const wheel = new TimerWheel()
+  const onDefect = (error: unknown) => log.error({ err: error }, 'a callback failed')
+  const handshakes = new Handshakes({
+    context: {
+      hub,
+      admission,
+      publisher,
+      presence: new PresenceAnnouncer(new MemoryPresenceStore(), broker, log),
+      wheel,
+      metrics,
+      log,
+      maxMessageBytes: config.maxMessageBytes,
+      heartbeat: { checkIntervalMs: config.rawCheckInterval, timeoutMs: config.rawTimeout },
+    },
+    authenticator: new TokenAuthenticator({
+      staticTokens: config.authTokens ?? [],
+      hmacSecret: config.authHmacSecret,
+      allowAnonymous: config.authAnonymous,
+    }),
+    origins: new OriginPolicy(config.allowedOrigins ?? []),
+    authHeader: config.authHeader,
+  })
+  const { apiKey, maxMessageBytes } = config
+  const api = new ServerApi({ apiKey, maxMessageBytes, publisher, node: () => node, metrics, log })
+
+  const publicTransport = new UwsTransport({
+    webSockets: handshakes.routes,
+    http: [api.route, ...plainHttpRoutes()],
+    maxFrameBytes: config.maxMessageBytes + OVERSIZE_MARGIN_BYTES,
+    maxQueueBytes: config.rawQueueBytes,
+    tls: certificate(config.tlsCert, config.tlsKey),
+    onDefect,
+  })
+  const internalTransport = new UwsTransport({
+    webSockets: [],
+    http: operationsRoutes(() => node, metrics),
+    maxFrameBytes: 0,
+    maxQueueBytes: 0,
+    tls: certificate(config.internalTlsCert, config.internalTlsKey),
+    onDefect,
+  })
+  const node: Node = new Node(
+    {
+      id,
+      version,
+      publicListener: { host: config.host, port: config.port },
+      internalListener: { host: config.internalHost, port: config.internalPort },
+      drainDelayMs: config.drainDelay,
+      drainWindowMs: config.drainWindow,
+    },
+    { hub, admission, wheel, broker, peers, publicTransport, internalTransport, metrics, log, closeRelay },
+  )
+  return node
+}
+
+function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics): Relay {
+  if (config.redisUrl === undefined) {
+    return { broker: new MemoryBroker(), peers: new MemoryPeers(id), close: () => undefined }
+  }
+  const relay = new RedisRelay({ url: config.redisUrl, queueBytes: config.relayQueueBytes, log, metrics })
+  const keys = new Keys(config.redisPrefix)
+  const ignored = () => metrics.relayMalformed.inc()
+  relay.start()
+  return {
+    broker: new RedisBroker(relay, keys, ignored),
+    peers: new RedisPeers(id, relay, keys, ignored),
+    close: () => relay.close(),
+  }
+}
+
+/** What a WebSocket route says to a request that is none, and what everything else says. */
+function plainHttpRoutes(): HttpRoute[] {
+  const upgradeRequired = {
+    status: 426,
+    headers: { Upgrade: 'websocket', Connection: 'Upgrade' },
+    body: 'This is a WebSocket endpoint.\n',
+  }
+  return [
+    { path: '/ws/*', maxBodyBytes: 0, handle: () => upgradeRequired },
+    { path: '/echo', maxBodyBytes: 0, handle: () => upgradeRequired },
+    { path: '/*', maxBodyBytes: 0, handle: () => ({ status: 404, body: 'Not found.\n' }) },
+  ]
+}
+
+function certificate(certPath: string | undefined, keyPath: string | undefined) {
+  return certPath === undefined || keyPath === undefined ? undefined : { certPath, keyPath }
+}

@@ -1,0 +1,68 @@
+import type { Loaded } from './load.js'
+import { environmentName, SETTING_KEYS, type SettingKey, settingOf } from './settings.js'
+
+const MASK = '***'
+
+function shownDefault(key: SettingKey): string {
+  const setting = settingOf(key)
+  return setting.defaultText ?? setting.kind.show(setting.default)
+}
+
+function shownValue(key: SettingKey, value: unknown): string {
+  const setting = settingOf(key)
+  if (value === undefined) return setting.defaultText ?? ''
+  if (setting.secret === true) return MASK
+  const shown = setting.kind.show(value)
+  if (key !== 'redisUrl') return shown
+  const url = new URL(shown)
+  if (url.password !== '') url.password = MASK
+  return url.href
+}
+
+/** Rows as aligned columns for a terminal. */
+function aligned(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  )
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+/** What `fanfare config` prints: every setting with its value and where that came from. */
+export function describeConfig({ config, sources }: Pick<Loaded, 'config' | 'sources'>): string {
+  const rows = SETTING_KEYS.map((key) => [
+    environmentName(key),
+    shownValue(key, config[key]),
+    sources[key],
+    shownDefault(key),
+    settingOf(key).kind.unit,
+    settingOf(key).meaning,
+  ])
+  return aligned([['setting', 'value', 'source', 'default', 'unit', 'meaning'], ...rows])
+}
+
+/** What `fanfare config --defaults` prints. */
+export function describeDefaults(): string {
+  const rows = SETTING_KEYS.map((key) => [
+    environmentName(key),
+    shownDefault(key),
+    settingOf(key).kind.unit,
+    settingOf(key).meaning,
+  ])
+  return aligned([['setting', 'default', 'unit', 'meaning'], ...rows])
+}
+
+/** The README's table. */
+export function settingsMarkdown(): string {
+  const rows = SETTING_KEYS.map((key) => {
+    const { meaning } = settingOf(key)
+    return `| \`${environmentName(key)}\` | ${shownDefault(key)} | ${meaning} |`
+  })
+  return ['| environment | default | meaning |', '|---|---|---|', ...rows].join('\n')
+}

@@ -1,0 +1,156 @@
+import { mostConnections } from './descriptor-limit.js'
+import {
+  boolean,
+  choice,
+  duration,
+  integer,
+  type Kind,
+  list,
+  originPattern,
+  port,
+  redisUrl,
+  size,
+  staticToken,
+  text,
+} from './kinds.js'
+
+/** One row of the table of settings. Its key is the name in a file; environment and flag are spelled from it. */
+export interface Setting<T = unknown> {
+  readonly kind: Kind<T>
+  readonly default: T | undefined
+  /** What stands in tables when the default is absent or depends on the machine. */
+  readonly defaultText?: string
+  /** What it does and why the default is what it is. */
+  readonly meaning: string
+  /** Never shown. */
+  readonly secret?: boolean
+}
+
+interface Extra {
+  readonly defaultText?: string
+  readonly secret?: boolean
+}
+
+function required<T>(kind: Kind<T>, value: T, meaning: string, extra: Extra = {}) {
+  return { kind, default: value, meaning, ...extra }
+}
+
+function optional<T>(kind: Kind<T>, meaning: string, extra: Extra = {}) {
+  return { kind, default: undefined, defaultText: 'none', meaning, ...extra }
+}
+
+const host = text('an address or a host name such as 0.0.0.0', /^[\w.:-]+$/)
+const file = text('the path of a PEM file')
+
+/** Every setting of Fanfare. `fanfare config`, the README's table and the validation come from here. */
+export const SETTINGS = {
+  host: required(host, '127.0.0.1', 'public address: WebSocket and server API; 0.0.0.0 for all'),
+  port: required(port, 8000, 'public port'),
+  internalHost: required(host, '127.0.0.1', 'internal address: /metrics, /health, /ready'),
+  internalPort: required(port, 9000, 'internal port, never to be published'),
+  tlsCert: optional(file, 'certificate chain (PEM) that makes the public listener https:// and wss://'),
+  tlsKey: optional(file, 'private key (PEM) of the certificate'),
+  internalTlsCert: optional(file, 'certificate chain (PEM) of the internal listener'),
+  internalTlsKey: optional(file, 'private key (PEM) of the internal certificate'),
+  redisUrl: optional(redisUrl, 'Redis that relays between nodes; without it this node is alone, in memory', {
+    defaultText: 'none: in memory',
+  }),
+  redisPrefix: required(
+    text('letters, digits, - _ . :', /^[\w.:-]+$/),
+    'fanfare',
+    'prefix of every Redis key and channel: two clusters can share a Redis',
+  ),
+  relayQueueBytes: required(
+    size(1024 ** 2, 1024 ** 3),
+    16 * 1024 ** 2,
+    'publications waiting for Redis before further ones are refused, so that an outage cannot fill the memory',
+  ),
+  authTokens: optional(
+    list(staticToken, 'tokens separated by commas, each token or user=token'),
+    'static tokens, comma-separated; user=token names the user',
+    { secret: true },
+  ),
+  authHeader: required(
+    text('the name of a header', /^[A-Za-z0-9-]+$/),
+    'X-Auth-Token',
+    'header that a raw client’s token is read from',
+  ),
+  authHmacSecret: optional(
+    text('a secret'),
+    'secret that JWTs are verified with (HS256); 32 random bytes or more',
+    {
+      secret: true,
+    },
+  ),
+  authAnonymous: required(boolean, false, 'let clients without a token in; a wrong token is refused still'),
+  allowedOrigins: optional(
+    list(originPattern, 'origins separated by commas: https://app.example.com, *.example.com, or *'),
+    'origins of browser pages that may connect, besides the node’s own; clients without Origin always may',
+  ),
+  apiKey: optional(text('a key without spaces', /^\S+$/), 'key of the server API', {
+    secret: true,
+    defaultText: 'none: the API is closed',
+  }),
+  rawCheckInterval: required(
+    duration(100),
+    10_000,
+    'how often a raw connection is looked at; a dead one is closed at most this late',
+  ),
+  rawTimeout: required(
+    duration(100),
+    30_000,
+    'silence after which a raw connection is closed; it is pinged after half of it',
+  ),
+  rawQueueBytes: required(
+    size(64 * 1024, 1024 ** 3),
+    4 * 1024 ** 2,
+    'bytes a slow raw client may leave unread before it is closed: four of the largest messages',
+  ),
+  maxMessageBytes: required(size(1, 64 * 1024 ** 2), 1024 ** 2, 'largest message of a raw client'),
+  maxConnections: required(
+    integer(1, 1_000_000),
+    mostConnections(),
+    'connections of this node; further ones are refused with 503',
+    { defaultText: 'the descriptor limit less 256' },
+  ),
+  drainDelay: required(
+    duration(),
+    0,
+    'time between turning not ready and refusing connections, for a balancer that needs it to notice',
+  ),
+  drainWindow: required(duration(), 20_000, 'time over which a stopping node spreads its closes'),
+  logLevel: required(choice('debug', 'info', 'warn', 'error', 'silent'), 'info', 'least level logged'),
+  logFormat: required(
+    choice('json', 'pretty'),
+    process.stdout.isTTY ? 'pretty' : 'json',
+    'a JSON object a line, or lines for people',
+    { defaultText: 'json; pretty on a terminal' },
+  ),
+} as const satisfies Record<string, { kind: unknown; meaning: string }>
+
+export type SettingKey = keyof typeof SETTINGS
+
+/** What a node runs with, one value a setting: durations in milliseconds, sizes in bytes. */
+export type Config = {
+  readonly [K in SettingKey]: (typeof SETTINGS)[K] extends { kind: Kind<infer T>; default: infer D }
+    ? D extends undefined
+      ? T | undefined
+      : T
+    : never
+}
+
+export const SETTING_KEYS = Object.keys(SETTINGS) as SettingKey[]
+
+export function settingOf(key: SettingKey): Setting {
+  return SETTINGS[key] as Setting
+}
+
+/** `rawTimeout` is `FANFARE_RAW_TIMEOUT` in the environment. */
+export function environmentName(key: string): string {
+  return `FANFARE_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+}
+
+/** `rawTimeout` is `--raw-timeout` on the command line. */
+export function flagName(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}

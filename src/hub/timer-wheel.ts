@@ -1,0 +1,76 @@
+/** Something that wants to be looked at now and then. */
+export interface Timed {
+  /** Looks, and says in how many milliseconds to look again; undefined: not again. */
+  onTimer(nowMs: number): number | undefined
+}
+
+/** How exact the wheel is: everything is called at most this late. */
+export const WHEEL_TICK_MS = 100
+const SLOTS = 600
+/** The longest step of the wheel's time. What is beyond it was a stall of this process, in which nobody was heard. */
+const MAX_STEP_MS = 1_000
+
+/**
+ * One timer for all of a node's connections.
+ *
+ * Its time stands still while the process does: after a stop of 20 s, connections whose pongs wait unread in the
+ * kernel are not taken for dead.
+ */
+export class TimerWheel {
+  /** The wheel's time in milliseconds: starts anywhere, never jumps. */
+  nowMs = 0
+  private readonly slots = Array.from({ length: SLOTS }, () => new Set<Timed>())
+  private readonly slotOf = new Map<Timed, Set<Timed>>()
+  private position = 0
+  private lastTickMs: number
+  private timer: NodeJS.Timeout | undefined
+
+  constructor(private readonly clock: () => number = () => performance.now()) {
+    this.lastTickMs = this.clock()
+  }
+
+  start(): void {
+    this.lastTickMs = this.clock()
+    this.timer = setInterval(() => this.tick(), WHEEL_TICK_MS)
+  }
+
+  stop(): void {
+    clearInterval(this.timer)
+  }
+
+  /** Calls `onTimer` in so many milliseconds, instead of when it was going to be called before; a minute at the most. */
+  schedule(timed: Timed, delayMs: number): void {
+    this.cancel(timed)
+    const ticks = Math.min(SLOTS - 1, Math.max(1, Math.ceil(delayMs / WHEEL_TICK_MS)))
+    const slot = this.slots[(this.position + ticks) % SLOTS]
+    slot?.add(timed)
+    if (slot !== undefined) this.slotOf.set(timed, slot)
+  }
+
+  cancel(timed: Timed): void {
+    this.slotOf.get(timed)?.delete(timed)
+    this.slotOf.delete(timed)
+  }
+
+  /** Moves to the clock's time. Called by the timer; tests call it themselves. */
+  tick(): void {
+    const clockMs = this.clock()
+    const before = Math.floor(this.nowMs / WHEEL_TICK_MS)
+    this.nowMs += Math.min(clockMs - this.lastTickMs, MAX_STEP_MS)
+    this.lastTickMs = clockMs
+    const steps = Math.floor(this.nowMs / WHEEL_TICK_MS) - before
+    for (let step = 0; step < steps; step++) this.turn()
+  }
+
+  private turn(): void {
+    this.position = (this.position + 1) % SLOTS
+    const slot = this.slots[this.position]
+    if (slot === undefined) return
+    for (const timed of [...slot]) {
+      if (!slot.has(timed)) continue
+      this.cancel(timed)
+      const delayMs = timed.onTimer(this.nowMs)
+      if (delayMs !== undefined) this.schedule(timed, delayMs)
+    }
+  }
+}

@@ -1,0 +1,22 @@
+import { destination, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino'
+import pretty from 'pino-pretty'
+
+/** Structured logging: an object of facts, then one constant sentence. Never a token, and nothing from a client but as a fact. */
+export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>
+
+export interface LogOptions {
+  readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  readonly format: 'json' | 'pretty'
+}
+
+/** Logs to standard output, synchronously, so that nothing is lost when the process ends. */
+export function createLogger({ level, format }: LogOptions): Logger {
+  const options = {
+    level,
+    base: null,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  }
+  if (format === 'json') return pino(options, destination({ dest: 1, sync: true }))
+  return pino(options, pretty({ sync: true, translateTime: 'SYS:HH:MM:ss.l', singleLine: true }))
+}

@@ -1,0 +1,189 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Tally } from './tally.js'
+
+/** Close codes that get a label of their own; clients choose codes, and must not be able to fill the registry. */
+const MAX_CLOSE_CODE_LABELS = 100
+const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+
+/** What is only known when somebody looks. */
+export interface LiveNumbers {
+  backpressureBytes(): number
+  channels(): number
+  nodes(): number
+}
+
+/**
+ * Every metric that a node exports. What happens per message is counted in a `Tally`, a plain integer that is read at
+ * scrape time. Labels are bounded: never a channel, a user or a client.
+ */
+export class Metrics {
+  private readonly registry = new Registry()
+  private readonly tallies = new Map<string, Tally[]>()
+  private readonly closeCodeLabels = new Set<string>()
+
+  readonly connections = this.gauge('connections', 'Open connections.', ['protocol'])
+  readonly connectionsOpened = this.counter('connections_opened_total', 'Connections opened.', ['protocol'])
+  private readonly connectionsClosed = this.counter(
+    'connections_closed_total',
+    'Connections closed, by close code.',
+    ['protocol', 'code'],
+  )
+  readonly connectionRejections = this.counter(
+    'connection_rejections_total',
+    'Handshakes refused before a connection existed.',
+    ['reason'],
+  )
+  readonly authFailures = this.counter('auth_failures_total', 'Clients that were not recognised.', ['reason'])
+  readonly heartbeatTimeouts = this.counter('heartbeat_timeouts_total', 'Connections closed for silence.', [
+    'protocol',
+  ])
+  readonly slowConsumerCloses = this.counter(
+    'slow_consumer_closes_total',
+    'Connections closed because they left too much unread.',
+    ['protocol'],
+  )
+  readonly oversizedMessages = this.counter('oversized_messages_total', 'Messages above the limit.', [
+    'protocol',
+  ])
+  readonly subscriptions = this.gauge('subscriptions', 'Subscriptions of connections to channels.', [
+    'namespace',
+  ])
+
+  readonly messagesReceived = {
+    raw: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'raw' }),
+    echo: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'echo' }),
+  }
+  readonly publications = {
+    raw: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'raw' }),
+    api: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'api' }),
+  }
+  readonly deliveries = this.tally('deliveries_total', 'Publications handed to connections.', {
+    protocol: 'raw',
+  })
+  readonly deliveredBytes = this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', {
+    protocol: 'raw',
+  })
+  readonly publicationFailures = this.counter(
+    'publication_failures_total',
+    'Publications that the relay did not take; their publisher was told where it can be.',
+    ['source', 'reason'],
+  )
+  readonly deliveryLag = this.histogram(
+    'delivery_lag_seconds',
+    'From publish to socket write, the first of each batch.',
+    LATENCY_SECONDS,
+  )
+  readonly fanoutDuration = this.histogram(
+    'fanout_duration_seconds',
+    'Handing a batch to its subscribers.',
+    LATENCY_SECONDS,
+  )
+
+  readonly relayBatchSize = this.histogram(
+    'relay_batch_size',
+    'Entries that left in one relay message.',
+    BATCH_SIZES,
+  )
+  readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
+  readonly relayQueueBytes = this.gauge('relay_queue_bytes', 'Entries waiting for Redis, in bytes.', [])
+  readonly relayProbe = this.histogram(
+    'relay_probe_seconds',
+    'Round trip of the node’s probe through the relay.',
+    LATENCY_SECONDS,
+  )
+  readonly redisUp = this.gauge('redis_up', 'Whether the connection to Redis is up.', ['shard', 'role'])
+  readonly redisReconnects = this.counter('redis_reconnects_total', 'Reconnections to Redis.', [
+    'shard',
+    'role',
+  ])
+
+  readonly apiRequests = this.counter('api_requests_total', 'Requests of the server API.', ['method', 'code'])
+  readonly apiDuration = this.histogram(
+    'api_duration_seconds',
+    'Serving a request of the server API.',
+    LATENCY_SECONDS,
+    ['method'],
+  )
+  readonly draining = this.gauge('draining', '1 while the node drains.', [])
+
+  constructor(version: string) {
+    collectDefaultMetrics({ register: this.registry })
+    this.gauge('build_info', 'What runs, as labels.', ['version', 'node_version']).set(
+      { version, node_version: process.version },
+      1,
+    )
+    this.draining.set(0)
+  }
+
+  /** Connects the gauges that are computed at scrape time. */
+  watch(live: LiveNumbers): void {
+    this.computed('backpressure_bytes', 'Bytes queued for connections.', () => live.backpressureBytes())
+    this.computed('channels', 'Channels with a subscriber on this node.', () => live.channels())
+    this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes())
+  }
+
+  /** Counts a close; codes beyond the first hundred different ones share the label `other`. */
+  closed(protocol: string, code: number): void {
+    const label = String(code)
+    const isKnown = this.closeCodeLabels.has(label) || this.closeCodeLabels.size < MAX_CLOSE_CODE_LABELS
+    if (isKnown) this.closeCodeLabels.add(label)
+    this.connectionsClosed.inc({ protocol, code: isKnown ? label : 'other' })
+  }
+
+  /** The exposition, in the text format of Prometheus. */
+  async expose(): Promise<{ contentType: string; body: string }> {
+    return { contentType: this.registry.contentType, body: await this.registry.metrics() }
+  }
+
+  private counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
+    return new Counter({ name: `fanfare_${name}`, help, labelNames, registers: [this.registry] })
+  }
+
+  private gauge<L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> {
+    return new Gauge({ name: `fanfare_${name}`, help, labelNames, registers: [this.registry] })
+  }
+
+  private histogram<L extends string = never>(
+    name: string,
+    help: string,
+    buckets: number[],
+    labelNames: readonly L[] = [],
+  ): Histogram<L> {
+    return new Histogram({ name: `fanfare_${name}`, help, buckets, labelNames, registers: [this.registry] })
+  }
+
+  private computed(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name: `fanfare_${name}`,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(value())
+      },
+    })
+  }
+
+  /** Tallies of one name are exported as one counter with labels. */
+  private tally(name: string, help: string, labels: Readonly<Record<string, string>>): Tally {
+    const tally = new Tally(labels)
+    const tallies = this.tallies.get(name)
+    if (tallies !== undefined) {
+      tallies.push(tally)
+      return tally
+    }
+    const all = [tally]
+    this.tallies.set(name, all)
+    new Counter({
+      name: `fanfare_${name}`,
+      help,
+      labelNames: Object.keys(labels),
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        for (const one of all) this.inc({ ...one.labels }, one.value)
+      },
+    })
+    return tally
+  }
+}

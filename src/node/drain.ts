@@ -1,0 +1,37 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Hub } from '../hub/hub.js'
+import { CLOSES } from '../protocol/closes.js'
+
+/** Connections are never closed slower than this, so that stopping a node with few of them is quick. */
+export const LEAST_CLOSES_PER_SECOND = 100
+const STEP_MS = 50
+
+/** How long closing so many connections takes: over the window, or less where they are few. */
+export function drainDurationMs(connections: number, windowMs: number): number {
+  return Math.min(windowMs, (connections * 1_000) / LEAST_CLOSES_PER_SECOND)
+}
+
+/** Closes every connection with 1001 `Going away`, in random order, spread over the window so that nobody comes back in a stampede. */
+export async function closeAll(hub: Hub, windowMs: number): Promise<void> {
+  // Handshakes that were under way when the doors closed may still end in a connection: hence the outer loop.
+  while (hub.connectionCount > 0) {
+    const connections = shuffle([...hub.connections()])
+    const steps = Math.max(1, Math.floor(drainDurationMs(connections.length, windowMs) / STEP_MS))
+    for (let step = 0; step < steps; step++) {
+      const from = Math.floor((connections.length * step) / steps)
+      const to = Math.floor((connections.length * (step + 1)) / steps)
+      for (const connection of connections.slice(from, to)) connection.close(CLOSES.goingAway)
+      // The mean is one step: nodes that stop together don't close in step.
+      if (step + 1 < steps) await sleep(STEP_MS / 2 + Math.random() * STEP_MS)
+    }
+  }
+}
+
+function shuffle<T>(items: T[]): T[] {
+  for (let last = items.length - 1; last > 0; last--) {
+    const chosen = Math.floor(Math.random() * (last + 1))
+    const [a, b] = [items[last], items[chosen]]
+    if (a !== undefined && b !== undefined) [items[last], items[chosen]] = [b, a]
+  }
+  return items
+}

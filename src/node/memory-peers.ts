@@ -1,0 +1,39 @@
+import type { PeerMessage, Peers } from './peers.js'
+
+/** A node that is alone: all nodes are itself. */
+export class MemoryPeers implements Peers {
+  private handler: ((message: PeerMessage) => void) | undefined
+
+  constructor(private readonly node: string) {}
+
+  start(handler: (message: PeerMessage) => void): Promise<void> {
+    this.handler = handler
+    return Promise.resolve()
+  }
+
+  announce(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  alive(): Promise<readonly string[]> {
+    return Promise.resolve([this.node])
+  }
+
+  sendToAll(message: PeerMessage): Promise<void> {
+    this.handler?.(message)
+    return Promise.resolve()
+  }
+
+  sendTo(node: string, message: PeerMessage): Promise<void> {
+    if (node === this.node) this.handler?.(message)
+    return Promise.resolve()
+  }
+
+  leave(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  reconnect(): void {
+    // Nothing lies between a node and itself.
+  }
+}

@@ -1,0 +1,199 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Broker } from '../broker/broker.js'
+import { matchesGlob } from '../channel/glob.js'
+import type { Admission } from '../hub/admission.js'
+import type { Hub } from '../hub/hub.js'
+import type { TimerWheel } from '../hub/timer-wheel.js'
+import type { Logger } from '../log.js'
+import type { Metrics } from '../metrics/metrics.js'
+import type { ListenOptions, Transport } from '../transport/transport.js'
+import { closeAll } from './drain.js'
+import type { PeerMessage, Peers, Question } from './peers.js'
+import { RelayWatch } from './relay-watch.js'
+import { type Survey, Surveys } from './surveys.js'
+
+/** How long a stop may take beyond its delay and window before it counts as failed. */
+const STOP_GRACE_MS = 10_000
+/** Time for the last close frames to be read, and for the last leaves to reach Redis. */
+const LAST_WORDS_MS = 200
+
+export interface NodeOptions {
+  readonly id: string
+  readonly version: string
+  readonly publicListener: ListenOptions
+  readonly internalListener: ListenOptions
+  readonly drainDelayMs: number
+  readonly drainWindowMs: number
+}
+
+export interface NodeParts {
+  readonly hub: Hub
+  readonly admission: Admission
+  readonly wheel: TimerWheel
+  readonly broker: Broker
+  readonly peers: Peers
+  readonly publicTransport: Transport
+  readonly internalTransport: Transport
+  readonly metrics: Metrics
+  readonly log: Logger
+  /** Ends what the broker and the peers go through. */
+  readonly closeRelay: () => void
+}
+
+/** What a node says of itself to `POST /api/info`. */
+export interface NodeInfo {
+  readonly uid: string
+  readonly name: string
+  readonly version: string
+  readonly num_clients: number
+  readonly num_channels: number
+  /** Seconds. */
+  readonly uptime: number
+}
+
+export type ReadyState = 'starting' | 'ok' | 'degraded' | 'deaf' | 'draining'
+
+/** One node: everything from its start to the end of its drain. */
+export class Node {
+  readonly surveys: Surveys
+  private readonly relayWatch: RelayWatch
+  private readonly startedMs = performance.now()
+  private isDraining = false
+  private hasStopped = false
+  private name = ''
+
+  constructor(
+    private readonly options: NodeOptions,
+    private readonly parts: NodeParts,
+  ) {
+    const { peers, metrics, log, hub } = parts
+    this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
+    this.relayWatch = new RelayWatch(options.id, peers, metrics, log, () => log.info(this.addresses, 'ready'))
+    metrics.watch({
+      backpressureBytes: () => {
+        let bytes = 0
+        for (const { socket } of hub.connections()) bytes += socket?.bufferedBytes() ?? 0
+        return bytes
+      },
+      channels: () => hub.channelCount,
+      nodes: () => this.relayWatch.nodes,
+    })
+  }
+
+  private addresses: { readonly port?: number; readonly internalPort?: number } = {}
+
+  /** Listens, and goes on connecting to the cluster in the background. Rejects when an address is taken. */
+  async start(): Promise<{ port: number; internalPort: number }> {
+    const { publicListener, internalListener } = this.options
+    const { publicTransport, internalTransport, broker, hub, wheel } = this.parts
+    const internalPort = await internalTransport.listen(internalListener)
+    const port = await publicTransport.listen(publicListener)
+    this.addresses = { port, internalPort }
+    this.name = `${publicListener.host}:${port}`
+    wheel.start()
+    broker.start(hub)
+    void this.joinCluster()
+    return { port, internalPort }
+  }
+
+  /** Answers the readiness check. */
+  get readyState(): ReadyState {
+    if (this.isDraining) return 'draining'
+    const states = { starting: 'starting', alive: 'ok', lost: 'degraded', deaf: 'deaf' } as const
+    return states[this.relayWatch.state]
+  }
+
+  get relaySilenceMs(): number {
+    return this.relayWatch.silenceMs
+  }
+
+  /** Every live node's description. */
+  info(): Promise<Survey> {
+    return this.surveys.ask({ about: 'info' })
+  }
+
+  /** Every live node's clients by channel, of channels that match the pattern. */
+  channels(pattern: string): Promise<Survey> {
+    return this.surveys.ask({ about: 'channels', pattern })
+  }
+
+  /**
+   * Stops calmly: turns not ready, waits for the balancer, lets nobody in, closes all connections over the window.
+   * Resolves with whether that was done in time.
+   */
+  async drain(): Promise<boolean> {
+    const { drainDelayMs, drainWindowMs } = this.options
+    const { hub, admission, publicTransport, metrics, log } = this.parts
+    this.isDraining = true
+    metrics.draining.set(1)
+    log.info({ connections: hub.connectionCount }, 'draining')
+    if (drainDelayMs > 0) await sleep(drainDelayMs)
+    admission.close()
+    publicTransport.stopListening()
+    if (hub.connectionCount > 0) {
+      const timeout = new AbortController()
+      const late = sleep(drainWindowMs + STOP_GRACE_MS, 'late', { signal: timeout.signal }).catch(
+        () => 'aborted',
+      )
+      const outcome = await Promise.race([closeAll(hub, drainWindowMs), late])
+      timeout.abort()
+      await sleep(LAST_WORDS_MS)
+      if (outcome === 'late') return false
+    }
+    await this.parts.peers.leave().catch(() => undefined)
+    return true
+  }
+
+  /** Ends everything at once. */
+  stop(): void {
+    this.hasStopped = true
+    const { wheel, publicTransport, internalTransport, closeRelay } = this.parts
+    this.relayWatch.stop()
+    wheel.stop()
+    publicTransport.close()
+    internalTransport.close()
+    closeRelay()
+  }
+
+  private async joinCluster(): Promise<void> {
+    const { peers, log } = this.parts
+    while (!this.hasStopped) {
+      try {
+        await peers.start((message) => this.receive(message))
+        this.relayWatch.start()
+        return
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error)
+        log.warn({ error: message }, 'not ready: the relay cannot be reached')
+      }
+    }
+  }
+
+  private receive(message: PeerMessage): void {
+    if (message.type === 'probe') {
+      this.relayWatch.heard(message.sentAtMs)
+      return
+    }
+    this.surveys.handle(message).catch((error: unknown) => {
+      // The asker names this node as missing.
+      this.parts.log.warn({ err: error }, 'a question of another node was not answered')
+    })
+  }
+
+  private answer(question: Question): unknown {
+    const { hub } = this.parts
+    if (question.about === 'info') {
+      const info: NodeInfo = {
+        uid: this.options.id,
+        name: this.name,
+        version: this.options.version,
+        num_clients: hub.connectionCount,
+        num_channels: hub.channelCount,
+        uptime: Math.round((performance.now() - this.startedMs) / 1_000),
+      }
+      return info
+    }
+    const matching = [...hub.channelSizes()].filter(([name]) => matchesGlob(question.pattern, name))
+    return Object.fromEntries(matching)
+  }
+}

@@ -1,0 +1,28 @@
+/** What nodes tell each other beside channel events. */
+export type PeerMessage =
+  | { readonly type: 'probe'; readonly sentAtMs: number }
+  | { readonly type: 'question'; readonly id: string; readonly from: string; readonly ask: Question }
+  | { readonly type: 'answer'; readonly id: string; readonly from: string; readonly answer: unknown }
+
+/** What a node can be asked. */
+export type Question = { readonly about: 'info' } | { readonly about: 'channels'; readonly pattern: string }
+
+/** The nodes of the cluster: who is alive, and a way to talk to them. */
+export interface Peers {
+  /** Once; then messages to this node, its own included, go to the handler. Resolves when they do. */
+  start(handler: (message: PeerMessage) => void): Promise<void>
+  /** Says that this node is alive; to be repeated every `ANNOUNCE_INTERVAL_MS`. Rejects where nobody can be told. */
+  announce(): Promise<void>
+  /** Ids of the nodes that are alive, this one included. Rejects where that can't be known. */
+  alive(): Promise<readonly string[]>
+  sendToAll(message: PeerMessage): Promise<void>
+  sendTo(node: string, message: PeerMessage): Promise<void>
+  /** Says that this node is gone. */
+  leave(): Promise<void>
+  /** Makes the connections to the others anew, since nothing is heard over them. */
+  reconnect(): void
+}
+
+export const ANNOUNCE_INTERVAL_MS = 3_000
+/** After which a node that was not heard of is taken for dead. */
+export const LEASE_MS = 10_000

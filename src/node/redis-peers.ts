@@ -1,0 +1,98 @@
+import { z } from 'zod'
+import { toBrokerError } from '../broker/redis-broker-error.js'
+import type { Entry } from '../redis/envelope.js'
+import type { Keys } from '../redis/keys.js'
+import type { RedisRelay } from '../redis/redis-relay.js'
+import { LEASE_MS, type PeerMessage, type Peers } from './peers.js'
+
+const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('probe'), sentAtMs: z.number() }),
+  z.object({
+    type: z.literal('question'),
+    id: z.string(),
+    from: z.string(),
+    ask: z.discriminatedUnion('about', [
+      z.object({ about: z.literal('info') }),
+      z.object({ about: z.literal('channels'), pattern: z.string() }),
+    ]),
+  }),
+  z.object({ type: z.literal('answer'), id: z.string(), from: z.string(), answer: z.unknown() }),
+])
+
+/** Nodes that know each other through Redis: a lease each, a Redis channel each, and one for all. */
+export class RedisPeers implements Peers {
+  constructor(
+    private readonly node: string,
+    private readonly relay: RedisRelay,
+    private readonly keys: Keys,
+    private readonly ignored: () => void,
+  ) {}
+
+  async start(handler: (message: PeerMessage) => void): Promise<void> {
+    const listener = (entries: readonly Entry[]) => {
+      for (const { payload } of entries) {
+        const message = parse(payload)
+        if (message === undefined) this.ignored()
+        else handler(message)
+      }
+    }
+    const names = [this.keys.allNodes(), this.keys.oneNode(this.node)]
+    await Promise.all(names.map((name) => this.relay.subscribe(name, listener))).catch(toBrokerError)
+  }
+
+  async announce(): Promise<void> {
+    await this.run((redis) =>
+      Promise.all([
+        redis.set(this.keys.lease(this.node), '1', 'PX', LEASE_MS),
+        redis.sadd(this.keys.members(), this.node),
+      ]),
+    )
+  }
+
+  alive(): Promise<readonly string[]> {
+    return this.run(async (redis) => {
+      const members = await redis.smembers(this.keys.members())
+      if (members.length === 0) return []
+      const leases = await redis.mget(members.map((member) => this.keys.lease(member)))
+      const dead = members.filter((_, index) => leases[index] === null)
+      if (dead.length > 0) await redis.srem(this.keys.members(), ...dead)
+      return members.filter((_, index) => leases[index] !== null)
+    })
+  }
+
+  sendToAll(message: PeerMessage): Promise<void> {
+    return this.relay.publish(this.keys.allNodes(), toEntry(message)).catch(toBrokerError)
+  }
+
+  sendTo(node: string, message: PeerMessage): Promise<void> {
+    return this.relay.publish(this.keys.oneNode(node), toEntry(message)).catch(toBrokerError)
+  }
+
+  async leave(): Promise<void> {
+    await this.run((redis) =>
+      Promise.all([redis.del(this.keys.lease(this.node)), redis.srem(this.keys.members(), this.node)]),
+    )
+  }
+
+  reconnect(): void {
+    this.relay.reconnect()
+  }
+
+  private run<T>(commands: Parameters<typeof this.relay.run<T>>[0]): Promise<T> {
+    return this.relay.run(commands).catch(toBrokerError)
+  }
+}
+
+function toEntry(message: PeerMessage): Entry {
+  const payload = Buffer.from(JSON.stringify(message))
+  return { kind: 'control', isBinary: false, client: undefined, timeMs: Date.now(), payload }
+}
+
+/** Undefined for what no node of ours would have sent. */
+function parse(payload: Uint8Array): PeerMessage | undefined {
+  try {
+    return peerMessage.parse(JSON.parse(Buffer.from(payload).toString()))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,110 @@
+import type { Logger } from '../log.js'
+import type { Metrics } from '../metrics/metrics.js'
+import { ANNOUNCE_INTERVAL_MS, type Peers } from './peers.js'
+
+const PROBE_INTERVAL_MS = 1_000
+/** Twice between two probes, so that silence is noticed within 3 s of its beginning. */
+const CHECK_INTERVAL_MS = PROBE_INTERVAL_MS / 2
+/** A probe is expected back within this. */
+export const PROBE_TIMEOUT_MS = 2_000
+
+/** `deaf`: this node hears nothing while others are fine. `lost`: nobody is known to be fine, as when Redis is down. */
+export type RelayState = 'starting' | 'alive' | 'lost' | 'deaf'
+
+/** Watches whether this node hears the cluster: sends itself a probe through the relay, again and again. */
+export class RelayWatch {
+  state: RelayState = 'starting'
+  /** Nodes that were alive when last looked, this one included. */
+  nodes = 1
+  private lastHeardMs: number
+  private lastReconnectMs = Number.NEGATIVE_INFINITY
+  private timers: NodeJS.Timeout[] = []
+
+  constructor(
+    private readonly node: string,
+    private readonly peers: Peers,
+    private readonly metrics: Metrics,
+    private readonly log: Logger,
+    /** Called when the first probe is back. */
+    private readonly ready: () => void,
+  ) {
+    this.lastHeardMs = performance.now()
+  }
+
+  start(): void {
+    this.timers = [
+      setInterval(() => this.probe(), PROBE_INTERVAL_MS),
+      setInterval(() => this.check(), CHECK_INTERVAL_MS),
+      setInterval(() => this.announce(), ANNOUNCE_INTERVAL_MS),
+    ]
+    this.announce()
+    this.probe()
+  }
+
+  stop(): void {
+    for (const timer of this.timers) clearInterval(timer)
+  }
+
+  /** How long nothing has been heard. */
+  get silenceMs(): number {
+    return performance.now() - this.lastHeardMs
+  }
+
+  /** A probe came back, which carries when it was sent by this process' clock. */
+  heard(sentAtMs: number): void {
+    this.lastHeardMs = performance.now()
+    this.metrics.relayProbe.observe(Math.max(0, this.lastHeardMs - sentAtMs) / 1_000)
+    this.become('alive')
+  }
+
+  private probe(): void {
+    // That a probe can't be sent shows in its not coming back.
+    this.peers.sendTo(this.node, { type: 'probe', sentAtMs: performance.now() }).catch(() => undefined)
+  }
+
+  private check(): void {
+    const silenceMs = this.silenceMs
+    if (silenceMs <= PROBE_TIMEOUT_MS) return
+    const nowMs = performance.now()
+    if (nowMs - this.lastReconnectMs > PROBE_TIMEOUT_MS) {
+      this.lastReconnectMs = nowMs
+      this.peers.reconnect()
+    }
+    if (this.state === 'starting') return
+    // Deaf only once it is known that others are not.
+    if (this.state === 'alive') this.become('lost')
+    void this.peers
+      .alive()
+      .then((nodes) => nodes.some((node) => node !== this.node))
+      .catch(() => false)
+      .then((areOthersFine) => {
+        if (this.silenceMs > PROBE_TIMEOUT_MS) this.become(areOthersFine ? 'deaf' : 'lost')
+      })
+  }
+
+  private announce(): void {
+    this.peers
+      .announce()
+      .then(() => this.peers.alive())
+      .then((nodes) => {
+        this.nodes = Math.max(1, nodes.length)
+      })
+      // Silence of the relay is what counts, and the probe finds it.
+      .catch(() => undefined)
+  }
+
+  private become(state: RelayState): void {
+    if (state === this.state) return
+    const before = this.state
+    this.state = state
+    if (before === 'starting') this.ready()
+    else if (state === 'alive') this.log.info({}, 'the relay is back')
+    else if (state === 'deaf')
+      this.log.error({}, 'this node does not hear the relay while other nodes are alive')
+    else
+      this.log.warn(
+        { silenceMs: Math.round(this.silenceMs) },
+        'the relay is silent; established connections stay',
+      )
+  }
+}

@@ -1,0 +1,25 @@
+import type { PresenceStore } from './presence-store.js'
+
+/** Presence of one node's own clients. */
+export class MemoryPresenceStore implements PresenceStore {
+  /** Channel → client → user. As large as the node's subscriptions. */
+  private readonly channels = new Map<string, Map<string, string>>()
+
+  add(channel: string, client: string, user: string): Promise<number> {
+    let clients = this.channels.get(channel)
+    if (clients === undefined) {
+      clients = new Map()
+      this.channels.set(channel, clients)
+    }
+    clients.set(client, user)
+    return Promise.resolve(clients.size)
+  }
+
+  remove(channel: string, client: string): Promise<number> {
+    const clients = this.channels.get(channel)
+    if (clients === undefined) return Promise.resolve(0)
+    clients.delete(client)
+    if (clients.size === 0) this.channels.delete(channel)
+    return Promise.resolve(clients.size)
+  }
+}

@@ -1,0 +1,190 @@
+import type { Redis } from 'ioredis'
+import type { Metrics } from '../metrics/metrics.js'
+import { encodeMessage } from './envelope.js'
+
+/** After which an entry that waits, or a batch that is not answered, is given up: callers are promised an answer within 2 s. */
+const DEADLINE_MS = 1_500
+const DEADLINE_CHECK_MS = 250
+/** The most that is packed into one relay message, unless a single entry is larger. */
+const MAX_MESSAGE_BYTES = 256 * 1024
+
+export type RelayFailure = 'unavailable' | 'timeout' | 'overloaded'
+
+export class RelayError extends Error {
+  constructor(
+    readonly reason: RelayFailure,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+interface Pending {
+  readonly entry: Buffer
+  readonly deadlineMs: number
+  readonly resolve: () => void
+  readonly reject: (error: RelayError) => void
+}
+
+interface Message {
+  readonly redisChannel: string
+  readonly entries: readonly Pending[]
+}
+
+interface Batch {
+  readonly messages: readonly Message[]
+  readonly deadlineMs: number
+}
+
+/**
+ * Publishes entries, packed by what is going on: an entry leaves at the end of the loop iteration if nothing is in
+ * flight; what arrives meanwhile waits and leaves together, one PUBLISH a channel, one pipeline for all. An idle node
+ * pays no latency and a busy one sends far fewer messages.
+ */
+export class RelayPublisher {
+  private readonly waiting = new Map<string, Pending[]>()
+  private waitingBytes = 0
+  private inFlight: Batch | undefined
+  private isFlushScheduled = false
+  private isOpen = false
+  private deadlineTimer: NodeJS.Timeout | undefined
+
+  constructor(
+    private readonly redis: Redis,
+    /** Bytes that may wait; further entries are refused. */
+    private readonly maxWaitingBytes: number,
+    private readonly metrics: Metrics,
+  ) {}
+
+  /** Lets entries out. Until then, and after `pause`, they wait for their deadline. */
+  resume(): void {
+    this.isOpen = true
+    this.scheduleFlush()
+  }
+
+  pause(): void {
+    this.isOpen = false
+  }
+
+  publish(redisChannel: string, entry: Buffer): Promise<void> {
+    if (this.waitingBytes + entry.length > this.maxWaitingBytes) {
+      const message = `${this.waitingBytes} bytes wait for Redis already, the limit is ${this.maxWaitingBytes}`
+      return Promise.reject(new RelayError('overloaded', message))
+    }
+    return new Promise((resolve, reject) => {
+      const pending = { entry, deadlineMs: performance.now() + DEADLINE_MS, resolve, reject }
+      const sameChannel = this.waiting.get(redisChannel)
+      if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
+      else sameChannel.push(pending)
+      this.addWaitingBytes(entry.length)
+      this.watchDeadlines()
+      this.scheduleFlush()
+    })
+  }
+
+  /** Gives up everything. */
+  close(): void {
+    this.pause()
+    clearInterval(this.deadlineTimer)
+    this.deadlineTimer = undefined
+    this.rejectWaiting(Number.POSITIVE_INFINITY, 'the node is stopping')
+  }
+
+  private addWaitingBytes(bytes: number): void {
+    this.waitingBytes += bytes
+    this.metrics.relayQueueBytes.set(this.waitingBytes)
+  }
+
+  private scheduleFlush(): void {
+    if (this.isFlushScheduled || !this.isOpen || this.inFlight !== undefined || this.waiting.size === 0)
+      return
+    this.isFlushScheduled = true
+    // Not at once: what other sockets say in this iteration belongs in the same batch.
+    setImmediate(() => {
+      this.isFlushScheduled = false
+      this.flush()
+    })
+  }
+
+  private flush(): void {
+    if (!this.isOpen || this.inFlight !== undefined || this.waiting.size === 0) return
+    const messages = [...this.waiting].flatMap(([redisChannel, pending]) => pack(redisChannel, pending))
+    this.waiting.clear()
+    this.addWaitingBytes(-this.waitingBytes)
+    const batch = { messages, deadlineMs: performance.now() + DEADLINE_MS }
+    this.inFlight = batch
+    void this.send(batch).finally(() => {
+      if (this.inFlight !== batch) return
+      this.inFlight = undefined
+      this.scheduleFlush()
+    })
+  }
+
+  private async send({ messages }: Batch): Promise<void> {
+    const pipeline = this.redis.pipeline()
+    for (const { redisChannel, entries } of messages) {
+      this.metrics.relayBatchSize.observe(entries.length)
+      pipeline.publish(redisChannel, encodeMessage(entries.map(({ entry }) => entry)))
+    }
+    const results = await pipeline.exec().catch((error: Error) => messages.map(() => [error] as const))
+    for (const [index, { entries }] of messages.entries()) {
+      const error = results?.[index]?.[0]
+      for (const pending of entries) {
+        if (error === null) pending.resolve()
+        else
+          pending.reject(
+            new RelayError('unavailable', `Redis did not take it: ${error?.message ?? 'no answer'}`),
+          )
+      }
+    }
+  }
+
+  private watchDeadlines(): void {
+    this.deadlineTimer ??= setInterval(() => this.checkDeadlines(), DEADLINE_CHECK_MS)
+  }
+
+  private checkDeadlines(): void {
+    const nowMs = performance.now()
+    if (this.inFlight !== undefined && this.inFlight.deadlineMs <= nowMs) this.giveUpInFlight(this.inFlight)
+    this.rejectWaiting(nowMs, 'Redis cannot be reached')
+    if (this.inFlight === undefined && this.waiting.size === 0) {
+      clearInterval(this.deadlineTimer)
+      this.deadlineTimer = undefined
+    }
+  }
+
+  /** Whether Redis took the batch can't be known any more. A new connection keeps its late answer from confirming others. */
+  private giveUpInFlight({ messages }: Batch): void {
+    this.inFlight = undefined
+    const error = new RelayError('timeout', 'Redis did not answer in time; it may have been published or not')
+    for (const { entries } of messages) for (const pending of entries) pending.reject(error)
+    this.redis.disconnect(true)
+  }
+
+  private rejectWaiting(nowMs: number, why: string): void {
+    for (const [redisChannel, pending] of this.waiting) {
+      const rest = pending.filter(({ deadlineMs }) => deadlineMs > nowMs)
+      for (const late of pending.slice(0, pending.length - rest.length)) {
+        this.addWaitingBytes(-late.entry.length)
+        late.reject(new RelayError('unavailable', why))
+      }
+      if (rest.length === 0) this.waiting.delete(redisChannel)
+      else this.waiting.set(redisChannel, rest)
+    }
+  }
+}
+
+/** Splits a channel's entries into messages that stay below the largest size, in their order. */
+function pack(redisChannel: string, pending: readonly Pending[]): Message[] {
+  const messages: { redisChannel: string; entries: Pending[] }[] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const one of pending) {
+    bytes += one.entry.length
+    if (bytes > MAX_MESSAGE_BYTES) {
+      messages.push({ redisChannel, entries: [] })
+      bytes = one.entry.length
+    }
+    messages.at(-1)?.entries.push(one)
+  }
+  return messages
+}

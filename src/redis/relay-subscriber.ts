@@ -1,0 +1,132 @@
+import type { Redis } from 'ioredis'
+import type { Logger } from '../log.js'
+import type { Metrics } from '../metrics/metrics.js'
+import { decodeMessage, type Entry, MalformedMessage } from './envelope.js'
+import { RelayError } from './relay-publisher.js'
+
+/** After which somebody who waits for a SUBSCRIBE is told that it failed. */
+const SUBSCRIBE_DEADLINE_MS = 1_500
+/** Names in one SUBSCRIBE when all are said again. */
+const RESUBSCRIBE_BATCH = 1_000
+
+/** Receives the entries of one message; payloads live until the call returns. */
+export type EntryListener = (entries: readonly Entry[]) => void
+
+interface Interest {
+  readonly listener: EntryListener
+  isConfirmed: boolean
+  /** Who waits for the confirmation. */
+  waiters: (() => void)[]
+}
+
+/** Keeps a set of Redis channels subscribed, over every loss of the connection. */
+export class RelaySubscriber {
+  private readonly interests = new Map<string, Interest>()
+  private unsaid: string[] = []
+  private isUp = false
+
+  constructor(
+    private readonly redis: Redis,
+    private readonly log: Logger,
+    private readonly metrics: Metrics,
+    /** Called when everything is subscribed (again), and when the connection is lost. */
+    private readonly changed: (isUp: boolean) => void,
+  ) {
+    redis.on('ready', () => void this.sayAll())
+    redis.on('close', () => this.lost())
+    redis.on('messageBuffer', (redisChannel: Buffer, message: Buffer) => this.receive(redisChannel, message))
+  }
+
+  /** Resolves when Redis confirmed the subscription; rejects within 2 s and forgets it otherwise. */
+  subscribe(redisChannel: string, listener: EntryListener): Promise<void> {
+    const interest: Interest = { listener, isConfirmed: false, waiters: [] }
+    this.interests.set(redisChannel, interest)
+    return new Promise((resolve, reject) => {
+      const deadline = setTimeout(() => {
+        if (this.interests.get(redisChannel) === interest) this.unsubscribe(redisChannel)
+        reject(new RelayError('unavailable', 'Redis cannot be reached'))
+      }, SUBSCRIBE_DEADLINE_MS)
+      interest.waiters.push(() => {
+        clearTimeout(deadline)
+        resolve()
+      })
+      this.saySoon(redisChannel)
+    })
+  }
+
+  unsubscribe(redisChannel: string): void {
+    const interest = this.interests.get(redisChannel)
+    if (interest === undefined) return
+    this.interests.delete(redisChannel)
+    // A lost connection has forgotten it already.
+    if (this.isUp) this.redis.unsubscribe(redisChannel).catch(() => undefined)
+  }
+
+  /** SUBSCRIBEs of one loop iteration go out together. */
+  private saySoon(redisChannel: string): void {
+    if (!this.isUp) return
+    if (this.unsaid.length === 0) setImmediate(() => this.sayUnsaid())
+    this.unsaid.push(redisChannel)
+  }
+
+  private sayUnsaid(): void {
+    const names = this.unsaid
+    this.unsaid = []
+    if (this.isUp) this.say(names).catch(() => undefined)
+  }
+
+  private async say(names: readonly string[]): Promise<void> {
+    const saidTo = names.map((name) => this.interests.get(name))
+    await this.redis.subscribe(...names)
+    for (const [index, name] of names.entries()) {
+      const interest = this.interests.get(name)
+      // One that was unsubscribed and subscribed again meanwhile has a SUBSCRIBE of its own under way.
+      if (interest !== undefined && interest === saidTo[index]) confirm(interest)
+    }
+  }
+
+  /** After every (re)connect: nothing counts as up before all of it is subscribed. */
+  private async sayAll(): Promise<void> {
+    const names = [...this.interests.keys()]
+    try {
+      for (let start = 0; start < names.length; start += RESUBSCRIBE_BATCH) {
+        await this.say(names.slice(start, start + RESUBSCRIBE_BATCH))
+      }
+    } catch (error) {
+      // The connection went again; its next `ready` starts over. Anything else (an ACL) is worth knowing.
+      const message = error instanceof Error ? error.message : String(error)
+      this.log.warn({ error: message }, 'could not subscribe in Redis')
+      return
+    }
+    this.isUp = true
+    const late = [...this.interests].filter(([, interest]) => !interest.isConfirmed).map(([name]) => name)
+    for (const name of late) this.saySoon(name)
+    this.changed(true)
+  }
+
+  private lost(): void {
+    this.isUp = false
+    for (const interest of this.interests.values()) interest.isConfirmed = false
+    this.changed(false)
+  }
+
+  private receive(redisChannel: Buffer, message: Buffer): void {
+    const interest = this.interests.get(redisChannel.toString('latin1'))
+    if (interest === undefined) return
+    let entries: Entry[]
+    try {
+      entries = decodeMessage(message)
+    } catch (error) {
+      if (!(error instanceof MalformedMessage)) throw error
+      this.metrics.relayMalformed.inc()
+      return
+    }
+    interest.listener(entries)
+  }
+}
+
+function confirm(interest: Interest): void {
+  interest.isConfirmed = true
+  for (const resolve of interest.waiters) resolve()
+  interest.waiters = []
+}

@@ -1,0 +1,23 @@
+import { Session } from './session.js'
+
+/** A connection to `/echo`: every frame comes back as it is, for probes and for measuring round trips. */
+export class EchoSession extends Session {
+  readonly protocol = 'echo'
+  readonly channel = undefined
+
+  isIn(): boolean {
+    return false
+  }
+
+  protected joined(): void {
+    // In no channel.
+  }
+
+  protected left(): void {
+    // In no channel.
+  }
+
+  protected received(data: Buffer, isBinary: boolean): void {
+    this.socket?.send(data, isBinary)
+  }
+}

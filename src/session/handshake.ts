@@ -1,0 +1,164 @@
+import type { Authenticator, Identity } from '../auth/authenticator.js'
+import type { OriginPolicy } from '../auth/origins.js'
+import { chooseSubprotocol, findToken } from '../auth/token-source.js'
+import { BrokerError } from '../broker/broker.js'
+import { channelNameProblem } from '../channel/channel-name.js'
+import type { Wishes } from '../hub/hub.js'
+import type { HttpRequest, HttpResponse, Verdict, WebSocketRoute } from '../transport/transport.js'
+import { EchoSession } from './echo-session.js'
+import { RawSession } from './raw-session.js'
+import type { Session, SessionContext } from './session.js'
+
+/** Spread of `Retry-After` in seconds, so that clients refused together don't come back together. */
+const RETRY_AFTER_SECONDS = { least: 1, most: 5 } as const
+
+export interface HandshakeOptions {
+  readonly context: SessionContext
+  readonly authenticator: Authenticator
+  readonly origins: OriginPolicy
+  /** Header that a token is looked for in first. */
+  readonly authHeader: string
+}
+
+/** A handshake that ends without a connection; the reason is a metric's label. */
+class Refusal {
+  constructor(
+    readonly reason: string,
+    readonly status: number,
+    readonly message: string,
+    readonly headers: Readonly<Record<string, string>> = {},
+  ) {}
+
+  response(): HttpResponse {
+    const headers = { 'Content-Type': 'text/plain; charset=utf-8', ...this.headers }
+    return { status: this.status, headers, body: `${this.message}\n` }
+  }
+}
+
+function unavailable(reason: string, message: string): Refusal {
+  const { least, most } = RETRY_AFTER_SECONDS
+  const seconds = least + Math.floor(Math.random() * (most - least + 1))
+  return new Refusal(reason, 503, message, { 'Retry-After': String(seconds) })
+}
+
+/** Decides who may open a connection. Everything is settled before the upgrade: a refused client never has a socket. */
+export class Handshakes {
+  readonly routes: readonly WebSocketRoute[] = [
+    { path: '/ws/*', handshake: (request) => this.raw(request) },
+    { path: '/echo', handshake: (request) => this.echo(request) },
+  ]
+
+  constructor(private readonly options: HandshakeOptions) {}
+
+  private echo(request: HttpRequest): Verdict {
+    const identity = this.checkUpgrade(request) ?? this.identify(request)
+    if (identity instanceof Refusal) return this.refuse(identity)
+    return this.enter() ?? this.accept(request, new EchoSession(this.options.context, identity.user))
+  }
+
+  private raw(request: HttpRequest): Verdict | Promise<Verdict> {
+    const upgrade = this.checkUpgrade(request)
+    if (upgrade !== undefined) return this.refuse(upgrade)
+    const channel = readChannel(request.path)
+    if (channel instanceof Refusal) return this.refuse(channel)
+    const wishes = readWishes(request.queryParameter('events'))
+    if (wishes instanceof Refusal) return this.refuse(wishes)
+    const identity = this.identify(request)
+    if (identity instanceof Refusal) return this.refuse(identity)
+    if (identity.channels !== undefined && !identity.channels.includes(channel)) {
+      const message = 'the token does not allow this channel'
+      return this.refuse(new Refusal('channel_not_allowed', 403, message))
+    }
+    return this.enter() ?? this.acceptInto(request, channel, identity, wishes)
+  }
+
+  /** Accepts as soon as this node hears the channel: a client that is connected misses nothing. */
+  private acceptInto(
+    request: HttpRequest,
+    channel: string,
+    identity: Identity,
+    wishes: Wishes,
+  ): Verdict | Promise<Verdict> {
+    const { context } = this.options
+    const held = context.hub.hold(channel)
+    const release = () => context.hub.release(channel)
+    const accept = () =>
+      this.accept(request, new RawSession(context, identity.user, channel, wishes), release)
+    if (held === undefined) return accept()
+    return held.then(accept, (error: unknown) => {
+      release()
+      context.admission.leave()
+      if (!(error instanceof BrokerError)) throw error
+      return this.refuse(unavailable('relay_unavailable', `the channel cannot be joined: ${error.message}`))
+    })
+  }
+
+  private accept(request: HttpRequest, handler: Session, release?: () => void): Verdict {
+    const abandoned = () => {
+      release?.()
+      this.options.context.admission.leave()
+    }
+    return { handler, subprotocol: chooseSubprotocol(request), abandoned }
+  }
+
+  private refuse(refusal: Refusal): Verdict {
+    this.options.context.metrics.connectionRejections.inc({ reason: refusal.reason })
+    return { refusal: refusal.response() }
+  }
+
+  /** Takes a place among the connections, or refuses. */
+  private enter(): Verdict | undefined {
+    const why = this.options.context.admission.enter()
+    if (why === undefined) return undefined
+    const message =
+      why === 'draining' ? 'this node is stopping' : 'this node has as many connections as it may'
+    return this.refuse(unavailable(why, message))
+  }
+
+  private checkUpgrade(request: HttpRequest): Refusal | undefined {
+    if (request.header('sec-websocket-version') !== '13') {
+      return new Refusal('version', 426, 'Sec-WebSocket-Version must be 13', {
+        'Sec-WebSocket-Version': '13',
+      })
+    }
+    if (!this.options.origins.allows(request.header('origin'), request.header('host'))) {
+      return new Refusal('origin', 403, 'pages of this origin may not connect')
+    }
+    return undefined
+  }
+
+  private identify(request: HttpRequest): Identity | Refusal {
+    const token = findToken(request, this.options.authHeader)
+    const { identity, failure } = this.options.authenticator.authenticate(token)
+    if (identity !== undefined) return identity
+    this.options.context.metrics.authFailures.inc({ reason: failure })
+    const message = {
+      missing: 'a token is required',
+      invalid: 'the token is not valid',
+      expired: 'the token has expired',
+      not_yet_valid: 'the token is not valid yet',
+    }[failure]
+    return new Refusal('unauthorized', 401, message, { 'WWW-Authenticate': 'Bearer' })
+  }
+}
+
+/** The channel is what follows `/ws/`, percent-decoded. */
+function readChannel(path: string): string | Refusal {
+  let channel: string
+  try {
+    channel = decodeURIComponent(path.slice('/ws/'.length))
+  } catch {
+    return new Refusal('bad_channel', 400, 'the channel name is not percent-encoded properly')
+  }
+  const problem = channelNameProblem(channel)
+  return problem === undefined ? channel : new Refusal('bad_channel', 400, problem)
+}
+
+/** `?events=join,leave` */
+function readWishes(events: string | undefined): Wishes | Refusal {
+  const asked = events === undefined || events === '' ? [] : events.split(',')
+  if (asked.some((event) => event !== 'join' && event !== 'leave')) {
+    return new Refusal('bad_events', 400, 'events must be join, leave or both: ?events=join,leave')
+  }
+  return { join: asked.includes('join'), leave: asked.includes('leave') }
+}

@@ -1,0 +1,103 @@
+import type { Close } from '../protocol/closes.js'
+
+/** A WebSocket connection's socket. Every method may be called at any time: on a closed one it does nothing. */
+export interface Socket {
+  /** Queues a frame behind what is queued already. */
+  send(data: Uint8Array | string, isBinary: boolean): void
+  /** A protocol ping; the answer comes as `pong`. */
+  ping(): void
+  /** Sends a close frame and ends; `closed` is called before this returns. */
+  close(close: Close): void
+  join(topic: string): void
+  /** Publishes to everybody in the topic but this socket. */
+  publish(topic: string, data: Uint8Array | string, isBinary: boolean): void
+  /** Bytes that the client has left unread, beyond what the system buffers. */
+  bufferedBytes(): number
+}
+
+/** What happens on a socket. Buffers given here live until the call returns. */
+export interface SocketHandler {
+  opened(socket: Socket): void
+  message(data: Buffer, isBinary: boolean): void
+  /** A ping or a pong: a sign of life without content. */
+  alive(): void
+  /** More is unread than the queue may hold, and something was not queued. May be called several times, also after `closed`. */
+  overflowed(): void
+  /** Once, after which the socket is gone. Code 1006: no close frame came. */
+  closed(code: number, reason: string): void
+}
+
+export interface HttpRequest {
+  /** Upper case. */
+  readonly method: string
+  /** As sent, percent-encoded, without the query. */
+  readonly path: string
+  /** By lower-case name. */
+  header(name: string): string | undefined
+  queryParameter(name: string): string | undefined
+}
+
+export interface HttpRequestWithBody extends HttpRequest {
+  readonly body: Buffer
+}
+
+export interface HttpResponse {
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+}
+
+/** An answer to a handshake: a refusal, or what handles the socket. */
+export type Verdict =
+  | { readonly refusal: HttpResponse }
+  | {
+      readonly handler: SocketHandler
+      readonly subprotocol: string
+      /** Called instead of `opened` when the client went away while the verdict was being reached. */
+      readonly abandoned: () => void
+    }
+
+export interface WebSocketRoute {
+  /** A path, or a prefix and `*`. */
+  readonly path: string
+  /** Decides on a handshake. What it returns takes effect in the same tick, or in the tick its promise resolves. */
+  readonly handshake: (request: HttpRequest) => Verdict | Promise<Verdict>
+}
+
+export interface HttpRoute {
+  /** A path, or a prefix and `*`. */
+  readonly path: string
+  /** A larger body is answered with 413 without being kept. */
+  readonly maxBodyBytes: number
+  readonly handle: (request: HttpRequestWithBody) => HttpResponse | Promise<HttpResponse>
+}
+
+export interface ListenOptions {
+  readonly host: string
+  /** 0 lets the system choose. */
+  readonly port: number
+}
+
+/** A listener for WebSockets and HTTP. */
+export interface Transport {
+  /** Resolves with the port; rejects with a one-line message when the address can't be listened on. */
+  listen(options: ListenOptions): Promise<number>
+  /** Publishes to everybody in the topic, in the order of the calls. */
+  publish(topic: string, data: Uint8Array | string, isBinary: boolean): void
+  /** Accepts no more; what is open stays open. */
+  stopListening(): void
+  /** Cuts everything that is still open. */
+  close(): void
+}
+
+export interface TransportOptions {
+  readonly webSockets: readonly WebSocketRoute[]
+  readonly http: readonly HttpRoute[]
+  /** A message larger than this is cut while it arrives, without being buffered; the client sees 1006. */
+  readonly maxFrameBytes: number
+  /** Unread bytes a socket may have; further frames overflow. */
+  readonly maxQueueBytes: number
+  readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined
+  /** Somebody's callback threw: a defect; the connection or request it was about is ended. */
+  readonly onDefect: (error: unknown) => void
+}

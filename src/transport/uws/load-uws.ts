@@ -1,0 +1,43 @@
+import type * as Uws from 'uWebSockets.js'
+import { createRequire } from 'node:module'
+
+interface ReportHeader {
+  header?: { glibcVersionRuntime?: string }
+}
+
+/** The Node versions that the binaries were built for, newest last, and the glibc that each needs. */
+const BUILDS = [
+  { nodeMajor: 20, glibc: '2.27' },
+  { nodeMajor: 22, glibc: '2.38' },
+  { nodeMajor: 24, glibc: '2.38' },
+  { nodeMajor: 25, glibc: '2.38' },
+] as const
+
+function isAtLeast(version: string, least: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const [leastMajor = 0, leastMinor = 0] = least.split('.').map(Number)
+  return major > leastMajor || (major === leastMajor && minor >= leastMinor)
+}
+
+/** One line that says which Node fits this system, instead of the loader's stack trace. */
+export function explainLoadFailure(nodeVersion: string, glibc: string | undefined, cause: string): string {
+  const fitting = BUILDS.filter((build) => glibc !== undefined && isAtLeast(glibc, build.glibc))
+  if (process.platform !== 'linux' || fitting.length === 0) {
+    return `uWebSockets.js has no binary for ${process.platform} ${process.arch} with Node ${nodeVersion}: ${cause}`
+  }
+  const majors = fitting.map((build) => build.nodeMajor).join(', ')
+  return `uWebSockets.js has no binary that runs with Node ${nodeVersion} and glibc ${glibc}; use Node ${majors} on this system`
+}
+
+/** Loads the native library. Throws one line that says what would fit where it can't be loaded. */
+export function loadUws(): typeof Uws {
+  // Read by the library once, when it loads. Its default of 4 KiB refuses large cookies and tokens now and then.
+  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= '16384'
+  try {
+    return createRequire(import.meta.url)('uWebSockets.js') as typeof Uws
+  } catch (error) {
+    const { header } = process.report.getReport() as ReportHeader
+    const cause = error instanceof Error ? error.message.replace(/\s+/g, ' ') : String(error)
+    throw new Error(explainLoadFailure(process.versions.node, header?.glibcVersionRuntime, cause))
+  }
+}

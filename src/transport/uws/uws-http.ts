@@ -1,0 +1,101 @@
+import type { HttpRequest as UwsHttpRequest, HttpResponse as UwsHttpResponse } from 'uWebSockets.js'
+import { STATUS_CODES } from 'node:http'
+import type { HttpRequest, HttpResponse, HttpRoute } from '../transport.js'
+
+/** A copy of a request: the library's own is gone when the handler returns. */
+export class CopiedRequest implements HttpRequest {
+  readonly method: string
+  readonly path: string
+  private readonly query: string
+  private readonly headers = new Map<string, string>()
+
+  constructor(request: UwsHttpRequest) {
+    this.method = request.getMethod().toUpperCase()
+    this.path = request.getUrl()
+    this.query = request.getQuery()
+    request.forEach((name, value) => {
+      this.headers.set(name, value)
+    })
+  }
+
+  header(name: string): string | undefined {
+    return this.headers.get(name)
+  }
+
+  queryParameter(name: string): string | undefined {
+    return new URLSearchParams(this.query).get(name) ?? undefined
+  }
+}
+
+/** Answers a request. Must run where the response is corked: in its handler, or inside `response.cork`. */
+export function answer(
+  response: UwsHttpResponse,
+  { status, headers = {}, body = '' }: HttpResponse,
+  closeConnection = false,
+): void {
+  response.writeStatus(`${status} ${STATUS_CODES[status] ?? ''}`)
+  for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value)
+  response.end(body, closeConnection)
+}
+
+const TOO_LARGE: HttpResponse = { status: 413, body: 'The body is too large.\n' }
+const INTERNAL_ERROR: HttpResponse = { status: 500, body: 'Internal server error.\n' }
+
+/** Serves one request of a route: reads the body up to its limit, calls the handler, answers unless the client has gone. */
+export function serve(
+  route: HttpRoute,
+  response: UwsHttpResponse,
+  nativeRequest: UwsHttpRequest,
+  onDefect: (error: unknown) => void,
+): void {
+  const request = new CopiedRequest(nativeRequest)
+  let isOver = false
+  response.onAborted(() => {
+    isOver = true
+  })
+  const finish = (result: HttpResponse, closeConnection = false): void => {
+    if (isOver) return
+    isOver = true
+    response.cork(() => answer(response, result, closeConnection))
+  }
+  const handle = async (body: Buffer): Promise<void> => {
+    try {
+      const { method, path } = request
+      finish(
+        await route.handle({
+          method,
+          path,
+          body,
+          header: (name) => request.header(name),
+          queryParameter: (name) => request.queryParameter(name),
+        }),
+      )
+    } catch (error) {
+      onDefect(error)
+      finish(INTERNAL_ERROR)
+    }
+  }
+
+  if (request.method === 'GET' || request.method === 'HEAD') {
+    void handle(Buffer.alloc(0))
+    return
+  }
+  if (Number(request.header('content-length') ?? 0) > route.maxBodyBytes) {
+    finish(TOO_LARGE, true)
+    return
+  }
+  const chunks: Buffer[] = []
+  let length = 0
+  response.onData((chunk, isLast) => {
+    if (isOver) return
+    length += chunk.byteLength
+    if (length > route.maxBodyBytes) {
+      finish(TOO_LARGE, true)
+      return
+    }
+    // The library takes the chunk back when this returns.
+    chunks.push(Buffer.from(new Uint8Array(chunk)))
+    if (isLast)
+      void handle(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
+  })
+}

@@ -1,0 +1,49 @@
+import type { WebSocket } from 'uWebSockets.js'
+import type { Close } from '../../protocol/closes.js'
+import type { Socket, SocketHandler } from '../transport.js'
+
+/** What uWebSockets.js keeps beside each socket. */
+export interface UserData {
+  readonly socket: UwsSocket
+}
+
+/** A socket that outlives its native half: a uWebSockets.js socket throws at every call after its close. */
+export class UwsSocket implements Socket {
+  private ws: WebSocket<UserData> | undefined
+
+  constructor(readonly handler: SocketHandler) {}
+
+  opened(ws: WebSocket<UserData>): void {
+    this.ws = ws
+    this.handler.opened(this)
+  }
+
+  closed(code: number, reason: string): void {
+    this.ws = undefined
+    this.handler.closed(code, reason)
+  }
+
+  send(data: Uint8Array | string, isBinary: boolean): void {
+    this.ws?.send(data, isBinary)
+  }
+
+  ping(): void {
+    this.ws?.ping()
+  }
+
+  close({ code, reason }: Close): void {
+    this.ws?.end(code, reason)
+  }
+
+  join(topic: string): void {
+    this.ws?.subscribe(topic)
+  }
+
+  publish(topic: string, data: Uint8Array | string, isBinary: boolean): void {
+    this.ws?.publish(topic, data, isBinary)
+  }
+
+  bufferedBytes(): number {
+    return this.ws?.getBufferedAmount() ?? 0
+  }
+}

@@ -1,0 +1,180 @@
+import type {
+  TemplatedApp,
+  HttpResponse as UwsHttpResponse,
+  us_listen_socket,
+  us_socket,
+  us_socket_context_t,
+  WebSocketBehavior,
+} from 'uWebSockets.js'
+import { createServer } from 'node:net'
+import { CLOSES } from '../../protocol/closes.js'
+import type {
+  HttpRequest,
+  ListenOptions,
+  Transport,
+  TransportOptions,
+  Verdict,
+  WebSocketRoute,
+} from '../transport.js'
+import { loadUws } from './load-uws.js'
+import { answer, CopiedRequest, serve } from './uws-http.js'
+import { type UserData, UwsSocket } from './uws-socket.js'
+
+export class UwsTransport implements Transport {
+  private readonly uws = loadUws()
+  private readonly app: TemplatedApp
+  private listenSocket: us_listen_socket | undefined
+
+  constructor(private readonly options: TransportOptions) {
+    const { tls } = options
+    this.app =
+      tls === undefined
+        ? this.uws.App()
+        : this.uws.SSLApp({ cert_file_name: tls.certPath, key_file_name: tls.keyPath })
+    for (const route of options.webSockets) this.app.ws(route.path, this.behavior(route))
+    for (const route of options.http) {
+      this.app.any(route.path, (response, request) => serve(route, response, request, options.onDefect))
+    }
+  }
+
+  async listen({ host, port }: ListenOptions): Promise<number> {
+    if (port !== 0) await refuseTakenPort(host, port)
+    return new Promise((resolve, reject) => {
+      this.app.listen(host, port, (listenSocket) => {
+        if (listenSocket === false) return reject(new Error(`cannot listen on ${host}:${port}`))
+        this.listenSocket = listenSocket
+        resolve(this.uws.us_socket_local_port(listenSocket as us_socket))
+      })
+    })
+  }
+
+  publish(topic: string, data: Uint8Array | string, isBinary: boolean): void {
+    this.app.publish(topic, data, isBinary)
+  }
+
+  stopListening(): void {
+    if (this.listenSocket === undefined) return
+    this.uws.us_listen_socket_close(this.listenSocket)
+    this.listenSocket = undefined
+  }
+
+  close(): void {
+    this.listenSocket = undefined
+    this.app.close()
+  }
+
+  private behavior(route: WebSocketRoute): WebSocketBehavior<UserData> {
+    const { maxFrameBytes, maxQueueBytes, onDefect } = this.options
+    return {
+      maxPayloadLength: maxFrameBytes,
+      maxBackpressure: maxQueueBytes,
+      // Silence is judged by sessions: the library's timeout has a granularity of 4 s and closes without a reason.
+      idleTimeout: 0,
+      sendPingsAutomatically: false,
+      compression: this.uws.DISABLED,
+      upgrade: (response, request, context) => {
+        const copied = new CopiedRequest(request)
+        try {
+          this.decide(response, copied, context, route.handshake(copied))
+        } catch (error) {
+          onDefect(error)
+          answer(response, { status: 500 }, true)
+        }
+      },
+      open: (ws) => {
+        const { socket } = ws.getUserData()
+        try {
+          socket.opened(ws)
+        } catch (error) {
+          this.failed(socket, error)
+        }
+      },
+      message: (ws, data, isBinary) => {
+        const { socket } = ws.getUserData()
+        try {
+          socket.handler.message(Buffer.from(data), isBinary)
+        } catch (error) {
+          this.failed(socket, error)
+        }
+      },
+      ping: (ws) => ws.getUserData().socket.handler.alive(),
+      pong: (ws) => ws.getUserData().socket.handler.alive(),
+      dropped: (ws) => {
+        const { socket } = ws.getUserData()
+        // Touching a socket in this handler is a use after free, and a microtask still runs inside it.
+        setImmediate(() => socket.handler.overflowed())
+      },
+      close: (ws, code, reason) => {
+        try {
+          ws.getUserData().socket.closed(code, Buffer.from(reason).toString())
+        } catch (error) {
+          onDefect(error)
+        }
+      },
+    }
+  }
+
+  private decide(
+    response: UwsHttpResponse,
+    request: CopiedRequest,
+    context: us_socket_context_t,
+    verdict: Verdict | Promise<Verdict>,
+  ): void {
+    if (!(verdict instanceof Promise)) {
+      conclude(response, request, context, verdict)
+      return
+    }
+    let isAborted = false
+    response.onAborted(() => {
+      isAborted = true
+    })
+    verdict.then(
+      (decided) => {
+        if (!isAborted) response.cork(() => conclude(response, request, context, decided))
+        else if ('handler' in decided) decided.abandoned()
+      },
+      (error: unknown) => {
+        this.options.onDefect(error)
+        if (!isAborted) response.cork(() => answer(response, { status: 500 }, true))
+      },
+    )
+  }
+
+  /** A defect in a callback must neither end the process nor leave the connection in an unknown state. */
+  private failed(socket: UwsSocket, error: unknown): void {
+    this.options.onDefect(error)
+    socket.close(CLOSES.internalError)
+  }
+}
+
+function conclude(
+  response: UwsHttpResponse,
+  request: HttpRequest,
+  context: us_socket_context_t,
+  verdict: Verdict,
+): void {
+  if ('refusal' in verdict) {
+    answer(response, verdict.refusal, true)
+    return
+  }
+  response.upgrade<UserData>(
+    { socket: new UwsSocket(verdict.handler) },
+    request.header('sec-websocket-key') ?? '',
+    verdict.subprotocol,
+    request.header('sec-websocket-extensions') ?? '',
+    context,
+  )
+}
+
+/** The library listens with SO_REUSEPORT, so that a second process on a taken port would succeed and get half the connections. */
+function refuseTakenPort(host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      const why =
+        error.code === 'EADDRINUSE' ? 'the port is taken by another process' : (error.code ?? error.message)
+      reject(new Error(`cannot listen on ${host}:${port}: ${why}`))
+    })
+    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve()))
+  })
+}

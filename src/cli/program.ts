@@ -31,8 +31,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .description('A horizontally scaled WebSocket broadcast cluster.')
     .version(packageVersion())
     .exitOverride()
-    .enablePositionalOptions()
-  withSettings(program.command('serve', { isDefault: true }).description('run a node until SIGTERM')).action(
+  withSettings(program.command('serve').description('run a node until SIGTERM; the default')).action(
     async (options) => {
       exitCode = await serve(options)
     },
@@ -70,7 +69,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .action((options: Readonly<Record<string, unknown>>) => printConfig(options))
 
   try {
-    await program.parseAsync(argv, { from: 'user' })
+    await program.parseAsync(withDefaultCommand(argv), { from: 'user' })
     return exitCode
   } catch (error) {
     // Commander has said it already.
@@ -78,6 +77,13 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     console.error(`fanfare: ${error instanceof Error ? error.message : String(error)}`)
     return error instanceof UsageError || error instanceof MonitorUsageError ? EXIT.usage : EXIT.failed
   }
+}
+
+/** No command, or flags only, means `serve`. */
+function withDefaultCommand(argv: readonly string[]): readonly string[] {
+  const [first = '-'] = argv
+  const isAboutProgram = ['-h', '--help', '-V', '--version'].includes(first)
+  return first.startsWith('-') && !isAboutProgram ? ['serve', ...argv] : argv
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {

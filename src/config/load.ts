@@ -54,6 +54,7 @@ export function loadConfig(inputs: Inputs): Loaded {
 
   const values: Record<string, unknown> = {}
   const sources: Record<string, Source> = {}
+  const unreadable = new Set<string>()
   for (const key of SETTING_KEYS) {
     const setting = settingOf(key)
     const from = given.get(key)
@@ -61,12 +62,14 @@ export function loadConfig(inputs: Inputs): Loaded {
     if (from !== undefined && value === undefined) {
       const shown = setting.secret === true ? 'the value' : JSON.stringify(from.input)
       problems.push({ where: from.where, what: `${shown} is not right; use ${setting.kind.expects}` })
+      unreadable.add(environmentName(key))
     }
     values[key] = value ?? setting.default
     sources[key] = from?.source ?? 'default'
   }
   const config = values as Config
-  if (problems.length === 0) problems.push(...contradictions(config))
+  // A setting that can't be read stands at its default, which says nothing about what was meant.
+  problems.push(...contradictions(config).filter(({ where }) => !unreadable.has(where)))
   return {
     config,
     sources: sources as Record<SettingKey, Source>,

@@ -6,7 +6,12 @@ const PROBE_INTERVAL_MS = 1_000
 /** Twice between two probes, so that silence is noticed within 3 s of its beginning. */
 const CHECK_INTERVAL_MS = PROBE_INTERVAL_MS / 2
 /** A probe is expected back within this. */
-export const PROBE_TIMEOUT_MS = 2_000
+const PROBE_TIMEOUT_MS = 2_000
+/**
+ * How long others must have been seen alive while this node hears nothing before it calls itself deaf: after an outage
+ * that all shared, Redis answers a moment before the first probe is back, and nodes must not all leave the balancer then.
+ */
+const DEAF_AFTER_MS = 2_000
 
 /** `deaf`: this node hears nothing while others are fine. `lost`: nobody is known to be fine, as when Redis is down. */
 export type RelayState = 'starting' | 'alive' | 'lost' | 'deaf'
@@ -17,6 +22,7 @@ export class RelayWatch {
   /** Nodes that were alive when last looked, this one included. */
   nodes = 1
   private lastHeardMs: number
+  private othersFineSinceMs: number | undefined
   private lastReconnectMs = Number.NEGATIVE_INFINITY
   private timers: NodeJS.Timeout[] = []
 
@@ -54,6 +60,7 @@ export class RelayWatch {
   heard(sentAtMs: number): void {
     this.lastHeardMs = performance.now()
     this.metrics.relayProbe.observe(Math.max(0, this.lastHeardMs - sentAtMs) / 1_000)
+    this.othersFineSinceMs = undefined
     this.become('alive')
   }
 
@@ -71,15 +78,21 @@ export class RelayWatch {
       this.peers.reconnect()
     }
     if (this.state === 'starting') return
-    // Deaf only once it is known that others are not.
     if (this.state === 'alive') this.become('lost')
     void this.peers
       .alive()
       .then((nodes) => nodes.some((node) => node !== this.node))
       .catch(() => false)
-      .then((areOthersFine) => {
-        if (this.silenceMs > PROBE_TIMEOUT_MS) this.become(areOthersFine ? 'deaf' : 'lost')
-      })
+      .then((areOthersFine) => this.judge(areOthersFine))
+  }
+
+  private judge(areOthersFine: boolean): void {
+    const nowMs = performance.now()
+    if (!areOthersFine) this.othersFineSinceMs = undefined
+    else this.othersFineSinceMs ??= nowMs
+    if (this.silenceMs <= PROBE_TIMEOUT_MS) return
+    const isDeaf = this.othersFineSinceMs !== undefined && nowMs - this.othersFineSinceMs > DEAF_AFTER_MS
+    this.become(isDeaf ? 'deaf' : 'lost')
   }
 
   private announce(): void {

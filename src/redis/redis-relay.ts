@@ -73,6 +73,7 @@ export class RedisRelay {
 
   /** Makes both connections anew: a half-open one looks fine for about 50 s. */
   reconnect(): void {
+    this.publisher.pause()
     this.commands.disconnect(true)
     this.subscriptions.disconnect(true)
   }

@@ -158,6 +158,7 @@ export class RelayPublisher {
     this.inFlight = undefined
     const error = new RelayError('timeout', 'Redis did not answer in time; it may have been published or not')
     for (const { entries } of messages) for (const pending of entries) pending.reject(error)
+    this.pause()
     this.redis.disconnect(true)
   }
 

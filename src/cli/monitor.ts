@@ -16,7 +16,6 @@ export { DEFAULT_CHANNEL, MonitorUsageError, monitorAddress } from './monitor/ad
 
 /** The header that a node reads tokens from unless told otherwise. */
 export const DEFAULT_TOKEN_HEADER = 'X-Auth-Token'
-export const REPORT_INTERVAL_MS = 5_000
 export const PING_INTERVAL_MS = 8_000
 export const PONG_TIMEOUT_MS = 3_000
 export const RECONNECT_DELAY_MS = 3_000

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { describeConfig, describeDefaults } from '../config/describe.js'
 import { packageVersion } from '../version.js'
 import {
@@ -8,7 +8,7 @@ import {
   UsageError,
   withSettings,
 } from './configuration.js'
-import { DEFAULT_TOKEN_HEADER, MonitorUsageError, REPORT_INTERVAL_MS, runMonitor } from './monitor.js'
+import { DEFAULT_TOKEN_HEADER, MonitorUsageError, runMonitor } from './monitor.js'
 import { type PublishOptions, publish } from './publish.js'
 import { serve } from './serve.js'
 import { mintToken, type TokenOptions } from './token.js'
@@ -41,7 +41,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .description('make a JWT with the configured secret, for trying things out')
     .requiredOption('--user <user>', 'whom it is for')
     .option('--channel <channel>', 'a channel it allows, repeatable; default: all', collect)
-    .option('--ttl <duration>', 'how long it is valid', parseDuration, parseDuration('1h'))
+    .addOption(durationOption('--ttl <duration>', 'how long it is valid', '1h'))
     .option('--config <file>', 'YAML or JSON file with settings')
     .action((options: TokenOptions) => console.log(mintToken(options)))
   program
@@ -59,7 +59,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .option('--channel <channel>', 'the channel; default: monitor')
     .option('--token <token>', 'the token to show')
     .option('--header <header>', 'the header that carries the token', DEFAULT_TOKEN_HEADER)
-    .option('--report <duration>', 'time between reports', parseDuration, REPORT_INTERVAL_MS)
+    .addOption(durationOption('--report <duration>', 'time between reports', '5s'))
     .option('--binary', 'report in binary frames')
     .action((url: string, flags: MonitorFlags) => monitor(url, flags))
   withSettings(
@@ -84,6 +84,10 @@ function withDefaultCommand(argv: readonly string[]): readonly string[] {
   const [first = '-'] = argv
   const isAboutProgram = ['-h', '--help', '-V', '--version'].includes(first)
   return first.startsWith('-') && !isAboutProgram ? ['serve', ...argv] : argv
+}
+
+function durationOption(flags: string, description: string, byDefault: string): Option {
+  return new Option(flags, description).argParser(parseDuration).default(parseDuration(byDefault), byDefault)
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {

@@ -5,7 +5,7 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
 import { errors, ProtocolError } from '../protocol/errors.js'
-import type { HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
+import type { HttpRequest, HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
 import { API_SCHEMAS, type ApiBody, type ApiMethod, isApiMethod } from './api-schemas.js'
 
 const PATH_PREFIX = '/api/'
@@ -30,33 +30,41 @@ export class ServerApi {
   constructor(private readonly options: ServerApiOptions) {
     this.key = options.apiKey === undefined ? undefined : new Secret(options.apiKey)
     const maxBodyBytes = 2 * options.maxMessageBytes + BODY_MARGIN_BYTES
-    this.route = { path: `${PATH_PREFIX}*`, maxBodyBytes, handle: (request) => this.handle(request) }
+    this.route = {
+      path: `${PATH_PREFIX}*`,
+      maxBodyBytes,
+      refuse: (request) => this.refuse(request),
+      handle: (request) => this.handle(request),
+    }
   }
 
-  private async handle(request: HttpRequestWithBody): Promise<HttpResponse> {
-    const name = request.path.slice(PATH_PREFIX.length)
+  /** Before the body is read, so that nobody without the key makes this node keep one. */
+  private refuse(request: HttpRequest): HttpResponse | undefined {
     if (!this.isAuthorized(request)) {
       const hint =
         this.key === undefined ? 'the server API is closed: no API key is configured' : 'wrong API key'
       return reply(401, failure(errors.unauthorized(hint)))
     }
-    if (!isApiMethod(name)) {
-      return reply(
-        404,
-        failure(errors.badRequest(`no such method; there are ${Object.keys(API_SCHEMAS).join(', ')}`)),
-      )
+    if (!isApiMethod(methodOf(request))) {
+      const methods = Object.keys(API_SCHEMAS).join(', ')
+      return reply(404, failure(errors.badRequest(`no such method; there are ${methods}`)))
     }
-    if (request.method !== 'POST') {
+    if (request.method !== 'POST')
       return reply(405, failure(errors.badRequest('use POST')), { Allow: 'POST' })
-    }
-    const stopTimer = this.options.metrics.apiDuration.startTimer({ method: name })
-    const { status, body, code } = await this.respond(name, request.body)
+    return undefined
+  }
+
+  private async handle(request: HttpRequestWithBody): Promise<HttpResponse> {
+    const method = methodOf(request)
+    if (!isApiMethod(method)) throw new Error('a refused request was handled')
+    const stopTimer = this.options.metrics.apiDuration.startTimer({ method })
+    const { status, body, code } = await this.respond(method, request.body)
     stopTimer()
-    this.options.metrics.apiRequests.inc({ method: name, code })
+    this.options.metrics.apiRequests.inc({ method, code })
     return reply(status, body)
   }
 
-  private isAuthorized(request: HttpRequestWithBody): boolean {
+  private isAuthorized(request: HttpRequest): boolean {
     const fromAuthorization = /^apikey +(\S+) *$/i.exec(request.header('authorization') ?? '')?.[1]
     const given = request.header('x-api-key') ?? fromAuthorization
     return given !== undefined && this.key?.equals(given) === true
@@ -143,6 +151,10 @@ export class ServerApi {
     this.options.log.error({ err: thrown }, 'the server API failed')
     return errors.internal('see the log of the node')
   }
+}
+
+function methodOf({ path }: HttpRequest): string {
+  return path.slice(PATH_PREFIX.length)
 }
 
 function parse<M extends ApiMethod>(method: M, json: unknown): ApiBody<M> {

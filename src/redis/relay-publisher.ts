@@ -3,7 +3,7 @@ import type { Metrics } from '../metrics/metrics.js'
 import { encodeMessage } from './envelope.js'
 
 /** After which an entry that waits, or a batch that is not answered, is given up: callers are promised an answer within 2 s. */
-const DEADLINE_MS = 1_500
+const DEADLINE_MS = 1_250
 const DEADLINE_CHECK_MS = 250
 /** The most that is packed into one relay message, unless a single entry is larger. */
 const MAX_MESSAGE_BYTES = 256 * 1024

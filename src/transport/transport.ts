@@ -69,6 +69,8 @@ export interface HttpRoute {
   readonly path: string
   /** A larger body is answered with 413 without being kept. */
   readonly maxBodyBytes: number
+  /** Refuses a request without looking at its body, which is then not kept. */
+  readonly refuse?: (request: HttpRequest) => HttpResponse | undefined
   readonly handle: (request: HttpRequestWithBody) => HttpResponse | Promise<HttpResponse>
 }
 

@@ -1,6 +1,5 @@
 import { fileURLToPath } from 'node:url'
 import { Child, type ChildOptions } from './child-process.js'
-import { freePort } from './free-port.js'
 
 /** The compiled command: dist/src/main.js, seen from the sources and from dist/ alike. */
 const MAIN = fileURLToPath(
@@ -34,16 +33,14 @@ export class FanfareProcess {
   ) {}
 
   static async start(settings: Record<string, string> = {}): Promise<FanfareProcess> {
-    const port = Number(settings['FANFARE_PORT'] ?? (await freePort()))
-    const internalPort = Number(settings['FANFARE_INTERNAL_PORT'] ?? (await freePort()))
     const child = runFanfare(['serve'], {
       FANFARE_LOG_FORMAT: 'json',
+      FANFARE_PORT: '0',
+      FANFARE_INTERNAL_PORT: '0',
       ...settings,
-      FANFARE_PORT: String(port),
-      FANFARE_INTERNAL_PORT: String(internalPort),
     })
-    await child.line(/"msg":"ready"/)
-    return new FanfareProcess(child, port, internalPort)
+    const ready = JSON.parse(await child.line(/"msg":"ready"/)) as { port: number; internalPort: number }
+    return new FanfareProcess(child, ready.port, ready.internalPort)
   }
 
   /** For example `ws://127.0.0.1:8000`. */

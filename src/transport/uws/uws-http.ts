@@ -38,6 +38,8 @@ export function answer(
   response.end(body, closeConnection)
 }
 
+/** The most of an unwanted body that is read before its connection is cut. */
+const MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 const TOO_LARGE: HttpResponse = { status: 413, body: 'The body is too large.\n' }
 const INTERNAL_ERROR: HttpResponse = { status: 500, body: 'Internal server error.\n' }
 
@@ -76,21 +78,23 @@ export function serve(
     }
   }
 
+  // Why the body is not wanted, if it isn't; then it is read and thrown away, for a client that is cut off while it
+  // writes sees a broken pipe instead of the answer.
+  let refusal = route.refuse?.(request)
   if (request.method === 'GET' || request.method === 'HEAD') {
-    void handle(Buffer.alloc(0))
+    if (refusal === undefined) void handle(Buffer.alloc(0))
+    else finish(refusal)
     return
   }
-  if (Number(request.header('content-length') ?? 0) > route.maxBodyBytes) {
-    finish(TOO_LARGE, true)
-    return
-  }
-  const chunks: Buffer[] = []
+  let chunks: Buffer[] = []
   let length = 0
   response.onData((chunk, isLast) => {
     if (isOver) return
     length += chunk.byteLength
-    if (length > route.maxBodyBytes) {
-      finish(TOO_LARGE, true)
+    if (length > route.maxBodyBytes) refusal ??= TOO_LARGE
+    if (refusal !== undefined) {
+      chunks = []
+      if (isLast || length > MAX_DISCARDED_BYTES) finish(refusal, true)
       return
     }
     // The library takes the chunk back when this returns.

@@ -1,0 +1,96 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Child } from './child-process.js'
+import { freePort } from './free-port.js'
+
+export const HAPROXY_CONFIGURATION = fileURLToPath(new URL('../../deploy/proxy/haproxy.cfg', import.meta.url))
+
+/** What HAProxy balances: a node's public port and the internal one that answers /ready, both on 127.0.0.1. */
+export interface ProxiedNode {
+  port: number
+  internalPort: number
+}
+
+/** Fails on text that is not there, so that a test never runs against a file that has moved on. */
+function replaceOnce(text: string, from: string, to: string): string {
+  if (text.split(from).length !== 2) throw new Error(`haproxy.cfg should contain exactly one "${from}"`)
+  return text.replace(from, () => to)
+}
+
+/** A real HAProxy with the shipped configuration, in which nothing but addresses and ports is replaced. */
+export class HaproxyProcess {
+  private constructor(
+    readonly child: Child,
+    readonly port: number,
+    readonly operationsPort: number,
+    private readonly directory: string,
+  ) {}
+
+  static async start(nodes: readonly [ProxiedNode, ProxiedNode, ProxiedNode]): Promise<HaproxyProcess> {
+    const [port, operationsPort] = [await freePort(), await freePort()]
+    let configuration = readFileSync(HAPROXY_CONFIGURATION, 'utf8')
+    configuration = replaceOnce(configuration, '\n  bind *:8000\n', `\n  bind 127.0.0.1:${port}\n`)
+    configuration = replaceOnce(configuration, '\n  bind *:8404\n', `\n  bind 127.0.0.1:${operationsPort}\n`)
+    for (const [index, node] of nodes.entries()) {
+      const name = `node${index + 1}`
+      const address = `server ${name} 127.0.0.1:${node.port} port ${node.internalPort}`
+      configuration = replaceOnce(configuration, `server ${name} ${name}:8000 port 9000`, address)
+    }
+    const directory = mkdtempSync(join(tmpdir(), 'fanfare-haproxy-'))
+    const file = join(directory, 'haproxy.cfg')
+    writeFileSync(file, configuration)
+    const haproxy = new HaproxyProcess(
+      new Child('haproxy', ['-f', file, '-db']),
+      port,
+      operationsPort,
+      directory,
+    )
+    try {
+      await haproxy.listening()
+    } catch (error) {
+      await haproxy.remove()
+      throw error
+    }
+    return haproxy
+  }
+
+  /** For example `ws://127.0.0.1:8000`. */
+  get wsUrl(): string {
+    return `ws://127.0.0.1:${this.port}`
+  }
+
+  get httpUrl(): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
+  /** Connections that HAProxy now holds to each node, by the node's name. */
+  async sessions(): Promise<Record<string, number>> {
+    const csv = await (await fetch(`http://127.0.0.1:${this.operationsPort}/;csv`)).text()
+    // https://docs.haproxy.org/2.6/management.html#9.1: 0 is the proxy, 1 the server, 4 the current sessions.
+    const rows = csv.split('\n').map((line) => line.split(','))
+    const nodes = rows.filter(([proxy, server]) => proxy === 'nodes' && server?.startsWith('node'))
+    return Object.fromEntries(nodes.map((row) => [row[1], Number(row[4])]))
+  }
+
+  async remove(): Promise<void> {
+    try {
+      await this.child.stop()
+    } finally {
+      rmSync(this.directory, { recursive: true, force: true })
+    }
+  }
+
+  private async listening(): Promise<void> {
+    for (;;) {
+      const answer = await Promise.race([
+        fetch(`http://127.0.0.1:${this.operationsPort}/ready`).catch(() => undefined),
+        this.child.exited,
+      ])
+      if (answer !== undefined && 'code' in answer) throw new Error(`HAProxy ended:\n${this.child.output}`)
+      if (answer?.ok === true) return
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { WebSocketServer } from 'ws'
+
+function listen(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port))
+  })
+}
+
+/** What a proxy sees of a node, and nothing more, with each answer in the hands of a test. */
+export class StandInNode {
+  /** What /ready answers. */
+  readyStatus = 200
+  /** Whether the public port cuts every connection as soon as there is a request on it. */
+  isDying = false
+  /** What the public port answers, or 101: handshakes are accepted and every message is answered with the name. */
+  publicStatus = 101
+  /** Every request that reached the public port, handshakes included. */
+  readonly requests: IncomingMessage[] = []
+  private readonly sockets = new WebSocketServer({ noServer: true })
+  private readonly publicServer = createServer((request, response) => this.refuse(request, response))
+  private readonly internalServer = createServer((_request, response) => {
+    response.writeHead(this.readyStatus).end()
+  })
+
+  port = 0
+  internalPort = 0
+
+  private constructor(readonly name: string) {
+    this.publicServer.on('upgrade', (request, socket, head) => {
+      this.requests.push(request)
+      if (this.isDying) {
+        socket.destroy()
+        return
+      }
+      if (this.publicStatus !== 101) {
+        // A proxy that tries elsewhere may not wait for the end of this.
+        socket.on('error', () => undefined)
+        const headers = 'Retry-After: 7\r\nContent-Length: 0\r\nConnection: close'
+        socket.end(`HTTP/1.1 ${this.publicStatus} \r\n${headers}\r\n\r\n`)
+        return
+      }
+      this.sockets.handleUpgrade(request, socket, head, (client) => {
+        client.on('message', () => client.send(this.name))
+      })
+    })
+  }
+
+  static async start(name: string): Promise<StandInNode> {
+    const node = new StandInNode(name)
+    node.port = await listen(node.publicServer)
+    node.internalPort = await listen(node.internalServer)
+    return node
+  }
+
+  /** Stops listening on the public port and leaves established connections, as a draining node does. */
+  stopListening(): void {
+    this.publicServer.close()
+  }
+
+  async remove(): Promise<void> {
+    for (const client of this.sockets.clients) client.terminate()
+    for (const server of [this.publicServer, this.internalServer]) {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    }
+  }
+
+  private refuse(request: IncomingMessage, response: ServerResponse): void {
+    this.requests.push(request)
+    if (this.isDying) request.socket.destroy()
+    else response.writeHead(this.publicStatus === 101 ? 200 : this.publicStatus).end()
+  }
+}

@@ -10,13 +10,14 @@ export async function serve(options: Readonly<Record<string, unknown>>): Promise
   const { config, madeUp } = withMadeUpSecrets(given)
   const log = createLogger({ level: config.logLevel, format: config.logFormat })
   for (const warning of warnings) log.warn({}, warning)
+  const stop = stopSignals()
   const node = composeNode(config, log)
   try {
     const { port, internalPort } = await node.start()
     if (madeUp !== undefined) console.log(firstRunText({ ...config, port, internalPort }, madeUp))
-    await signalled()
+    await stop.first
     // Whoever signals twice does not want to wait.
-    const isClean = await Promise.race([node.drain(), signalled().then(() => false)])
+    const isClean = await Promise.race([node.drain(), stop.second.then(() => false)])
     log.info({ isClean }, 'stopped')
     return isClean ? 0 : 1
   } finally {
@@ -24,17 +25,14 @@ export async function serve(options: Readonly<Record<string, unknown>>): Promise
   }
 }
 
-/** Resolves at the next SIGTERM or SIGINT. */
-function signalled(): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      process.removeListener('SIGTERM', done)
-      process.removeListener('SIGINT', done)
-      resolve()
-    }
-    process.on('SIGTERM', done)
-    process.on('SIGINT', done)
-  })
+/** The first and the second SIGTERM or SIGINT from now on. */
+function stopSignals(): { first: Promise<void>; second: Promise<void> } {
+  const resolves: (() => void)[] = []
+  const next = () => new Promise<void>((resolve) => resolves.push(resolve))
+  const signals = { first: next(), second: next() }
+  // Kept to the end: without a listener a signal would kill the process in mid-drain.
+  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => resolves.shift()?.())
+  return signals
 }
 
 /** What was made up for this run, and commands to paste that use it. */

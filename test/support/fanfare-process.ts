@@ -21,7 +21,10 @@ export function runFanfare(
   settings: Record<string, string> = {},
   options: ChildOptions = {},
 ): Child {
-  return new Child(process.execPath, [MAIN, ...args], { ...options, env: cleanEnvironment(settings) })
+  return new Child(process.execPath, [MAIN, ...args], {
+    ...options,
+    env: { ...cleanEnvironment(settings), ...options.env },
+  })
 }
 
 /** A node in a process of its own, ready, on free ports. */

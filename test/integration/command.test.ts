@@ -1,0 +1,166 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { API_KEY, callApi } from '../support/api.js'
+import { Child } from '../support/child-process.js'
+import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
+import { eventually } from '../support/metric.js'
+import { RawClient } from '../support/raw-client.js'
+
+async function outcome(child: Child) {
+  const { code } = await child.exited
+  return { code, output: child.output }
+}
+
+describe('fanfare serve', () => {
+  it('prints, when nothing is configured, commands that work when pasted', async () => {
+    const node = runFanfare([], {
+      FANFARE_PORT: '0',
+      FANFARE_INTERNAL_PORT: '0',
+      FANFARE_LOG_FORMAT: 'json',
+    })
+    const printed = async (pattern: RegExp) => (await node.line(pattern)).trim()
+    const join = await printed(/npx wscat/)
+    // Its own options for use without a terminal: what to send, and how many seconds to stay at the most.
+    const listener = new Child('sh', ['-c', `exec ${join} -w 15 -x 'is anybody here?'`])
+    const api = await printed(/curl/)
+    const [, address, key] = /curl (\S+)\/api\/publish -H 'X-API-Key: (\S+)'/.exec(api) ?? []
+    await eventually(async () => {
+      const headers = { 'X-API-Key': key ?? '' }
+      const { body } = await callApi({ httpUrl: address ?? '' }, 'channels', {}, headers)
+      return JSON.stringify(body.result).includes('"room"')
+    }, 'the listener is in the room')
+
+    const speaker = new Child('sh', ['-c', `exec ${join} -w 15 -x 'hello from the other terminal'`])
+    await listener.line(/hello from the other terminal/)
+    const published = new Child('sh', ['-c', api])
+    expect(await published.line(/"result"/)).toBe('{"result":{}}')
+    await Promise.all([listener.line(/"text":"hello"/), speaker.line(/"text":"hello"/)])
+
+    const watching = await printed(/npx fanfare monitor/)
+    const monitor = runFanfare(watching.split(' ').slice(2))
+    await monitor.line(/connected to/)
+    expect(await monitor.stop('SIGINT')).toEqual({ code: 0, signal: null })
+    expect(await node.stop()).toEqual({ code: 0, signal: null })
+    await Promise.all([listener.exited, speaker.exited, published.exited])
+  })
+
+  it('reports every problem of the configuration together, with where each came from, and ends with 2', async () => {
+    const { code, output } = await outcome(
+      runFanfare(['serve', '--raw-timeout', 'soon'], {
+        FANFARE_PORT: 'http',
+        FANFARE_PROT: '1',
+        FANFARE_REDIS_URL: 'redis://127.0.0.1',
+      }),
+    )
+    expect(code).toBe(2)
+    expect(output).toContain('FANFARE_PORT (environment): "http" is not right; use a port from 0 to 65535')
+    expect(output).toContain('FANFARE_PROT (environment): is not a setting; did you mean FANFARE_PORT?')
+    expect(output).toContain('--raw-timeout: "soon" is not right')
+    expect(output).toContain('FANFARE_AUTH_TOKENS')
+    expect(output).not.toMatch(/^\s+at /m)
+  })
+
+  it('says in one line that its port is taken', async () => {
+    const other = createServer()
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+    const { port } = other.address() as { port: number }
+    const { code, output } = await outcome(runFanfare(['--port', String(port), '--internal-port', '0']))
+    other.close()
+    expect(code).toBe(1)
+    expect(output).toBe(`fanfare: cannot listen on 127.0.0.1:${port}: the port is taken by another process`)
+  })
+
+  it('says in one line each which certificate cannot be read', async () => {
+    const settings = { FANFARE_TLS_CERT: '/no/cert.pem', FANFARE_TLS_KEY: '/no/key.pem' }
+    const { code, output } = await outcome(runFanfare(['serve'], settings))
+    expect(code).toBe(2)
+    expect(output).toContain('FANFARE_TLS_CERT: cannot read /no/cert.pem (ENOENT)')
+    expect(output).toContain('FANFARE_TLS_KEY: cannot read /no/key.pem (ENOENT)')
+  })
+
+  it('ignores what a Kubernetes Service of its name injects, with one warning', async () => {
+    const node = runFanfare(['--port', '0', '--internal-port', '0'], {
+      FANFARE_SERVICE_HOST: '10.0.0.1',
+      FANFARE_PORT: 'tcp://10.0.0.1:8000',
+      FANFARE_PORT_8000_TCP_ADDR: '10.0.0.1',
+      FANFARE_LOG_FORMAT: 'json',
+    })
+    await node.line(/"msg":"ready"/)
+    expect(node.lines.filter((line) => line.includes('Kubernetes'))).toHaveLength(1)
+    await node.stop()
+  })
+})
+
+describe('fanfare config', () => {
+  it('prints values with their sources, a flag over the environment over the file, and masks secrets', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'fanfare-config-')), 'fanfare.yaml')
+    writeFileSync(file, 'port: 1\nrawTimeout: 40s\nmaxMessageBytes: 2MiB\n')
+    const { code, output } = await outcome(
+      runFanfare(['config', '--config', file, '--raw-timeout', '60s'], {
+        FANFARE_RAW_TIMEOUT: '50s',
+        FANFARE_PORT: '2',
+        FANFARE_API_KEY: 'hush',
+        FANFARE_AUTH_TOKENS: 'hush',
+        FANFARE_REDIS_URL: 'redis://user:hush@example.com',
+      }),
+    )
+    expect(code).toBe(0)
+    expect(output).toMatch(/FANFARE_RAW_TIMEOUT +1m +flag +30s/)
+    expect(output).toMatch(/FANFARE_PORT +2 +environment +8000/)
+    expect(output).toMatch(/FANFARE_MAX_MESSAGE_BYTES +2MiB +file +1MiB/)
+    expect(output).toMatch(/FANFARE_REDIS_URL +redis:\/\/user:\*\*\*@example.com/)
+    expect(output).not.toContain('hush')
+  })
+})
+
+describe('fanfare token and fanfare publish', () => {
+  it('make a token that a node accepts in the channels it names, and publish to it', async () => {
+    const settings = { FANFARE_AUTH_HMAC_SECRET: 'a secret for tokens', FANFARE_API_KEY: API_KEY }
+    const node = await FanfareProcess.start(settings)
+    const minted = await outcome(
+      runFanfare(['token', '--user', 'bob', '--channel', 'room', '--ttl', '5m'], settings),
+    )
+    const client = await RawClient.connect(`${node.wsUrl}/ws/room?events=join`, { token: minted.output })
+    expect(JSON.parse(await client.nextText())).toMatchObject({ user: 'bob' })
+
+    const publish = (data: string) =>
+      runFanfare(['publish', 'room', data], { ...settings, FANFARE_PORT: String(node.port) })
+    expect(await outcome(publish('{"a":1}'))).toEqual({ code: 0, output: '' })
+    expect(await outcome(publish('plain text'))).toEqual({ code: 0, output: '' })
+    const piped = publish('-')
+    piped.write('from standard input')
+    piped.endInput()
+    expect(await outcome(piped)).toEqual({ code: 0, output: '' })
+    expect(await client.nextTexts(3)).toEqual(['{"a":1}', '"plain text"', '"from standard input"'])
+    await node.child.stop()
+  })
+
+  it('say in one line what is missing or wrong', async () => {
+    const minted = await outcome(runFanfare(['token', '--user', 'bob']))
+    expect(minted).toEqual({
+      code: 2,
+      output: expect.stringContaining('FANFARE_AUTH_HMAC_SECRET is not set'),
+    })
+    const published = await outcome(
+      runFanfare(['publish', 'room', 'x', '--url', 'http://127.0.0.1:9'], { FANFARE_API_KEY: 'k' }),
+    )
+    expect(published).toEqual({ code: 1, output: expect.stringContaining('cannot be reached') })
+    expect((await outcome(runFanfare(['nonsense']))).code).toBe(2)
+    expect((await outcome(runFanfare(['--version']))).output).toBe('0.1.0')
+  })
+})
+
+describe('the package', () => {
+  it('holds the compiled sources and nothing else', () => {
+    const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const [{ files }] = JSON.parse(output.toString()) as [{ files: { path: string }[] }]
+    const outside = files.map(({ path }) => path).filter((path) => !path.startsWith('dist/src/'))
+    expect(outside.sort()).toEqual(['LICENSE', 'README.md', 'package.json'])
+  })
+})

@@ -1,0 +1,47 @@
+import { spawnSync } from 'node:child_process'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../support/fanfare-process.js'
+
+describe('the internal listener', () => {
+  let node: FanfareProcess
+  beforeAll(async () => {
+    node = await FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'secret' })
+  })
+  afterAll(() => node.child.stop())
+
+  it('says that the node is healthy and ready', async () => {
+    for (const path of ['/health', '/ready']) {
+      const response = await fetch(`${node.internalUrl}${path}`)
+      expect(response.status).toBe(200)
+      expect(await response.json()).toEqual({ status: 'ok' })
+    }
+  })
+
+  it('exposes metrics that Prometheus has nothing to say against', async () => {
+    const response = await fetch(`${node.internalUrl}/metrics`)
+    expect(response.headers.get('content-type')).toContain('text/plain')
+    const exposition = await response.text()
+    for (const name of [
+      'fanfare_build_info',
+      'fanfare_relay_probe_seconds',
+      'process_open_fds',
+      'nodejs_eventloop',
+    ]) {
+      expect(exposition).toContain(name)
+    }
+    const ours = exposition.split('\n').filter((line) => line.includes('fanfare_'))
+    const { stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: `${ours.join('\n')}\n` })
+    expect(`${stdout}${stderr}`).toBe('')
+  })
+
+  it('knows no other path and no other method', async () => {
+    expect((await fetch(`${node.internalUrl}/api/info`)).status).toBe(404)
+    expect((await fetch(`${node.internalUrl}/metrics`, { method: 'POST' })).status).toBe(405)
+  })
+
+  it('is not to be reached through the public one', async () => {
+    for (const path of ['/metrics', '/health', '/ready']) {
+      expect((await fetch(`${node.httpUrl}${path}`)).status).toBe(404)
+    }
+  })
+})

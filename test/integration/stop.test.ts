@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../support/fanfare-process.js'
+import { RawClient, refusalOf } from '../support/raw-client.js'
+
+const start = (settings: Record<string, string> = {}) =>
+  FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'secret', ...settings })
+const open = (node: FanfareProcess, path = '/ws/room') =>
+  RawClient.connect(`${node.wsUrl}${path}`, { token: 'secret' })
+
+describe('a node that is told to stop', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('ends with 0 after %s when nobody is connected', async (signal) => {
+    const node = await start()
+    expect(await node.child.stop(signal)).toEqual({ code: 0, signal: null })
+    // Closing at the slowest pace would take the window of 20 s, after which the test's patience is over too.
+    expect(node.child.output).toContain('"isClean":true')
+  })
+
+  it('closes its connections with 1001 Going away, then ends with 0', async () => {
+    const node = await start()
+    const clients = await Promise.all([open(node), open(node), open(node, '/echo')])
+    node.child.kill('SIGTERM')
+    for (const client of clients) {
+      expect(await client.closed).toEqual({ code: 1001, reason: 'Going away' })
+    }
+    expect(await node.child.exited).toEqual({ code: 0, signal: null })
+  })
+
+  it('spreads the closes over the window, not ready and letting nobody in meanwhile', async () => {
+    const node = await start({ FANFARE_DRAIN_WINDOW: '1s' })
+    const clients = await Promise.all(Array.from({ length: 200 }, () => open(node)))
+    let closed = 0
+    for (const client of clients) {
+      void client.closed.then(() => {
+        closed++
+      })
+    }
+    node.child.kill('SIGTERM')
+    await Promise.race(clients.map((client) => client.closed))
+    expect(closed).toBeLessThan(100)
+    const ready = await fetch(`${node.internalUrl}/ready`)
+    expect(ready.status).toBe(503)
+    expect(await ready.json()).toEqual({ status: 'draining' })
+    await expect(open(node)).rejects.toThrow(/ECONNREFUSED/)
+    expect(await node.child.exited).toEqual({ code: 0, signal: null })
+    expect(closed).toBe(200)
+  })
+
+  it('keeps serving while it waits for the balancer to notice', async () => {
+    const node = await start({ FANFARE_DRAIN_DELAY: '1s' })
+    const early = await open(node)
+    node.child.kill('SIGTERM')
+    await node.child.line(/"msg":"draining"/)
+    expect((await fetch(`${node.internalUrl}/ready`)).status).toBe(503)
+    const late = await open(node)
+    late.send('still here')
+    expect(await early.nextText()).toBe('still here')
+    expect(await late.closed).toEqual({ code: 1001, reason: 'Going away' })
+    expect(await node.child.exited).toEqual({ code: 0, signal: null })
+  })
+
+  it('refuses whoever comes over a connection that is open already', async () => {
+    const node = await start({ FANFARE_DRAIN_WINDOW: '20s' })
+    await Promise.all(Array.from({ length: 300 }, () => open(node)))
+    // Opened before the doors close; its handshake comes after.
+    const { connect } = await import('node:net')
+    const socket = connect(node.port, '127.0.0.1')
+    await new Promise((resolve) => socket.once('connect', resolve))
+    node.child.kill('SIGTERM')
+    await node.child.line(/connection closed/)
+    const refusal = refusalOf(
+      RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'secret', createConnection: () => socket }),
+    )
+    expect(await refusal).toMatchObject({ status: 503 })
+    node.child.kill('SIGTERM')
+  })
+
+  it('ends at once with 1 at the second signal', async () => {
+    const node = await start()
+    const clients = await Promise.all(Array.from({ length: 500 }, () => open(node)))
+    node.child.kill('SIGTERM')
+    await Promise.race(clients.map((client) => client.closed))
+    node.child.kill('SIGINT')
+    expect(await node.child.exited).toEqual({ code: 1, signal: null })
+    const codes = await Promise.all(clients.map((client) => client.closed))
+    expect(codes.some(({ code }) => code === 1006)).toBe(true)
+  })
+})

@@ -19,7 +19,7 @@ export interface Peers {
   sendTo(node: string, message: PeerMessage): Promise<void>
   /** Says that this node is gone. */
   leave(): Promise<void>
-  /** Makes the connections to the others anew, since nothing is heard over them. */
+  /** Makes the connection that messages come over anew, since nothing is heard over it. */
   reconnect(): void
 }
 

@@ -71,10 +71,11 @@ export class RedisRelay {
     }
   }
 
-  /** Makes both connections anew: a half-open one looks fine for about 50 s. */
+  /**
+   * Makes the subscribing connection anew: a half-open one looks fine for about 50 s. The other one is renewed by the
+   * publisher when an answer is overdue.
+   */
   reconnect(): void {
-    this.publisher.pause()
-    this.commands.disconnect(true)
     this.subscriptions.disconnect(true)
   }
 

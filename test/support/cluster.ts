@@ -1,0 +1,37 @@
+import { API_KEY } from './api.js'
+import { FanfareProcess } from './fanfare-process.js'
+import { RawClient } from './raw-client.js'
+import { RedisServer } from './redis-server.js'
+
+export const TOKEN = 'the-token'
+
+/** Three nodes on a Redis of their own. */
+export class Cluster {
+  private constructor(
+    readonly redis: RedisServer,
+    readonly nodes: readonly [FanfareProcess, FanfareProcess, FanfareProcess],
+  ) {}
+
+  static async start(settings: Record<string, string> = {}): Promise<Cluster> {
+    const redis = await RedisServer.start()
+    const start = () =>
+      FanfareProcess.start({
+        FANFARE_REDIS_URL: redis.url,
+        FANFARE_AUTH_TOKENS: `tester=${TOKEN}`,
+        FANFARE_API_KEY: API_KEY,
+        ...settings,
+      })
+    return new Cluster(redis, await Promise.all([start(), start(), start()]))
+  }
+
+  /** A client of the node with this number. */
+  open(node: 0 | 1 | 2, path: string): Promise<RawClient> {
+    return RawClient.connect(`${this.nodes[node].wsUrl}${path}`, { token: TOKEN })
+  }
+
+  async stop(): Promise<void> {
+    this.redis.resume()
+    await Promise.all(this.nodes.map(({ child }) => child.stop('SIGKILL')))
+    await this.redis.remove()
+  }
+}

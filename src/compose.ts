@@ -48,7 +48,7 @@ export function composeNode(config: Config, log: Logger): Node {
   const hub = new Hub(broker, (...frame) => publicTransport.publish(...frame), metrics)
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)
-  const wheel = new TimerWheel()
+  const wheel = new TimerWheel(undefined, wheelTickMs(config.rawCheckInterval))
   const onDefect = (error: unknown) => log.error({ err: error }, 'a callback failed')
   const handshakes = new Handshakes({
     context: {
@@ -130,6 +130,11 @@ function plainHttpRoutes(): HttpRoute[] {
     { path: '/echo', maxBodyBytes: 0, handle: () => upgradeRequired },
     { path: '/*', maxBodyBytes: 0, handle: () => ({ status: 404, body: 'Not found.\n' }) },
   ]
+}
+
+/** Exact enough for the heartbeat, and no more: an idle node's cost is mostly what wakes it. */
+function wheelTickMs(checkIntervalMs: number): number {
+  return Math.min(1_000, Math.max(20, checkIntervalMs / 10))
 }
 
 function certificate(certPath: string | undefined, keyPath: string | undefined) {

@@ -4,10 +4,10 @@ export interface Timed {
   onTimer(nowMs: number): number | undefined
 }
 
-/** How exact the wheel is: everything is called at most this late. */
-export const WHEEL_TICK_MS = 100
+/** A wheel's tick unless told otherwise. */
+const DEFAULT_TICK_MS = 100
 const SLOTS = 600
-/** The longest step of the wheel's time. What is beyond it was a stall of this process, in which nobody was heard. */
+/** The longest step of the wheel's time, unless a tick is longer. What is beyond it was a stall of this process, in which nobody was heard. */
 const MAX_STEP_MS = 1_000
 
 /**
@@ -25,23 +25,32 @@ export class TimerWheel {
   private lastTickMs: number
   private timer: NodeJS.Timeout | undefined
 
-  constructor(private readonly clock: () => number = () => performance.now()) {
+  constructor(
+    private readonly clock: () => number = () => performance.now(),
+    /** How exact the wheel is: everything is called at most this late. Each tick wakes the process. */
+    private readonly tickMs = DEFAULT_TICK_MS,
+  ) {
     this.lastTickMs = this.clock()
+  }
+
+  /** A time for what happens now that is never too early: the wheel's own is up to a tick old. */
+  get laterThanNowMs(): number {
+    return this.nowMs + this.tickMs
   }
 
   start(): void {
     this.lastTickMs = this.clock()
-    this.timer = setInterval(() => this.tick(), WHEEL_TICK_MS)
+    this.timer = setInterval(() => this.tick(), this.tickMs)
   }
 
   stop(): void {
     clearInterval(this.timer)
   }
 
-  /** Calls `onTimer` in so many milliseconds, instead of when it was going to be called before; a minute at the most. */
+  /** Calls `onTimer` in so many milliseconds, instead of when it was going to be called before; 599 ticks at the most. */
   schedule(timed: Timed, delayMs: number): void {
     this.cancel(timed)
-    const ticks = Math.min(SLOTS - 1, Math.max(1, Math.ceil(delayMs / WHEEL_TICK_MS)))
+    const ticks = Math.min(SLOTS - 1, Math.max(1, Math.ceil(delayMs / this.tickMs)))
     const slot = this.slots[(this.position + ticks) % SLOTS]
     slot?.add(timed)
     if (slot !== undefined) this.slotOf.set(timed, slot)
@@ -55,10 +64,10 @@ export class TimerWheel {
   /** Moves to the clock's time. Called by the timer; tests call it themselves. */
   tick(): void {
     const clockMs = this.clock()
-    const before = Math.floor(this.nowMs / WHEEL_TICK_MS)
-    this.nowMs += Math.min(clockMs - this.lastTickMs, MAX_STEP_MS)
+    const before = Math.floor(this.nowMs / this.tickMs)
+    this.nowMs += Math.min(clockMs - this.lastTickMs, Math.max(MAX_STEP_MS, 2 * this.tickMs))
     this.lastTickMs = clockMs
-    const steps = Math.floor(this.nowMs / WHEEL_TICK_MS) - before
+    const steps = Math.floor(this.nowMs / this.tickMs) - before
     for (let step = 0; step < steps; step++) this.turn()
   }
 

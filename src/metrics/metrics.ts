@@ -3,6 +3,8 @@ import { Tally } from './tally.js'
 
 /** Close codes that get a label of their own; clients choose codes, and must not be able to fill the registry. */
 const MAX_CLOSE_CODE_LABELS = 100
+/** Between two samples of the event loop's lag: the library's 10 ms alone cost an idle node 1 % of a core. */
+const EVENT_LOOP_SAMPLE_MS = 50
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
@@ -108,7 +110,10 @@ export class Metrics {
   readonly draining = this.gauge('draining', '1 while the node drains.', [])
 
   constructor(version: string) {
-    collectDefaultMetrics({ register: this.registry })
+    collectDefaultMetrics({
+      register: this.registry,
+      eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS,
+    })
     this.gauge('build_info', 'What runs, as labels.', ['version', 'node_version']).set(
       { version, node_version: process.version },
       1,

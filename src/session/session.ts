@@ -51,7 +51,8 @@ export abstract class Session implements SocketHandler, Timed, Member {
   opened(socket: Socket): void {
     const { hub, wheel, heartbeat, metrics, log } = this.context
     this.socket = socket
-    this.openedMs = this.lastHeardMs = wheel.nowMs
+    this.openedMs = wheel.nowMs
+    this.lastHeardMs = wheel.laterThanNowMs
     hub.add(this)
     wheel.schedule(this, Math.min(heartbeat.checkIntervalMs, heartbeat.timeoutMs))
     metrics.connections.inc({ protocol: this.protocol })
@@ -62,7 +63,7 @@ export abstract class Session implements SocketHandler, Timed, Member {
 
   message(data: Buffer, isBinary: boolean): void {
     const { metrics, wheel, maxMessageBytes } = this.context
-    this.lastHeardMs = wheel.nowMs
+    this.lastHeardMs = wheel.laterThanNowMs
     metrics.messagesReceived[this.protocol].value++
     if (data.byteLength <= maxMessageBytes) {
       this.received(data, isBinary)
@@ -74,7 +75,7 @@ export abstract class Session implements SocketHandler, Timed, Member {
   }
 
   alive(): void {
-    this.lastHeardMs = this.context.wheel.nowMs
+    this.lastHeardMs = this.context.wheel.laterThanNowMs
   }
 
   overflowed(): void {

@@ -130,16 +130,14 @@ export class Node {
     if (drainDelayMs > 0) await sleep(drainDelayMs)
     admission.close()
     publicTransport.stopListening()
-    if (hub.connectionCount > 0) {
-      const timeout = new AbortController()
-      const late = sleep(drainWindowMs + STOP_GRACE_MS, 'late', { signal: timeout.signal }).catch(
-        () => 'aborted',
-      )
-      const outcome = await Promise.race([closeAll(hub, drainWindowMs), late])
-      timeout.abort()
-      await sleep(LAST_WORDS_MS)
-      if (outcome === 'late') return false
-    }
+    const hadConnections = hub.connectionCount > 0
+    const requests = publicTransport.finishRequests()
+    const isInTime = await within(
+      drainWindowMs + STOP_GRACE_MS,
+      Promise.all([closeAll(hub, drainWindowMs), requests]),
+    )
+    if (hadConnections) await sleep(LAST_WORDS_MS)
+    if (!isInTime) return false
     await this.parts.peers.leave().catch(() => undefined)
     return true
   }
@@ -196,4 +194,13 @@ export class Node {
     const matching = [...hub.channelSizes()].filter(([name]) => matchesGlob(question.pattern, name))
     return Object.fromEntries(matching)
   }
+}
+
+/** Whether something is done within this time. */
+async function within(timeMs: number, done: Promise<unknown>): Promise<boolean> {
+  const timeout = new AbortController()
+  const late = sleep(timeMs, false, { signal: timeout.signal }).catch(() => false)
+  const isInTime = await Promise.race([done.then(() => true), late])
+  timeout.abort()
+  return isInTime
 }

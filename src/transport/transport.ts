@@ -88,6 +88,8 @@ export interface Transport {
   publish(topic: string, data: Uint8Array | string, isBinary: boolean): void
   /** Accepts no more; what is open stays open. */
   stopListening(): void
+  /** From now on every HTTP answer ends its connection. Resolves when no request is being answered. */
+  finishRequests(): Promise<void>
   /** Cuts everything that is still open. */
   close(): void
 }

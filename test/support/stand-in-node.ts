@@ -9,37 +9,32 @@ function listen(server: Server): Promise<number> {
   })
 }
 
-/** What a proxy sees of a node, and nothing more, with each answer in the hands of a test. */
+/**
+ * What a proxy sees of a node, and nothing more, in the hands of a test. It accepts every handshake and answers every
+ * message with its name.
+ */
 export class StandInNode {
+  port = 0
+  internalPort = 0
   /** What /ready answers. */
   readyStatus = 200
+  /** What the public port answers other requests with than handshakes. */
+  publicStatus = 200
   /** Whether the public port cuts every connection as soon as there is a request on it. */
   isDying = false
-  /** What the public port answers, or 101: handshakes are accepted and every message is answered with the name. */
-  publicStatus = 101
   /** Every request that reached the public port, handshakes included. */
   readonly requests: IncomingMessage[] = []
   private readonly sockets = new WebSocketServer({ noServer: true })
-  private readonly publicServer = createServer((request, response) => this.refuse(request, response))
+  private readonly publicServer = createServer((request, response) => this.answer(request, response))
   private readonly internalServer = createServer((_request, response) => {
     response.writeHead(this.readyStatus).end()
   })
-
-  port = 0
-  internalPort = 0
 
   private constructor(readonly name: string) {
     this.publicServer.on('upgrade', (request, socket, head) => {
       this.requests.push(request)
       if (this.isDying) {
         socket.destroy()
-        return
-      }
-      if (this.publicStatus !== 101) {
-        // A proxy that tries elsewhere may not wait for the end of this.
-        socket.on('error', () => undefined)
-        const headers = 'Retry-After: 7\r\nContent-Length: 0\r\nConnection: close'
-        socket.end(`HTTP/1.1 ${this.publicStatus} \r\n${headers}\r\n\r\n`)
         return
       }
       this.sockets.handleUpgrade(request, socket, head, (client) => {
@@ -68,9 +63,9 @@ export class StandInNode {
     }
   }
 
-  private refuse(request: IncomingMessage, response: ServerResponse): void {
+  private answer(request: IncomingMessage, response: ServerResponse): void {
     this.requests.push(request)
     if (this.isDying) request.socket.destroy()
-    else response.writeHead(this.publicStatus === 101 ? 200 : this.publicStatus).end()
+    else response.writeHead(this.publicStatus, { 'Retry-After': '7' }).end()
   }
 }

@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 const PACKAGE_OF = {
   'redis-server': 'redis-server',
   haproxy: 'haproxy',
+  prometheus: 'prometheus',
   promtool: 'prometheus',
 } as const
 

@@ -43,63 +43,82 @@ const MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 const TOO_LARGE: HttpResponse = { status: 413, body: 'The body is too large.\n' }
 const INTERNAL_ERROR: HttpResponse = { status: 500, body: 'Internal server error.\n' }
 
-/** Serves one request of a route: reads the body up to its limit, calls the handler, answers unless the client has gone. */
-export function serve(
-  route: HttpRoute,
-  response: UwsHttpResponse,
-  nativeRequest: UwsHttpRequest,
-  onDefect: (error: unknown) => void,
-): void {
-  const request = new CopiedRequest(nativeRequest)
-  let isOver = false
-  response.onAborted(() => {
-    isOver = true
-  })
-  const finish = (result: HttpResponse, closeConnection = false): void => {
-    if (isOver) return
-    isOver = true
-    response.cork(() => answer(response, result, closeConnection))
-  }
-  const handle = async (body: Buffer): Promise<void> => {
-    try {
-      const { method, path } = request
-      finish(
-        await route.handle({
-          method,
-          path,
-          body,
-          header: (name) => request.header(name),
-          queryParameter: (name) => request.queryParameter(name),
-        }),
-      )
-    } catch (error) {
-      onDefect(error)
-      finish(INTERNAL_ERROR)
-    }
+/** Serves the HTTP requests of a listener, and knows how many are being answered. */
+export class HttpServing {
+  private inFlight = 0
+  private isClosing = false
+  private settled: (() => void) | undefined
+
+  constructor(private readonly onDefect: (error: unknown) => void) {}
+
+  /** From now on every answer ends its connection. Resolves when no request is being answered. */
+  finish(): Promise<void> {
+    this.isClosing = true
+    if (this.inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.settled = resolve
+    })
   }
 
-  // Why the body is not wanted, if it isn't; then it is read and thrown away, for a client that is cut off while it
-  // writes sees a broken pipe instead of the answer.
-  let refusal = route.refuse?.(request)
-  if (request.method === 'GET' || request.method === 'HEAD') {
-    if (refusal === undefined) void handle(Buffer.alloc(0))
-    else finish(refusal)
-    return
-  }
-  let chunks: Buffer[] = []
-  let length = 0
-  response.onData((chunk, isLast) => {
-    if (isOver) return
-    length += chunk.byteLength
-    if (length > route.maxBodyBytes) refusal ??= TOO_LARGE
-    if (refusal !== undefined) {
-      chunks = []
-      if (isLast || length > MAX_DISCARDED_BYTES) finish(refusal, true)
+  /** Reads the body up to the route's limit, calls its handler, answers unless the client has gone. */
+  serve(route: HttpRoute, response: UwsHttpResponse, nativeRequest: UwsHttpRequest): void {
+    const request = new CopiedRequest(nativeRequest)
+    let isOver = false
+    const end = () => {
+      isOver = true
+      this.inFlight--
+      if (this.inFlight === 0) this.settled?.()
+    }
+    this.inFlight++
+    response.onAborted(() => {
+      if (!isOver) end()
+    })
+    const finish = (result: HttpResponse, closeConnection = this.isClosing): void => {
+      if (isOver) return
+      response.cork(() => answer(response, result, closeConnection))
+      end()
+    }
+    const handle = async (body: Buffer): Promise<void> => {
+      try {
+        const { method, path } = request
+        finish(
+          await route.handle({
+            method,
+            path,
+            body,
+            header: (name) => request.header(name),
+            queryParameter: (name) => request.queryParameter(name),
+          }),
+        )
+      } catch (error) {
+        this.onDefect(error)
+        finish(INTERNAL_ERROR)
+      }
+    }
+
+    // Why the body is not wanted, if it isn't; then it is read and thrown away, for a client that is cut off while it
+    // writes sees a broken pipe instead of the answer.
+    let refusal = route.refuse?.(request)
+    if (request.method === 'GET' || request.method === 'HEAD') {
+      if (refusal === undefined) void handle(Buffer.alloc(0))
+      else finish(refusal)
       return
     }
-    // The library takes the chunk back when this returns.
-    chunks.push(Buffer.from(new Uint8Array(chunk)))
-    if (isLast)
-      void handle(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
-  })
+    let chunks: Buffer[] = []
+    let length = 0
+    response.onData((chunk, isLast) => {
+      if (isOver) return
+      length += chunk.byteLength
+      if (length > route.maxBodyBytes) refusal ??= TOO_LARGE
+      if (refusal !== undefined) {
+        chunks = []
+        if (isLast || length > MAX_DISCARDED_BYTES) finish(refusal, true)
+        return
+      }
+      // The library takes the chunk back when this returns.
+      chunks.push(Buffer.from(new Uint8Array(chunk)))
+      if (isLast)
+        void handle(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
+    })
+  }
 }

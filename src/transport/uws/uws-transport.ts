@@ -17,23 +17,25 @@ import type {
   WebSocketRoute,
 } from '../transport.js'
 import { loadUws } from './load-uws.js'
-import { answer, CopiedRequest, serve } from './uws-http.js'
+import { answer, CopiedRequest, HttpServing } from './uws-http.js'
 import { type UserData, UwsSocket } from './uws-socket.js'
 
 export class UwsTransport implements Transport {
   private readonly uws = loadUws()
   private readonly app: TemplatedApp
+  private readonly http: HttpServing
   private listenSocket: us_listen_socket | undefined
 
   constructor(private readonly options: TransportOptions) {
     const { tls } = options
+    this.http = new HttpServing(options.onDefect)
     this.app =
       tls === undefined
         ? this.uws.App()
         : this.uws.SSLApp({ cert_file_name: tls.certPath, key_file_name: tls.keyPath })
     for (const route of options.webSockets) this.app.ws(route.path, this.behavior(route))
     for (const route of options.http) {
-      this.app.any(route.path, (response, request) => serve(route, response, request, options.onDefect))
+      this.app.any(route.path, (response, request) => this.http.serve(route, response, request))
     }
   }
 
@@ -56,6 +58,10 @@ export class UwsTransport implements Transport {
     if (this.listenSocket === undefined) return
     this.uws.us_listen_socket_close(this.listenSocket)
     this.listenSocket = undefined
+  }
+
+  finishRequests(): Promise<void> {
+    return this.http.finish()
   }
 
   close(): void {

@@ -1,0 +1,224 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type RawData, WebSocket } from 'ws'
+import { redisArguments } from '../support/deployment.js'
+import { FanfareProcess } from '../support/fanfare-process.js'
+import { HaproxyProcess } from '../support/haproxy-process.js'
+import { RedisServer } from '../support/redis-server.js'
+
+const TOKEN = 'secret-a'
+
+interface Close {
+  code: number
+  reason: string
+}
+
+/** A raw client that remembers what it heard and how it ended. */
+class Client {
+  readonly heard: string[] = []
+  readonly closed: Promise<Close>
+
+  private constructor(readonly socket: WebSocket) {
+    socket.on('message', (data: RawData, isBinary) => {
+      this.heard.push(`${isBinary ? 'binary' : 'text'} ${data.toString()}`)
+    })
+    this.closed = new Promise((resolve) => {
+      socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }))
+    })
+  }
+
+  static connect(url: string, headers: Record<string, string> = { 'X-Auth-Token': TOKEN }): Promise<Client> {
+    return new Promise((resolve, reject) => {
+      const socket = new WebSocket(url, { headers })
+      const client = new Client(socket)
+      clients.push(client)
+      socket.once('open', () => resolve(client))
+      socket.once('error', reject)
+    })
+  }
+}
+
+const clients: Client[] = []
+const running: { remove(): Promise<unknown> }[] = []
+let redis: RedisServer
+let nodes: [FanfareProcess, FanfareProcess, FanfareProcess]
+let haproxy: HaproxyProcess
+
+async function startNode(settings: Record<string, string> = {}): Promise<FanfareProcess> {
+  const node = await FanfareProcess.start({
+    ...settings,
+    FANFARE_REDIS_URL: redis.url,
+    FANFARE_AUTH_TOKENS: `alice=${TOKEN}`,
+    FANFARE_API_KEY: 'key',
+  })
+  running.push({ remove: () => node.child.stop('SIGKILL') })
+  return node
+}
+
+beforeEach(async () => {
+  redis = await RedisServer.start(redisArguments())
+  running.push(redis)
+  nodes = await Promise.all([startNode(), startNode(), startNode()])
+  haproxy = await HaproxyProcess.start(nodes)
+  running.push(haproxy)
+})
+
+afterEach(async () => {
+  for (const { socket } of clients.splice(0)) socket.terminate()
+  for (const started of running.splice(0).reverse()) await started.remove()
+})
+
+async function connectionsOf(node: FanfareProcess): Promise<number> {
+  const value = /^fanfare_connections\{protocol="raw"\} (\d+)$/m.exec(await node.metrics())?.[1]
+  return Number(value ?? 0)
+}
+
+function connectionsOfAll(): Promise<number[]> {
+  return Promise.all(nodes.map(connectionsOf))
+}
+
+async function connectMany(count: number, url = `${haproxy.wsUrl}/ws/room`): Promise<Client[]> {
+  return Promise.all(Array.from({ length: count }, () => Client.connect(url)))
+}
+
+describe('three nodes behind HAProxy with the shipped configuration', () => {
+  it('spread clients evenly, who hear each other, text as text and binary as binary', async () => {
+    const members = await connectMany(6)
+    expect(await connectionsOfAll()).toEqual([2, 2, 2])
+
+    for (const [index, { socket }] of members.entries()) {
+      socket.send(`text of ${index}`)
+      socket.send(Buffer.from(`bytes of ${index}`))
+    }
+    for (const [index, member] of members.entries()) {
+      const others = [...members.keys()].filter((other) => other !== index)
+      const expected = others.flatMap((other) => [`text text of ${other}`, `binary bytes of ${other}`])
+      await expect.poll(() => [...member.heard].sort()).toEqual(expected.sort())
+    }
+  })
+
+  it('publish to everybody through any of them', async () => {
+    const members = await connectMany(3)
+    const answer = await fetch(`${haproxy.httpUrl}/api/publish`, {
+      method: 'POST',
+      headers: { 'X-API-Key': 'key', 'Content-Type': 'application/json' },
+      body: JSON.stringify({ channel: 'room', data: { hello: 'all' } }),
+    })
+    expect(answer.status).toBe(200)
+    for (const { heard } of members) await expect.poll(() => heard).toEqual(['text {"hello":"all"}'])
+  })
+
+  it('lose none of the clients of a node that gets SIGTERM: each is told to leave and comes back to another', async () => {
+    const [draining] = nodes
+    // Past the proxy, so that the drain takes 3 s (100 a second) and HAProxy sees it happen.
+    await connectMany(300, `${draining.wsUrl}/ws/room`)
+    // leastconn knows only of those that it made itself: two each.
+    const members = await connectMany(6)
+    const returned: Promise<Client>[] = []
+    const closes: Close[] = []
+    for (const member of members) {
+      void member.closed.then((close) => {
+        closes.push(close)
+        // Not those that this test itself ends with.
+        if (close.code === 1001) returned.push(Client.connect(`${haproxy.wsUrl}/ws/room`))
+      })
+    }
+
+    draining.child.kill('SIGTERM')
+    await haproxy.child.line(/Server nodes\/node1 is DOWN/)
+    const newcomers = await connectMany(6)
+
+    expect(await draining.child.exited, draining.child.output).toEqual({ code: 0, signal: null })
+    await expect
+      .poll(() => closes)
+      .toEqual([
+        { code: 1001, reason: 'Going away' },
+        { code: 1001, reason: 'Going away' },
+      ])
+    const present = [...members, ...newcomers, ...(await Promise.all(returned))].filter(
+      ({ socket }) => socket.readyState === WebSocket.OPEN,
+    )
+    expect(present).toHaveLength(12)
+    const [, second, third] = nodes
+    expect((await connectionsOf(second)) + (await connectionsOf(third))).toBe(12)
+  })
+
+  it('answer every publish while two of them are stopped one after the other', async () => {
+    for (const { child } of nodes) child.kill('SIGKILL')
+    const delayed = await Promise.all([1, 2, 3].map(() => startNode({ FANFARE_DRAIN_DELAY: '3s' })))
+    const [first, second, third] = delayed
+    if (first === undefined || second === undefined || third === undefined)
+      throw new Error('three were started')
+    const proxy = await HaproxyProcess.start([first, second, third])
+    running.push(proxy)
+    const answers = new Map<string, number>()
+    let isStopping = true
+    const publish = async () => {
+      while (isStopping) {
+        const outcome = await fetch(`${proxy.httpUrl}/api/publish`, {
+          method: 'POST',
+          headers: { 'X-API-Key': 'key' },
+          body: JSON.stringify({ channel: 'room', data: 1 }),
+        }).then(
+          async (response) => `${response.status} ${await response.text()}`,
+          (error: unknown) => String(error),
+        )
+        answers.set(outcome, (answers.get(outcome) ?? 0) + 1)
+      }
+    }
+    const publishers = Array.from({ length: 20 }, publish)
+    for (const node of [first, second]) {
+      node.child.kill('SIGTERM')
+      expect(await node.child.exited).toEqual({ code: 0, signal: null })
+    }
+    isStopping = false
+    await Promise.all(publishers)
+    expect([...answers.keys()]).toEqual(['200 {"result":{}}\n'])
+  })
+
+  it('take every new connection while one of them has just been killed', async () => {
+    const members = await connectMany(6)
+    nodes[2].child.kill('SIGKILL')
+    await nodes[2].child.exited
+    const newcomers = await connectMany(6)
+    const [first, second] = nodes
+    expect((await connectionsOf(first)) + (await connectionsOf(second))).toBe(4 + newcomers.length)
+    const open = () => members.filter(({ socket }) => socket.readyState === WebSocket.OPEN)
+    await expect.poll(open).toHaveLength(4)
+  })
+
+  it('all stay in the balancer while Redis is out, and keep their clients', async () => {
+    const members = await connectMany(3)
+    await redis.stop()
+    for (const node of nodes) {
+      const ready = async () => (await fetch(`${node.internalUrl}/ready`)).json()
+      await expect.poll(ready, { timeout: 10_000 }).toMatchObject({ status: 'degraded' })
+    }
+    members.push(...(await connectMany(3)))
+    await redis.startAgain()
+    const [speaker, ...listeners] = members
+    await expect
+      .poll(
+        () => {
+          speaker?.socket.send('again')
+          return listeners.every(({ heard }) => heard.includes('text again'))
+        },
+        { timeout: 10_000 },
+      )
+      .toBe(true)
+    expect(haproxy.child.output).not.toMatch(/ is DOWN/)
+  })
+
+  it('refuse a wrong token with 401 through the proxy, and nobody logs it', async () => {
+    const refused = 'Unexpected server response: 401'
+    await expect(
+      Client.connect(`${haproxy.wsUrl}/ws/room`, { 'X-Auth-Token': 'wrong-token' }),
+    ).rejects.toThrow(refused)
+    await expect(Client.connect(`${haproxy.wsUrl}/ws/room?token=wrong-token`, {})).rejects.toThrow(refused)
+    await Client.connect(`${haproxy.wsUrl}/ws/room?token=${TOKEN}`, {})
+    await haproxy.child.line(/ 401 .*GET \/ws\/room$/)
+    const printed = [haproxy.child, ...nodes.map((node) => node.child)]
+      .map((child) => child.output)
+      .join('\n')
+    expect(printed).not.toMatch(/wrong-token|secret-a/)
+  })
+})

@@ -1,0 +1,70 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, it } from 'vitest'
+import { z } from 'zod'
+import { Child } from '../support/child-process.js'
+import { scrapeTargets, shipped } from '../support/deployment.js'
+import { FanfareProcess } from '../support/fanfare-process.js'
+import { freePort } from '../support/free-port.js'
+import { RedisServer } from '../support/redis-server.js'
+
+const answerSchema = z.object({
+  data: z.object({
+    result: z.array(
+      z.object({
+        metric: z.record(z.string(), z.string()),
+        value: z.tuple([z.number(), z.string()]),
+      }),
+    ),
+  }),
+})
+
+const cleanups: (() => unknown)[] = []
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+})
+
+/** A real Prometheus with the shipped configuration, in which nothing but the targets is replaced. */
+async function startPrometheus(targets: Map<string, string>): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), 'fanfare-prometheus-'))
+  cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
+  let configuration = shipped('deploy/prometheus/prometheus.yml')
+  for (const [from, to] of targets) configuration = configuration.replaceAll(from, to)
+  const file = join(directory, 'prometheus.yml')
+  writeFileSync(file, configuration)
+  const port = await freePort()
+  const child = new Child('prometheus', [
+    `--config.file=${file}`,
+    `--storage.tsdb.path=${join(directory, 'data')}`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ])
+  cleanups.push(() => child.stop())
+  await child.line(/Server is ready to receive web requests/)
+  return `http://127.0.0.1:${port}`
+}
+
+async function query(url: string, expression: string) {
+  const response = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(expression)}`)
+  const { result } = answerSchema.parse(await response.json()).data
+  return Object.fromEntries(result.map(({ metric, value }) => [metric['instance'], value[1]]))
+}
+
+it('scrapes three nodes with the shipped Prometheus configuration', async () => {
+  const redis = await RedisServer.start()
+  cleanups.push(() => redis.remove())
+  const targets = new Map<string, string>()
+  for (const target of scrapeTargets()['fanfare'] ?? []) {
+    const node = await FanfareProcess.start({ FANFARE_REDIS_URL: redis.url, FANFARE_AUTH_TOKENS: 'secret-a' })
+    cleanups.push(() => node.child.stop('SIGKILL'))
+    targets.set(target, `127.0.0.1:${node.internalPort}`)
+  }
+  const prometheus = await startPrometheus(targets)
+
+  const everyNode = (value: string) => Object.fromEntries([...targets.values()].map((node) => [node, value]))
+  // Prometheus spreads its first scrapes over the interval of 10 s.
+  const patience = { timeout: 20_000, interval: 250 }
+  await expect.poll(() => query(prometheus, 'up{job="fanfare"}'), patience).toEqual(everyNode('1'))
+  expect(await query(prometheus, 'fanfare_draining')).toEqual(everyNode('0'))
+}, 40_000)

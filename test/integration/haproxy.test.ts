@@ -1,0 +1,137 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { HaproxyProcess } from '../support/haproxy-process.js'
+import { StandInNode } from '../support/stand-in-node.js'
+
+let nodes: [StandInNode, StandInNode, StandInNode]
+let haproxy: HaproxyProcess
+const clients: WebSocket[] = []
+
+beforeEach(async () => {
+  nodes = await Promise.all([
+    StandInNode.start('node1'),
+    StandInNode.start('node2'),
+    StandInNode.start('node3'),
+  ])
+  haproxy = await HaproxyProcess.start(nodes)
+})
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.terminate()
+  await haproxy?.remove()
+  await Promise.all((nodes ?? []).map((node) => node.remove()))
+})
+
+function connect(headers: Record<string, string> = {}, path = '/ws/room'): Promise<WebSocket> {
+  return new Promise((resolve, reject) => {
+    const client = new WebSocket(`${haproxy.wsUrl}${path}`, { headers })
+    clients.push(client)
+    client.once('open', () => resolve(client))
+    client.once('error', reject)
+  })
+}
+
+/** The name of the node at the other end, asked over the connection itself. */
+function nodeOf(client: WebSocket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    client.once('message', (name) => resolve(name.toString()))
+    client.once('close', (code) => reject(new Error(`closed with ${code}`)))
+    client.send('who?')
+  })
+}
+
+async function nodesOf(count: number): Promise<string[]> {
+  const names: string[] = []
+  for (let connection = 0; connection < count; connection++) names.push(await nodeOf(await connect()))
+  return names
+}
+
+function publish(): Promise<Response> {
+  return fetch(`${haproxy.httpUrl}/api/publish`, { method: 'POST', body: '{}' })
+}
+
+describe('the shipped HAProxy configuration', () => {
+  it('gives a new connection to the node that holds fewest', async () => {
+    expect((await nodesOf(6)).sort()).toEqual(['node1', 'node1', 'node2', 'node2', 'node3', 'node3'])
+    for (const client of [...clients]) {
+      if ((await nodeOf(client)) === 'node2') client.close()
+    }
+    await expect.poll(() => haproxy.sessions()).toEqual({ node1: 2, node2: 0, node3: 2 })
+    expect(await nodesOf(2)).toEqual(['node2', 'node2'])
+  })
+
+  it('gives a node that is not ready no new connection, keeps those it has, and takes it back', async () => {
+    const established = await connect()
+    const [name] = [await nodeOf(established)]
+    const node = nodes.find((candidate) => candidate.name === name)
+    if (node === undefined) throw new Error(`no node is called ${name}`)
+
+    node.readyStatus = 503
+    await haproxy.child.line(
+      new RegExp(`Server nodes/${name} is DOWN, reason: Layer7 wrong status, code: 503`),
+    )
+    expect(await nodesOf(6)).not.toContain(name)
+    expect(await nodeOf(established)).toBe(name)
+
+    node.readyStatus = 200
+    await haproxy.child.line(new RegExp(`Server nodes/${name} is UP`))
+    await expect.poll(() => nodesOf(1), { timeout: 15_000 }).toEqual([name])
+    expect(await nodeOf(established)).toBe(name)
+  })
+
+  it('keeps every connection while no node is ready, and tells an outer balancer so', async () => {
+    const established = await connect()
+    const name = await nodeOf(established)
+    for (const node of nodes) node.readyStatus = 503
+    await haproxy.child.line(/backend nodes has no server available/)
+    expect(await nodeOf(established)).toBe(name)
+    await expect(connect()).rejects.toThrow('Unexpected server response: 503')
+    expect((await fetch(`http://127.0.0.1:${haproxy.operationsPort}/ready`)).status).toBe(503)
+  })
+
+  it('tries another node when one has stopped listening and the check has not seen it yet', async () => {
+    nodes[0].stopListening()
+    expect((await nodesOf(4)).sort()).toEqual(['node2', 'node2', 'node3', 'node3'])
+  })
+
+  it('publishes through another node when one has stopped listening', async () => {
+    nodes[0].stopListening()
+    for (let publication = 0; publication < 3; publication++) expect((await publish()).status).toBe(200)
+  })
+
+  it('tries another node when one dies during a handshake', async () => {
+    nodes[0].isDying = true
+    expect((await nodesOf(4)).sort()).toEqual(['node2', 'node2', 'node3', 'node3'])
+    expect(nodes[0].requests.length).toBeGreaterThan(0)
+  })
+
+  it('never repeats a publication that a node may have seen', async () => {
+    for (const node of nodes) node.isDying = true
+    expect((await publish()).status).toBe(502)
+    expect(nodes.flatMap((node) => node.requests)).toHaveLength(1)
+  })
+
+  it('hands over the refusal of a node, and asks no other', async () => {
+    for (const node of nodes) node.publicStatus = 503
+    const answer = await fetch(`${haproxy.httpUrl}/ws/room`)
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '7'])
+    expect(nodes.flatMap((node) => node.requests)).toHaveLength(1)
+  })
+
+  it('tells nodes the address of the client, whatever the client says it is', async () => {
+    await connect({ 'X-Forwarded-For': '203.0.113.7' })
+    const headers = nodes
+      .flatMap((node) => node.requests)
+      .map((request) => request.headers['x-forwarded-for'])
+    expect(headers).toEqual(['127.0.0.1'])
+  })
+
+  it('logs the path of a request but not its query, where a token may be', async () => {
+    const client = await connect({}, '/ws/room?token=secret-a')
+    client.close()
+    await haproxy.child.line(/GET \/ws\/room$/)
+    await fetch(`${haproxy.httpUrl}/bad path?token=secret-b`)
+    await haproxy.child.line(/GET \/bad%20path$/)
+    expect(haproxy.child.output).not.toContain('secret')
+  })
+})

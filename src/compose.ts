@@ -5,7 +5,7 @@ import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'
 import { RedisBroker } from './broker/redis-broker.js'
 import type { Config } from './config/settings.js'
-import { operationsRoutes } from './http/operations.js'
+import { type OperationsSource, operationsRoutes } from './http/operations.js'
 import { ServerApi } from './http/server-api.js'
 import { Admission } from './hub/admission.js'
 import { Hub } from './hub/hub.js'
@@ -22,7 +22,7 @@ import { MemoryPresenceStore } from './presence/memory-presence-store.js'
 import { Keys } from './redis/keys.js'
 import { RedisRelay } from './redis/redis-relay.js'
 import { Handshakes } from './session/handshake.js'
-import type { HttpRoute } from './transport/transport.js'
+import type { HttpRoute, Transport } from './transport/transport.js'
 import { UwsTransport } from './transport/uws/uws-transport.js'
 import { packageVersion } from './version.js'
 
@@ -38,8 +38,20 @@ interface Relay {
   readonly close: () => void
 }
 
+export interface ComposeOptions {
+  readonly config: Config
+  readonly log: Logger
+  /** Whether other processes listen on the public port too. */
+  readonly isPortShared: boolean
+  /** Called once, with the public port, when the node hears the cluster for the first time. */
+  readonly ready: (port: number) => void
+}
+
 /** Wires a node from its configuration: the one place that picks implementations. Throws one line where the system doesn't fit. */
-export function composeNode(config: Config, log: Logger): Node {
+export function composeNode({ config, log, isPortShared, ready }: ComposeOptions): {
+  node: Node
+  metrics: Metrics
+} {
   const id = randomUUID()
   const version = packageVersion()
   const metrics = new Metrics(version)
@@ -49,7 +61,6 @@ export function composeNode(config: Config, log: Logger): Node {
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)
   const wheel = new TimerWheel(undefined, wheelTickMs(config.rawCheckInterval))
-  const onDefect = (error: unknown) => log.error({ err: error }, 'a callback failed')
   const handshakes = new Handshakes({
     context: {
       hub,
@@ -79,28 +90,35 @@ export function composeNode(config: Config, log: Logger): Node {
     maxFrameBytes: config.maxMessageBytes + OVERSIZE_MARGIN_BYTES,
     maxQueueBytes: config.rawQueueBytes,
     tls: certificate(config.tlsCert, config.tlsKey),
-    onDefect,
-  })
-  const internalTransport = new UwsTransport({
-    webSockets: [],
-    http: operationsRoutes(() => node, metrics),
-    maxFrameBytes: 0,
-    maxQueueBytes: 0,
-    tls: certificate(config.internalTlsCert, config.internalTlsKey),
-    onDefect,
+    onDefect: logDefect(log),
   })
   const node: Node = new Node(
     {
       id,
       version,
-      publicListener: { host: config.host, port: config.port },
-      internalListener: { host: config.internalHost, port: config.internalPort },
+      publicListener: { host: config.host, port: config.port, isShared: isPortShared },
       drainDelayMs: config.drainDelay,
       drainWindowMs: config.drainWindow,
     },
-    { hub, admission, wheel, broker, peers, publicTransport, internalTransport, metrics, log, closeRelay },
+    { hub, admission, wheel, broker, peers, publicTransport, metrics, log, closeRelay, ready },
   )
-  return node
+  return { node, metrics }
+}
+
+/** The listener for operators, still to be told to listen. */
+export function composeInternalListener(config: Config, log: Logger, source: OperationsSource): Transport {
+  return new UwsTransport({
+    webSockets: [],
+    http: operationsRoutes(source),
+    maxFrameBytes: 0,
+    maxQueueBytes: 0,
+    tls: certificate(config.internalTlsCert, config.internalTlsKey),
+    onDefect: logDefect(log),
+  })
+}
+
+function logDefect(log: Logger) {
+  return (error: unknown) => log.error({ err: error }, 'a callback failed')
 }
 
 function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics): Relay {

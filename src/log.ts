@@ -7,13 +7,15 @@ export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   readonly format: 'json' | 'pretty'
+  /** Number of the worker that logs, where there are several. */
+  readonly worker?: number
 }
 
 /** Logs to standard output, synchronously, so that nothing is lost when the process ends. */
-export function createLogger({ level, format }: LogOptions): Logger {
+export function createLogger({ level, format, worker }: LogOptions): Logger {
   const options = {
     level,
-    base: null,
+    base: worker === undefined ? null : { worker },
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   }

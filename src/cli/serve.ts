@@ -1,8 +1,19 @@
-import { composeNode } from '../compose.js'
+import { composeInternalListener, composeNode } from '../compose.js'
 import { type MadeUp, withMadeUpSecrets } from '../config/first-run.js'
 import type { Config } from '../config/settings.js'
-import { createLogger } from '../log.js'
+import type { OperationsSource } from '../http/operations.js'
+import { createLogger, type Logger } from '../log.js'
+import { Supervisor } from '../workers/supervisor.js'
 import { readValidConfiguration } from './configuration.js'
+
+/** What `serve` runs: a node, or a supervisor of several. */
+interface Service extends OperationsSource {
+  /** Resolves with the public port. */
+  start(): Promise<number>
+  /** Resolves with whether everybody could be sent away in time. */
+  drain(): Promise<boolean>
+  stop(): void
+}
 
 /** Runs a node until it is told to stop. Resolves with the exit code: 0 after a clean drain, 1 when its deadline passed. */
 export async function serve(options: Readonly<Record<string, unknown>>): Promise<number> {
@@ -11,17 +22,47 @@ export async function serve(options: Readonly<Record<string, unknown>>): Promise
   const log = createLogger({ level: config.logLevel, format: config.logFormat })
   for (const warning of warnings) log.warn({}, warning)
   const stop = stopSignals()
-  const node = composeNode(config, log)
+  let internalPort = config.internalPort
+  const ready = (port: number) => log.info({ port, internalPort }, 'ready')
+  const service = config.workers === 1 ? oneNode(config, log, ready) : severalNodes(config, log, ready)
+  const internal = composeInternalListener(config, log, service)
   try {
-    const { port, internalPort } = await node.start()
+    internalPort = await internal.listen({ host: config.internalHost, port: config.internalPort })
+    const port = await service.start()
     if (madeUp !== undefined) console.log(firstRunText({ ...config, port, internalPort }, madeUp))
     await stop.first
     // Whoever signals twice does not want to wait.
-    const isClean = await Promise.race([node.drain(), stop.second.then(() => false)])
+    const isClean = await Promise.race([service.drain(), stop.second.then(() => false)])
     log.info({ isClean }, 'stopped')
     return isClean ? 0 : 1
   } finally {
-    node.stop()
+    service.stop()
+    internal.close()
+  }
+}
+
+function oneNode(config: Config, log: Logger, ready: (port: number) => void): Service {
+  const { node, metrics } = composeNode({ config, log, isPortShared: false, ready })
+  return {
+    start: () => node.start(),
+    drain: () => node.drain(),
+    stop: () => node.stop(),
+    readiness: () => node.readiness(),
+    metrics: () => metrics.expose(),
+  }
+}
+
+function severalNodes(config: Config, log: Logger, ready: (port: number) => void): Service {
+  const supervisor = new Supervisor(config, log, () => ready(config.port))
+  return {
+    start: async () => {
+      await supervisor.start()
+      return config.port
+    },
+    drain: () => supervisor.drain(),
+    stop: () => supervisor.stop(),
+    readiness: () => supervisor.readiness(),
+    metrics: () => supervisor.metrics(),
   }
 }
 

@@ -21,6 +21,12 @@ export function contradictions(config: Config): Problem[] {
       `is above ${mostConnections()}, what this process's limit of open files leaves; raise it (ulimit -n, LimitNOFILE=)`,
     )
   }
+  if (config.workers > 1 && config.redisUrl === undefined) {
+    blame('workers', `above 1 needs ${environmentName('redisUrl')}: workers hear each other through it`)
+  }
+  if (config.workers > 1 && config.port === 0) {
+    blame('workers', `above 1 needs a ${environmentName('port')} to share, not 0`)
+  }
   problems.push(...certificateProblems(config, 'tlsCert', 'tlsKey'))
   problems.push(...certificateProblems(config, 'internalTlsCert', 'internalTlsKey'))
   if (!isAlone(config) && !authenticatesClients(config)) {

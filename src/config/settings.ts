@@ -52,6 +52,11 @@ export const SETTINGS = {
   tlsKey: optional(file, 'private key (PEM) of the certificate'),
   internalTlsCert: optional(file, 'certificate chain (PEM) of the internal listener'),
   internalTlsKey: optional(file, 'private key (PEM) of the internal certificate'),
+  workers: required(
+    integer(1, 256),
+    1,
+    'processes that share the public port, each of them a node: one for each core; more than one need Redis',
+  ),
   redisUrl: optional(redisUrl, 'Redis that relays between nodes; without it this node is alone, in memory', {
     defaultText: 'none: in memory',
   }),

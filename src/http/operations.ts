@@ -1,5 +1,4 @@
-import type { Metrics } from '../metrics/metrics.js'
-import type { Node, ReadyState } from '../node/node.js'
+import type { Readiness, ReadyState } from '../node/node.js'
 import type { HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
 
 const IS_READY: Readonly<Record<ReadyState, boolean>> = {
@@ -11,13 +10,19 @@ const IS_READY: Readonly<Record<ReadyState, boolean>> = {
   draining: false,
 }
 
+/** What the answers come from: a node, or several workers together. */
+export interface OperationsSource {
+  readiness(): Readiness | Promise<Readiness>
+  metrics(): Promise<{ readonly contentType: string; readonly body: string }>
+}
+
 /** What operators' machines ask: `/health`, `/ready`, `/metrics`. For the internal listener. */
-export function operationsRoutes(node: () => Node, metrics: Metrics): HttpRoute[] {
+export function operationsRoutes(source: OperationsSource): HttpRoute[] {
   return [
     getRoute('/health', () => json(200, { status: 'ok' })),
-    getRoute('/ready', () => ready(node())),
+    getRoute('/ready', async () => ready(await source.readiness())),
     getRoute('/metrics', async () => {
-      const { contentType, body } = await metrics.expose()
+      const { contentType, body } = await source.metrics()
       return { status: 200, headers: { 'Content-Type': contentType }, body }
     }),
     { path: '/*', maxBodyBytes: 0, handle: () => ({ status: 404, body: 'Not found.\n' }) },
@@ -30,10 +35,9 @@ function getRoute(path: string, respond: () => HttpResponse | Promise<HttpRespon
   return { path, maxBodyBytes: 0, handle }
 }
 
-function ready(node: Node): HttpResponse {
-  const status = node.readyState
+function ready({ status, relaySilenceMs }: Readiness): HttpResponse {
   const isRelaySilent = status === 'degraded' || status === 'deaf'
-  const silence = isRelaySilent ? { relay_silent_seconds: Math.round(node.relaySilenceMs / 1_000) } : {}
+  const silence = isRelaySilent ? { relay_silent_seconds: Math.round(relaySilenceMs / 1_000) } : {}
   return json(IS_READY[status] ? 200 : 503, { status, ...silence })
 }
 

@@ -1,4 +1,14 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import {
+  type Aggregator,
+  AggregatorRegistry,
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  type MetricObjectWithValues,
+  type MetricValue,
+  Registry,
+} from 'prom-client'
 import { Tally } from './tally.js'
 
 /** Close codes that get a label of their own; clients choose codes, and must not be able to fill the registry. */
@@ -7,6 +17,19 @@ const MAX_CLOSE_CODE_LABELS = 100
 const EVENT_LOOP_SAMPLE_MS = 50
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+
+export interface Exposition {
+  readonly contentType: string
+  readonly body: string
+}
+
+export type MetricsSnapshot = MetricObjectWithValues<MetricValue<string>>[]
+
+/** The metrics of several nodes as those of one: most are added up. */
+export async function exposeTogether(snapshots: readonly MetricsSnapshot[]): Promise<Exposition> {
+  const registry = AggregatorRegistry.aggregate([...snapshots])
+  return { contentType: registry.contentType, body: await registry.metrics() }
+}
 
 /** What is only known when somebody looks. */
 export interface LiveNumbers {
@@ -94,7 +117,12 @@ export class Metrics {
     'Round trip of the node’s probe through the relay.',
     LATENCY_SECONDS,
   )
-  readonly redisUp = this.gauge('redis_up', 'Whether the connection to Redis is up.', ['shard', 'role'])
+  readonly redisUp = this.gauge(
+    'redis_up',
+    'Whether the connection to Redis is up.',
+    ['shard', 'role'],
+    'min',
+  )
   readonly redisReconnects = this.counter('redis_reconnects_total', 'Reconnections to Redis.', [
     'shard',
     'role',
@@ -107,14 +135,14 @@ export class Metrics {
     LATENCY_SECONDS,
     ['method'],
   )
-  readonly draining = this.gauge('draining', '1 while the node drains.', [])
+  readonly draining = this.gauge('draining', '1 while the node drains.', [], 'max')
 
   constructor(version: string) {
     collectDefaultMetrics({
       register: this.registry,
       eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS,
     })
-    this.gauge('build_info', 'What runs, as labels.', ['version', 'node_version']).set(
+    this.gauge('build_info', 'What runs, as labels.', ['version', 'node_version'], 'first').set(
       { version, node_version: process.version },
       1,
     )
@@ -125,7 +153,7 @@ export class Metrics {
   watch(live: LiveNumbers): void {
     this.computed('backpressure_bytes', 'Bytes queued for connections.', () => live.backpressureBytes())
     this.computed('channels', 'Channels with a subscriber on this node.', () => live.channels())
-    this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes())
+    this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes(), 'max')
   }
 
   /** Counts a close; codes beyond the first hundred different ones share the label `other`. */
@@ -136,17 +164,27 @@ export class Metrics {
     this.connectionsClosed.inc({ protocol, code: isKnown ? label : 'other' })
   }
 
-  /** The exposition, in the text format of Prometheus. */
-  async expose(): Promise<{ contentType: string; body: string }> {
+  /** In the text format of Prometheus. */
+  async expose(): Promise<Exposition> {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() }
+  }
+
+  /** For `exposeTogether` in another process: plain data. */
+  snapshot(): Promise<MetricsSnapshot> {
+    return this.registry.getMetricsAsJSON()
   }
 
   private counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
     return new Counter({ name: `fanfare_${name}`, help, labelNames, registers: [this.registry] })
   }
 
-  private gauge<L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> {
-    return new Gauge({ name: `fanfare_${name}`, help, labelNames, registers: [this.registry] })
+  private gauge<L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    aggregator: Aggregator = 'sum',
+  ): Gauge<L> {
+    return new Gauge({ name: `fanfare_${name}`, help, labelNames, aggregator, registers: [this.registry] })
   }
 
   private histogram<L extends string = never>(
@@ -158,10 +196,11 @@ export class Metrics {
     return new Histogram({ name: `fanfare_${name}`, help, buckets, labelNames, registers: [this.registry] })
   }
 
-  private computed(name: string, help: string, value: () => number): void {
+  private computed(name: string, help: string, value: () => number, aggregator: Aggregator = 'sum'): void {
     new Gauge({
       name: `fanfare_${name}`,
       help,
+      aggregator,
       registers: [this.registry],
       collect() {
         this.set(value())

@@ -21,7 +21,6 @@ export interface NodeOptions {
   readonly id: string
   readonly version: string
   readonly publicListener: ListenOptions
-  readonly internalListener: ListenOptions
   readonly drainDelayMs: number
   readonly drainWindowMs: number
 }
@@ -33,11 +32,12 @@ export interface NodeParts {
   readonly broker: Broker
   readonly peers: Peers
   readonly publicTransport: Transport
-  readonly internalTransport: Transport
   readonly metrics: Metrics
   readonly log: Logger
   /** Ends what the broker and the peers go through. */
   readonly closeRelay: () => void
+  /** Called once, with the public port, when the node hears the cluster for the first time. */
+  readonly ready: (port: number) => void
 }
 
 /** What a node says of itself to `POST /api/info`. */
@@ -53,6 +53,13 @@ export interface NodeInfo {
 
 export type ReadyState = 'starting' | 'ok' | 'degraded' | 'deaf' | 'draining'
 
+/** The answer to a readiness check. */
+export interface Readiness {
+  readonly status: ReadyState
+  /** How long nothing has been heard of the cluster. */
+  readonly relaySilenceMs: number
+}
+
 /** One node: everything from its start to the end of its drain. */
 export class Node {
   readonly surveys: Surveys
@@ -60,15 +67,15 @@ export class Node {
   private readonly startedMs = performance.now()
   private isDraining = false
   private hasStopped = false
-  private name = ''
+  private port = 0
 
   constructor(
     private readonly options: NodeOptions,
     private readonly parts: NodeParts,
   ) {
-    const { peers, metrics, log, hub } = parts
+    const { peers, metrics, log, hub, ready } = parts
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
-    this.relayWatch = new RelayWatch(options.id, peers, metrics, log, () => log.info(this.addresses, 'ready'))
+    this.relayWatch = new RelayWatch(options.id, peers, metrics, log, () => ready(this.port))
     metrics.watch({
       backpressureBytes: () => {
         let bytes = 0
@@ -80,31 +87,21 @@ export class Node {
     })
   }
 
-  private addresses: { readonly port?: number; readonly internalPort?: number } = {}
-
-  /** Listens, and goes on connecting to the cluster in the background. Rejects when an address is taken. */
-  async start(): Promise<{ port: number; internalPort: number }> {
-    const { publicListener, internalListener } = this.options
-    const { publicTransport, internalTransport, broker, hub, wheel } = this.parts
-    const internalPort = await internalTransport.listen(internalListener)
-    const port = await publicTransport.listen(publicListener)
-    this.addresses = { port, internalPort }
-    this.name = `${publicListener.host}:${port}`
+  /** Listens, and goes on connecting to the cluster in the background. Resolves with the port; rejects when it is taken. */
+  async start(): Promise<number> {
+    const { publicListener } = this.options
+    const { publicTransport, broker, hub, wheel } = this.parts
+    this.port = await publicTransport.listen(publicListener)
     wheel.start()
     broker.start(hub)
     void this.joinCluster()
-    return { port, internalPort }
+    return this.port
   }
 
-  /** Answers the readiness check. */
-  get readyState(): ReadyState {
-    if (this.isDraining) return 'draining'
+  readiness(): Readiness {
     const states = { starting: 'starting', alive: 'ok', lost: 'degraded', deaf: 'deaf' } as const
-    return states[this.relayWatch.state]
-  }
-
-  get relaySilenceMs(): number {
-    return this.relayWatch.silenceMs
+    const status = this.isDraining ? 'draining' : states[this.relayWatch.state]
+    return { status, relaySilenceMs: this.relayWatch.silenceMs }
   }
 
   /** Every live node's description. */
@@ -145,11 +142,10 @@ export class Node {
   /** Ends everything at once. */
   stop(): void {
     this.hasStopped = true
-    const { wheel, publicTransport, internalTransport, closeRelay } = this.parts
+    const { wheel, publicTransport, closeRelay } = this.parts
     this.relayWatch.stop()
     wheel.stop()
     publicTransport.close()
-    internalTransport.close()
     closeRelay()
   }
 
@@ -183,7 +179,7 @@ export class Node {
     if (question.about === 'info') {
       const info: NodeInfo = {
         uid: this.options.id,
-        name: this.name,
+        name: `${this.options.publicListener.host}:${this.port}`,
         version: this.options.version,
         num_clients: hub.connectionCount,
         num_channels: hub.channelCount,

@@ -78,6 +78,8 @@ export interface ListenOptions {
   readonly host: string
   /** 0 lets the system choose. */
   readonly port: number
+  /** Whether other processes may listen on the port too; each gets a part of the connections. Default: false. */
+  readonly isShared?: boolean
 }
 
 /** A listener for WebSockets and HTTP. */

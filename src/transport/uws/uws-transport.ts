@@ -6,8 +6,8 @@ import type {
   us_socket_context_t,
   WebSocketBehavior,
 } from 'uWebSockets.js'
-import { createServer } from 'node:net'
 import { CLOSES } from '../../protocol/closes.js'
+import { refuseTakenPort } from '../taken-port.js'
 import type {
   HttpRequest,
   ListenOptions,
@@ -39,8 +39,8 @@ export class UwsTransport implements Transport {
     }
   }
 
-  async listen({ host, port }: ListenOptions): Promise<number> {
-    if (port !== 0) await refuseTakenPort(host, port)
+  async listen({ host, port, isShared = false }: ListenOptions): Promise<number> {
+    if (port !== 0 && !isShared) await refuseTakenPort(host, port)
     return new Promise((resolve, reject) => {
       this.app.listen(host, port, (listenSocket) => {
         if (listenSocket === false) return reject(new Error(`cannot listen on ${host}:${port}`))
@@ -170,17 +170,4 @@ function conclude(
     request.header('sec-websocket-extensions') ?? '',
     context,
   )
-}
-
-/** The library listens with SO_REUSEPORT, so that a second process on a taken port would succeed and get half the connections. */
-function refuseTakenPort(host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', (error: NodeJS.ErrnoException) => {
-      const why =
-        error.code === 'EADDRINUSE' ? 'the port is taken by another process' : (error.code ?? error.message)
-      reject(new Error(`cannot listen on ${host}:${port}: ${why}`))
-    })
-    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve()))
-  })
 }

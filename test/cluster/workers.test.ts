@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { API_KEY, callApi } from '../support/api.js'
+import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
+import { freePort } from '../support/free-port.js'
+import { eventually, metric } from '../support/metric.js'
+import { RawClient } from '../support/raw-client.js'
+import { RedisServer } from '../support/redis-server.js'
+
+const CONNECTIONS = metricOf('fanfare_connections', '{protocol="raw"}')
+
+function metricOf(name: string, labels = '') {
+  return async (service: FanfareProcess) => metric(await service.metrics(), name, labels)
+}
+
+/** The process id of one of a supervisor's workers. */
+function aWorker(supervisor: number): number {
+  const children = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, 'utf8')
+  return Number(children.split(' ')[0])
+}
+
+describe('fanfare serve --workers 3', () => {
+  let redis: RedisServer
+  let service: FanfareProcess
+  const open = (path = '/ws/room') => RawClient.connect(`${service.wsUrl}${path}`, { token: 'secret' })
+  const workersOf = async () => {
+    const { body } = await callApi(service, 'info', {})
+    return body.result?.['nodes'] as { uid: string; num_clients: number }[]
+  }
+  const start = async () =>
+    FanfareProcess.start({
+      FANFARE_WORKERS: '3',
+      FANFARE_PORT: String(await freePort()),
+      FANFARE_REDIS_URL: redis.url,
+      FANFARE_AUTH_TOKENS: 'secret',
+      FANFARE_API_KEY: API_KEY,
+    })
+
+  beforeAll(async () => {
+    redis = await RedisServer.start()
+    service = await start()
+  })
+  afterAll(async () => {
+    await service.child.stop()
+    await redis.remove()
+  })
+
+  it('shares one port among three nodes, whose clients hear each other', async () => {
+    const clients = await Promise.all(Array.from({ length: 60 }, () => open()))
+    const nodes = await workersOf()
+    expect(nodes).toHaveLength(3)
+    for (const { num_clients: clientsOfNode } of nodes) expect(clientsOfNode).toBeGreaterThan(0)
+    const [speaker, ...listeners] = clients
+    speaker?.send('to all')
+    for (const listener of listeners) expect(await listener.nextText()).toBe('to all')
+    for (const client of clients) client.close()
+    await eventually(async () => (await CONNECTIONS(service)) === 0, 'everybody has left')
+  })
+
+  it('exposes the metrics of all workers as one', async () => {
+    const clients = await Promise.all(Array.from({ length: 30 }, () => open()))
+    expect(await CONNECTIONS(service)).toBe(30)
+    await eventually(async () => (await metricOf('fanfare_nodes')(service)) === 3, 'each knows of all three')
+    expect(await metricOf('fanfare_redis_up', '{shard="0",role="publisher"}')(service)).toBe(1)
+    for (const client of clients) client.close()
+  })
+
+  it('starts a worker again that was killed, and serves meanwhile', async () => {
+    const restarted = service.child.nextLine(/a worker ended; starting another/)
+    process.kill(aWorker(service.child.pid), 'SIGKILL')
+    await restarted
+    const client = await open()
+    client.send('ping')
+    expect(await client.nextText()).toBe('pong')
+    await eventually(async () => {
+      const nodes = await workersOf()
+      // The dead one's lease runs out within 10 s.
+      return nodes.length === 3
+    }, 'there are three workers again')
+  })
+
+  it('drains all workers together', async () => {
+    const other = await start()
+    const clients = await Promise.all(
+      Array.from({ length: 30 }, () => RawClient.connect(`${other.wsUrl}/ws/room`, { token: 'secret' })),
+    )
+    other.child.kill('SIGTERM')
+    for (const client of clients) expect(await client.closed).toEqual({ code: 1001, reason: 'Going away' })
+    expect(await other.child.exited).toEqual({ code: 0, signal: null })
+  })
+
+  it('says in one line that the port is taken', async () => {
+    const late = runFanfare(['--workers', '2', '--port', String(service.port), '--internal-port', '0'], {
+      FANFARE_REDIS_URL: redis.url,
+      FANFARE_AUTH_TOKENS: 'secret',
+    })
+    expect(await late.exited).toEqual({ code: 1, signal: null })
+    expect(late.output).toBe(
+      `fanfare: cannot listen on 127.0.0.1:${service.port}: the port is taken by another process`,
+    )
+  })
+
+  it('wants a Redis', async () => {
+    const alone = runFanfare(['--workers', '2'])
+    expect(await alone.exited).toEqual({ code: 2, signal: null })
+    expect(alone.output).toContain('FANFARE_WORKERS: above 1 needs FANFARE_REDIS_URL')
+  })
+})

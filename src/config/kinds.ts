@@ -96,7 +96,7 @@ export const choice = <T extends string>(...choices: readonly T[]): Kind<T> => (
   show: (value) => value,
 })
 
-/** Several values of a kind: comma-separated, or a list in the file. */
+/** One or more values of a kind: comma-separated, or a list in the file. */
 export const list = <T>(of: Kind<T>, expects: string): Kind<readonly T[]> => ({
   unit: 'list',
   expects,
@@ -104,7 +104,7 @@ export const list = <T>(of: Kind<T>, expects: string): Kind<readonly T[]> => ({
     const parts = typeof input === 'string' ? input.split(',').map((part) => part.trim()) : input
     if (!Array.isArray(parts)) return undefined
     const values = parts.filter((part) => part !== '').map((part) => of.read(part))
-    return values.every((value) => value !== undefined) ? values : undefined
+    return values.length > 0 && values.every((value) => value !== undefined) ? values : undefined
   },
   show: (values) => values.map((value) => of.show(value)).join(','),
 })
@@ -131,7 +131,8 @@ export const staticToken: Kind<StaticToken> = {
   unit: 'token',
   expects: 'token, or user=token',
   read: (input) => {
-    const match = typeof input === 'string' ? /^(?:([^=\s]+)=)?(\S+)$/.exec(input) : null
+    // What ends in = is Base64, not a user without a token.
+    const match = typeof input === 'string' ? /^(?:([^=\s]+)=)?([^=\s]\S*)$/.exec(input) : null
     return match?.[2] === undefined ? undefined : { user: match[1] ?? '', token: match[2] }
   },
   show: ({ user, token }) => (user === '' ? token : `${user}=${token}`),

@@ -8,6 +8,8 @@ const DEADLINE_CHECK_MS = 250
 /** The most that is packed into one relay message, unless a single entry is larger. */
 const MAX_MESSAGE_BYTES = 256 * 1024
 
+const STOPPING = 'the node is stopping'
+
 export type RelayFailure = 'unavailable' | 'timeout' | 'overloaded'
 
 export class RelayError extends Error {
@@ -47,6 +49,7 @@ export class RelayPublisher {
   private inFlight: Batch | undefined
   private isFlushScheduled = false
   private isOpen = false
+  private isClosed = false
   private deadlineTimer: NodeJS.Timeout | undefined
 
   constructor(
@@ -67,6 +70,7 @@ export class RelayPublisher {
   }
 
   publish(redisChannel: string, entry: Buffer): Promise<void> {
+    if (this.isClosed) return Promise.reject(new RelayError('unavailable', STOPPING))
     if (this.waitingBytes + entry.length > this.maxWaitingBytes) {
       const message = `${this.waitingBytes} bytes wait for Redis already, the limit is ${this.maxWaitingBytes}`
       return Promise.reject(new RelayError('overloaded', message))
@@ -85,9 +89,10 @@ export class RelayPublisher {
   /** Gives up everything. */
   close(): void {
     this.pause()
+    this.isClosed = true
     clearInterval(this.deadlineTimer)
     this.deadlineTimer = undefined
-    this.rejectWaiting(Number.POSITIVE_INFINITY, 'the node is stopping')
+    this.rejectWaiting(Number.POSITIVE_INFINITY, STOPPING)
   }
 
   private addWaitingBytes(bytes: number): void {

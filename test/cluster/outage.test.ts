@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type ApiAnswer, callApi } from '../support/api.js'
@@ -5,7 +6,7 @@ import { Cluster } from '../support/cluster.js'
 import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
 import { freePort } from '../support/free-port.js'
 import { eventually } from '../support/metric.js'
-import { refusalOf } from '../support/raw-client.js'
+import { RawClient, refusalOf } from '../support/raw-client.js'
 import { RedisServer } from '../support/redis-server.js'
 
 describe('a cluster whose Redis fails', () => {
@@ -96,6 +97,37 @@ describe('a cluster whose Redis fails', () => {
     await eventually(async () => (await ready(deaf)) === '200 ok', 'the node hears again')
     redis.disconnect()
     expect(await deaf.child.stop()).toEqual({ code: 0, signal: null })
+  })
+})
+
+describe('a client that goes away while its node waits for Redis', () => {
+  it('gives its place back', async () => {
+    const redis = await RedisServer.start()
+    const node = await FanfareProcess.start({
+      FANFARE_REDIS_URL: redis.url,
+      FANFARE_AUTH_TOKENS: 'secret',
+      FANFARE_MAX_CONNECTIONS: '1',
+    })
+    redis.freeze()
+    const socket = connect(node.port, '127.0.0.1')
+    const url = `${node.wsUrl}/ws/room`
+    const attempt = RawClient.connect(url, { token: 'secret', createConnection: () => socket })
+    await new Promise((resolve) => socket.once('connect', resolve))
+    // Once this is refused, the node has the attempt before it.
+    await eventually(async () => {
+      const refusal = await refusalOf(RawClient.connect(`${node.wsUrl}/echo`, { token: 'secret' }))
+      return refusal.body.includes('as many connections as it may')
+    }, 'the only place is taken')
+    socket.destroy()
+    await expect(attempt).rejects.toThrow()
+    redis.resume()
+    await eventually(async () => {
+      const client = await RawClient.connect(`${node.wsUrl}/echo`, { token: 'secret' }).catch(() => undefined)
+      client?.close()
+      return client !== undefined
+    }, 'the place is free again')
+    await node.child.stop()
+    await redis.remove()
   })
 })
 

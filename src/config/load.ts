@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { closest } from 'fastest-levenshtein'
 import { parse as parseYaml } from 'yaml'
-import { contradictions } from './rules.js'
+import { contradictions, type Problem } from './rules.js'
 import { isServiceLink } from './service-links.js'
 import {
   type Config,
@@ -13,12 +13,6 @@ import {
 } from './settings.js'
 
 export type Source = 'default' | 'file' | 'environment' | 'flag'
-
-/** Something wrong with the configuration: where it was said, and what would be right. */
-export interface Problem {
-  readonly where: string
-  readonly what: string
-}
 
 export interface Loaded {
   readonly config: Config

@@ -1,8 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { mostConnections } from './descriptor-limit.js'
-import type { Problem } from './load.js'
 import { type Config, environmentName, type SettingKey } from './settings.js'
+
+/** Something wrong with the configuration: where it was said, and what would be right. */
+export interface Problem {
+  readonly where: string
+  readonly what: string
+}
 
 /** What single settings can't show: values that don't go together, files that aren't there, secrets that must be shared. */
 export function contradictions(config: Config): Problem[] {

@@ -1,0 +1,235 @@
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Broker, PresenceEvent, Publication } from '../../src/broker/broker.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { RedisServer } from '../support/redis-server.js'
+import { digests, publication } from './publications.js'
+import { Recorder } from './recorder.js'
+import { RedisNode } from './redis-node.js'
+
+interface Node {
+  readonly broker: Broker
+  readonly recorder: Recorder
+}
+
+interface Cluster {
+  /** All nodes of it: one, for a broker that is alone. */
+  readonly nodes: readonly [Node, ...Node[]]
+  close(): Promise<void>
+}
+
+function memoryCluster(): Promise<Cluster> {
+  const node = { broker: new MemoryBroker(), recorder: new Recorder() }
+  node.broker.start(node.recorder)
+  return Promise.resolve({ nodes: [node], close: () => Promise.resolve() })
+}
+
+async function redisCluster(): Promise<Cluster> {
+  const redis = await RedisServer.start()
+  const nodes: [RedisNode, RedisNode] = [new RedisNode(redis.url), new RedisNode(redis.url)]
+  const close = async () => {
+    for (const node of nodes) node.close()
+    await redis.remove()
+  }
+  return { nodes, close }
+}
+
+describe.each([
+  ['MemoryBroker', memoryCluster],
+  ['RedisBroker', redisCluster],
+])('%s', (_, start) => {
+  let cluster: Cluster
+  let nodes: Cluster['nodes']
+  let first: Node
+  let last: Node
+  let channels = 0
+  let channel: string
+
+  beforeAll(async () => {
+    cluster = await start()
+    nodes = cluster.nodes
+    first = nodes[0]
+    last = nodes.at(-1) ?? first
+  })
+  afterAll(() => cluster.close())
+  beforeEach(() => {
+    channel = `channel ${++channels}`
+  })
+
+  const subscribeAll = (name = channel) => Promise.all(nodes.map(({ broker }) => broker.subscribe(name)))
+
+  /** By then, everything that was published before has been delivered wherever it is going to be. */
+  async function everythingArrived(): Promise<void> {
+    const sentinel = `${channel} sentinel`
+    await subscribeAll(sentinel)
+    for (const { broker } of nodes) await broker.publish(sentinel, publication('now'))
+    await Promise.all(nodes.map(({ recorder }) => recorder.until(sentinel, nodes.length)))
+  }
+
+  it('delivers to every node that is subscribed, the publishing one included', async () => {
+    await subscribeAll()
+    await first.broker.publish(channel, publication('hello'))
+    for (const { recorder } of nodes) {
+      expect(await recorder.until(channel, 1)).toEqual([publication('hello')])
+    }
+  })
+
+  it('delivers each event once', async () => {
+    await subscribeAll()
+    for (const { broker } of nodes) await broker.publish(channel, publication('hello'))
+    await everythingArrived()
+    for (const { recorder } of nodes) expect(recorder.of(channel)).toHaveLength(nodes.length)
+  })
+
+  it('delivers nothing of a channel that is not subscribed', async () => {
+    await subscribeAll()
+    for (const other of [`${channel}0`, channel.toUpperCase(), `${channel}:`, '*']) {
+      await first.broker.publish(other, publication('hello'))
+    }
+    await everythingArrived()
+    for (const { recorder } of nodes) expect(recorder.of(channel)).toEqual([])
+  })
+
+  it('delivers nothing after an unsubscribe, and again after another subscribe', async () => {
+    await subscribeAll()
+    await first.broker.publish(channel, publication('one'))
+    for (const { recorder } of nodes) await recorder.until(channel, 1)
+    last.broker.unsubscribe(channel)
+    await everythingArrived()
+    await first.broker.publish(channel, publication('two'))
+    await everythingArrived()
+    expect(last.recorder.textsOf(channel)).toEqual(['one'])
+    await last.broker.subscribe(channel)
+    await first.broker.publish(channel, publication('three'))
+    await last.recorder.until(channel, 2)
+    expect(last.recorder.textsOf(channel)).toEqual(['one', 'three'])
+  })
+
+  it('keeps a channel that is unsubscribed and subscribed again at once', async () => {
+    await subscribeAll()
+    for (let turn = 0; turn < 10; turn++) {
+      last.broker.unsubscribe(channel)
+      await last.broker.subscribe(channel)
+      await first.broker.publish(channel, publication(`${turn}`))
+      await last.recorder.until(channel, turn + 1)
+    }
+    expect(last.recorder.textsOf(channel)).toEqual(Array.from({ length: 10 }, (_, turn) => `${turn}`))
+  })
+
+  it('unsubscribes from what was never subscribed without harm', async () => {
+    first.broker.unsubscribe(channel)
+    await subscribeAll()
+    await first.broker.publish(channel, publication('hello'))
+    await last.recorder.until(channel, 1)
+  })
+
+  it('publishes to a channel that nobody is in', async () => {
+    await expect(first.broker.publish(channel, publication('hello'))).resolves.toBeUndefined()
+  })
+
+  it('subscribes many channels at once', async () => {
+    const names = Array.from({ length: 500 }, (_, index) => `${channel} ${index}`)
+    await Promise.all(names.map((name) => last.broker.subscribe(name)))
+    await Promise.all(names.map((name) => first.broker.publish(name, publication(name))))
+    for (const name of names) expect(await last.recorder.until(name, 1)).toEqual([publication(name)])
+  })
+
+  it('keeps the order of one publisher, over bursts in one tick', async () => {
+    await subscribeAll()
+    const texts = Array.from({ length: 500 }, (_, index) => `${index}`)
+    await Promise.all(texts.map((text) => first.broker.publish(channel, publication(text))))
+    for (const text of texts) await first.broker.publish(channel, publication(text))
+    for (const { recorder } of nodes) {
+      await recorder.until(channel, 1_000)
+      expect(recorder.textsOf(channel)).toEqual([...texts, ...texts])
+    }
+  })
+
+  it('has one order for all nodes when all publish at the same time', async () => {
+    await subscribeAll()
+    const count = 300
+    const publish = async ({ broker }: Node, node: number) => {
+      for (let index = 0; index < count; index += 3) {
+        // Some alone and some together: batches of different sizes cross each other.
+        await broker.publish(channel, publication(`${node}-${index}`))
+        await Promise.all(
+          [1, 2].map((more) => broker.publish(channel, publication(`${node}-${index + more}`))),
+        )
+      }
+    }
+    await Promise.all(nodes.map(publish))
+    for (const { recorder } of nodes) await recorder.until(channel, count * nodes.length)
+    const order = first.recorder.textsOf(channel)
+    for (const { recorder } of nodes) expect(recorder.textsOf(channel)).toEqual(order)
+    for (const node of nodes.keys()) {
+      const own = order.filter((text) => text.startsWith(`${node}-`))
+      expect(own).toEqual(Array.from({ length: count }, (_, index) => `${node}-${index}`))
+    }
+  })
+
+  it.each([
+    ['that is empty', Buffer.alloc(0)],
+    ['of 1 MiB', randomBytes(1024 ** 2)],
+    ['that is not UTF-8', Buffer.from([0xff, 0xfe, 0xc3, 0x28, 0x00])],
+    ['of every byte', Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))],
+    ['full of newlines', Buffer.from('\r\n\n\r\n$-1\r\n*3\r\n')],
+  ])('delivers a payload %s byte for byte', async (_, data) => {
+    await subscribeAll()
+    await first.broker.publish(channel, publication(data, { isBinary: true }))
+    for (const { recorder } of nodes) {
+      const arrived = await recorder.until(channel, 1)
+      expect(digests(arrived)).toEqual(digests([publication(data, { isBinary: true })]))
+    }
+  })
+
+  it('delivers payloads of all sizes that leave together byte for byte', async () => {
+    await subscribeAll()
+    const sizes = [0, 1, 300_000, 0, 70_000, 200_000, 3, 1_048_576, 0]
+    const sent = sizes.map((size) => publication(randomBytes(size), { isBinary: true }))
+    await Promise.all(sent.map((one) => first.broker.publish(channel, one)))
+    for (const { recorder } of nodes) {
+      expect(digests(await recorder.until(channel, sent.length))).toEqual(digests(sent))
+    }
+  })
+
+  it('delivers the kind of frame, the excluded client and the time of publish', async () => {
+    await subscribeAll()
+    const sent: Publication[] = [
+      publication('text'),
+      publication('binary', { isBinary: true }),
+      publication('but', { excludedClient: '9b2e6a0e-93bd-4c4f-a3a1-4f2b6c0a6d55' }),
+      publication('both', { isBinary: true, excludedClient: 'ann' }),
+      publication('past', { publishedAtMs: 0 }),
+      publication('fraction', { publishedAtMs: 1_800_000_000_000.25 }),
+    ]
+    await Promise.all(sent.map((one) => first.broker.publish(channel, one)))
+    for (const { recorder } of nodes) expect(await recorder.until(channel, sent.length)).toEqual(sent)
+  })
+
+  it('delivers joins and leaves, in order with publications', async () => {
+    await subscribeAll()
+    const join: PresenceEvent = { type: 'join', client: 'c-1', user: 'ann', online: 2 }
+    const leave: PresenceEvent = { type: 'leave', client: 'c-1', user: '"Ån\n', online: 0 }
+    const sent = [join, publication('hello'), leave]
+    await Promise.all(sent.map((one) => first.broker.publish(channel, one)))
+    for (const { recorder } of nodes) expect(await recorder.until(channel, 3)).toEqual(sent)
+  })
+
+  it('has copied the payload when publish returns: its owner may overwrite it', async () => {
+    await subscribeAll()
+    const data = Buffer.from('before')
+    const published = Promise.all(
+      Array.from({ length: 10 }, () => {
+        data.write('before')
+        const done = first.broker.publish(channel, { ...publication(''), data })
+        data.fill('x')
+        return done
+      }),
+    )
+    await published
+    for (const { recorder } of nodes) {
+      await recorder.until(channel, 10)
+      expect(new Set(recorder.textsOf(channel))).toEqual(new Set(['before']))
+    }
+  })
+})

@@ -1,0 +1,47 @@
+import { createHash } from 'node:crypto'
+import { BrokerError, type ChannelEvent, type Publication } from '../../src/broker/broker.js'
+
+export function publication(data: Uint8Array | string, part: Partial<Publication> = {}): Publication {
+  return {
+    type: 'publication',
+    data: Buffer.from(data),
+    isBinary: false,
+    excludedClient: undefined,
+    publishedAtMs: 1_800_000_000_000,
+    ...part,
+  }
+}
+
+/** Events with a digest for their payload: comparing large ones byte by byte takes seconds. */
+export function digests(events: readonly ChannelEvent[]): unknown[] {
+  return events.map((event) =>
+    event.type === 'publication'
+      ? { ...event, data: `${event.data.length} ${createHash('sha256').update(event.data).digest('hex')}` }
+      : event,
+  )
+}
+
+/** How somebody was refused, and after how long. */
+export async function refusal(asked: Promise<unknown>): Promise<{ reason: string; tookMs: number }> {
+  const startMs = performance.now()
+  try {
+    await asked
+  } catch (error) {
+    if (!(error instanceof BrokerError)) throw error
+    return { reason: error.reason, tookMs: performance.now() - startMs }
+  }
+  throw new Error('it was not refused')
+}
+
+/** Tries until it is not refused: how long a reconnection takes is up to chance. */
+export async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      // A refusal may come at once; what is waited for needs the loop.
+      await new Promise(setImmediate)
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { describe, expect } from 'vitest'
+import { CHANNEL, clusterTest, publishUntilHeard } from './cluster-test.js'
+import { eventually, publication, refusal } from './publications.js'
+
+/** What callers are promised. */
+const PROMISE_MS = 2_000
+
+describe('while Redis does not answer', () => {
+  clusterTest(
+    'a publication under way is refused as timeout, one that waits as unavailable, both in time',
+    async ({ redis, node }) => {
+      redis.freeze()
+      const underWay = refusal(node.broker.publish(CHANNEL, publication('maybe')))
+      await new Promise(setImmediate)
+      const waits = refusal(node.broker.publish(CHANNEL, publication('lost')))
+      const [first, second] = await Promise.all([underWay, waits])
+      expect([first.reason, second.reason]).toEqual(['timeout', 'unavailable'])
+      expect(first.tookMs).toBeLessThan(PROMISE_MS)
+      expect(second.tookMs).toBeLessThan(PROMISE_MS)
+      expect(await node.queuedBytes()).toBe(0)
+    },
+  )
+
+  clusterTest('a subscribe is refused as unavailable, in time', async ({ redis, node }) => {
+    redis.freeze()
+    const { reason, tookMs } = await refusal(node.broker.subscribe('other'))
+    expect(reason).toBe('unavailable')
+    expect(tookMs).toBeLessThan(PROMISE_MS)
+  })
+
+  clusterTest('a question to Redis is refused as unavailable, in time', async ({ redis, node }) => {
+    redis.freeze()
+    const { reason, tookMs } = await refusal(node.peers.alive())
+    expect(reason).toBe('unavailable')
+    expect(tookMs).toBeLessThan(PROMISE_MS)
+  })
+
+  clusterTest('and answers again, everything goes on, and nothing is delivered twice', async (cluster) => {
+    const { redis, node, other } = cluster
+    redis.freeze()
+    await refusal(other.broker.publish(CHANNEL, publication('maybe')))
+    redis.resume()
+    await eventually(() => other.broker.publish(CHANNEL, publication('after')))
+    await node.recorder.until(CHANNEL, 2)
+    const texts = node.recorder.textsOf(CHANNEL)
+    expect(texts.filter((text) => text === 'maybe').length).toBeLessThanOrEqual(1)
+    await publishUntilHeard(cluster, 'again')
+  })
+})

@@ -1,0 +1,140 @@
+import { Redis } from 'ioredis'
+import { describe, expect } from 'vitest'
+import { CHANNEL, clusterTest, publishUntilHeard, QUEUE_BYTES } from './cluster-test.js'
+import { eventually, publication, refusal } from './publications.js'
+import { RedisNode } from './redis-node.js'
+
+/** What callers are promised. */
+const PROMISE_MS = 2_000
+
+describe('while Redis is down', () => {
+  clusterTest('publishes are refused as unavailable, in time', async ({ redis, node }) => {
+    await redis.stop()
+    const refused = Array.from({ length: 50 }, () =>
+      refusal(node.broker.publish(CHANNEL, publication('lost'))),
+    )
+    for (const { reason, tookMs } of await Promise.all(refused)) {
+      expect(reason).toBe('unavailable')
+      expect(tookMs).toBeLessThan(PROMISE_MS)
+    }
+    expect(await node.queuedBytes()).toBe(0)
+  })
+
+  clusterTest('a subscribe is refused as unavailable, in time, and forgotten', async (cluster) => {
+    const { redis, node } = cluster
+    await redis.stop()
+    const { reason, tookMs } = await refusal(node.broker.subscribe('other'))
+    expect(reason).toBe('unavailable')
+    expect(tookMs).toBeLessThan(PROMISE_MS)
+    await redis.startAgain()
+    await publishUntilHeard(cluster, 'back')
+    const admin = new Redis(redis.url)
+    expect(await admin.pubsub('CHANNELS', '*')).toEqual([node.keys.channel(CHANNEL)])
+    admin.disconnect()
+  })
+
+  clusterTest(
+    'publications beyond the queue are refused at once as overloaded, and the queue is empty after',
+    async ({ redis, node }) => {
+      await redis.stop()
+      // The connection is known to be down once a publication waits and is refused.
+      await refusal(node.broker.publish(CHANNEL, publication('lost')))
+      const big = publication(Buffer.alloc(QUEUE_BYTES * 0.4))
+      const waiting = [1, 2].map(() => refusal(node.broker.publish(CHANNEL, big)))
+      expect(await node.queuedBytes()).toBeGreaterThan(QUEUE_BYTES * 0.8)
+      const isWaiting = Symbol('those that wait have no answer yet')
+      const { reason } = await refusal(node.broker.publish(CHANNEL, big))
+      expect(reason).toBe('overloaded')
+      expect(await Promise.race([...waiting, isWaiting])).toBe(isWaiting)
+      expect((await Promise.all(waiting)).map((one) => one.reason)).toEqual(['unavailable', 'unavailable'])
+      expect(await node.queuedBytes()).toBe(0)
+      const again = refusal(node.broker.publish(CHANNEL, big))
+      expect(await node.queuedBytes()).toBeGreaterThan(0)
+      expect((await again).reason).toBe('unavailable')
+    },
+  )
+
+  clusterTest(
+    'a short outage delays publications instead of refusing them',
+    async ({ redis, node, other }) => {
+      const admin = new Redis(redis.url)
+      await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+      admin.disconnect()
+      await eventually(() => other.broker.publish(CHANNEL, publication('through')))
+      await node.recorder.until(CHANNEL, 2)
+      expect(node.recorder.textsOf(CHANNEL)).toEqual(['before', 'through'])
+    },
+  )
+
+  clusterTest('the metrics say that both connections are down', async ({ redis, node }) => {
+    const isUp = async () => (await node.metrics.redisUp.get()).values.map(({ value }) => value)
+    expect(await isUp()).toEqual([1, 1])
+    await redis.stop()
+    await refusal(node.broker.publish(CHANNEL, publication('lost')))
+    expect(await isUp()).toEqual([0, 0])
+  })
+})
+
+describe('when Redis is back', () => {
+  clusterTest(
+    'the same brokers deliver what was subscribed before, after each of two outages',
+    async (cluster) => {
+      const { redis, node, other } = cluster
+      for (const text of ['back', 'back again']) {
+        await redis.stop()
+        await refusal(other.broker.publish(CHANNEL, publication('lost')))
+        await redis.startAgain()
+        await publishUntilHeard(cluster, text)
+      }
+      await eventually(() => node.broker.subscribe('new'))
+      await eventually(() => other.broker.publish('new', publication('hello')))
+      await node.recorder.until('new', 1)
+      expect(node.recorder.textsOf(CHANNEL)).not.toContain('lost')
+    },
+  )
+
+  clusterTest(
+    'a node hears what it publishes itself from the first that is taken',
+    async ({ redis, node }) => {
+      await redis.stop()
+      await refusal(node.broker.publish(CHANNEL, publication('lost')))
+      await redis.startAgain()
+      await eventually(() => node.broker.publish(CHANNEL, publication('mine')))
+      await node.recorder.until(CHANNEL, 2)
+      expect(node.recorder.textsOf(CHANNEL)).toEqual(['before', 'mine'])
+    },
+  )
+
+  clusterTest('what was unsubscribed meanwhile stays unsubscribed', async (cluster) => {
+    const { redis, node } = cluster
+    await node.broker.subscribe('other')
+    await redis.stop()
+    await refusal(node.broker.publish(CHANNEL, publication('lost')))
+    node.broker.unsubscribe('other')
+    await redis.startAgain()
+    await publishUntilHeard(cluster, 'back')
+    const admin = new Redis(redis.url)
+    expect(await admin.pubsub('CHANNELS', '*')).toEqual([node.keys.channel(CHANNEL)])
+    admin.disconnect()
+  })
+})
+
+clusterTest('a broker may be made before its Redis is there', async ({ redis }) => {
+  await redis.stop()
+  const early = new RedisNode(redis.url)
+  expect((await refusal(early.broker.subscribe(CHANNEL))).reason).toBe('unavailable')
+  await redis.startAgain()
+  await eventually(() => early.broker.subscribe(CHANNEL))
+  await eventually(() => early.broker.publish(CHANNEL, publication('hello')))
+  await early.recorder.until(CHANNEL, 1)
+  early.close()
+})
+
+clusterTest('a broker whose relay is closed refuses everything in time', async ({ node }) => {
+  const refused = refusal(node.broker.publish(CHANNEL, publication('last')))
+  node.close()
+  expect((await refused).reason).toBe('unavailable')
+  expect((await refusal(node.broker.publish(CHANNEL, publication('late')))).reason).toBe('unavailable')
+  expect((await refusal(node.broker.subscribe('other'))).reason).toBe('unavailable')
+  expect(await node.queuedBytes()).toBe(0)
+})

@@ -1,0 +1,202 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { encodeEntry, encodeMessage } from '../../src/redis/envelope.js'
+import { RedisServer } from '../support/redis-server.js'
+import { publication } from './publications.js'
+import { RedisNode } from './redis-node.js'
+
+let redis: RedisServer
+let admin: Redis
+let node: RedisNode
+let other: RedisNode
+let channels = 0
+let channel: string
+
+beforeAll(async () => {
+  redis = await RedisServer.start()
+  admin = new Redis(redis.url)
+  node = new RedisNode(redis.url)
+  other = new RedisNode(redis.url)
+  await node.broker.subscribe('warm-up')
+  await other.broker.subscribe('warm-up')
+})
+afterAll(async () => {
+  node.close()
+  other.close()
+  admin.disconnect()
+  await redis.remove()
+})
+beforeEach(() => {
+  channel = `channel ${++channels}`
+})
+
+async function publishCalls(): Promise<number> {
+  const stats = await admin.info('commandstats')
+  return Number(/cmdstat_publish:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+}
+
+async function subscribersOf(name: string): Promise<number> {
+  const [, count] = (await admin.pubsub('NUMSUB', node.keys.channel(name))) as [string, number]
+  return count
+}
+
+describe('what is malformed in Redis is counted and ignored', () => {
+  const entry = { kind: 'publication', isBinary: false, client: undefined, timeMs: 1 } as const
+  const good = encodeEntry({ ...entry, payload: Buffer.from('good') })
+  const join = (payload: string, client: string | undefined = 'ann') =>
+    encodeMessage([encodeEntry({ ...entry, kind: 'join', client, payload: Buffer.from(payload) })])
+
+  it.each([
+    ['nothing', Buffer.alloc(0)],
+    ['text', Buffer.from('hello')],
+    ['JSON', Buffer.from('{"channel":"room","data":1}')],
+    ['another version', Buffer.concat([Buffer.of(2), good])],
+    ['a version and nothing else', Buffer.of(1)],
+    ['a message that is cut short', encodeMessage([good]).subarray(0, -1)],
+    ['a good entry before a bad one', Buffer.concat([encodeMessage([good]), Buffer.from('bad')])],
+    ['a length beyond all memory', Buffer.from([1, 255, 255, 255, 255, 1, 0])],
+    ['a megabyte of zeros', Buffer.alloc(1024 ** 2)],
+    [
+      'control in a channel',
+      encodeMessage([encodeEntry({ ...entry, kind: 'control', payload: Buffer.of() })]),
+    ],
+    [
+      'a good entry before control',
+      encodeMessage([good, encodeEntry({ ...entry, kind: 'control', payload: Buffer.of() })]),
+    ],
+    [
+      'a join of nobody',
+      encodeMessage([
+        encodeEntry({ ...entry, kind: 'join', payload: Buffer.from('{"user":"a","online":1}') }),
+      ]),
+    ],
+    ['a join that is not JSON', join('{')],
+    ['a join that is null', join('null')],
+    ['a join without a user', join('{"online":1}')],
+    ['a join whose number is none', join('{"user":"ann","online":"1"}')],
+  ])('%s', async (_, bytes) => {
+    await node.broker.subscribe(channel)
+    const before = await node.malformedCount()
+    await admin.publish(node.keys.channel(channel), bytes)
+    await other.broker.publish(channel, publication('next'))
+    await node.recorder.until(channel, 1)
+    expect(node.recorder.textsOf(channel)).toEqual(['next'])
+    expect((await node.malformedCount()) - before).toBe(1)
+  })
+
+  it('also where it is published to all nodes or to one', async () => {
+    const heard: unknown[] = []
+    const before = await node.malformedCount()
+    let hear = () => {}
+    const probed = new Promise<void>((resolve) => {
+      hear = resolve
+    })
+    await node.peers.start((message) => {
+      heard.push(message)
+      hear()
+    })
+    const control = (text: string) =>
+      encodeMessage([encodeEntry({ ...entry, kind: 'control', payload: Buffer.from(text) })])
+    const bad = [
+      Buffer.from('hello'),
+      control('{'),
+      control('null'),
+      control('{"type":"stop"}'),
+      control('{"type":"probe"}'),
+      control('{"type":"probe","sentAtMs":"soon"}'),
+      control('{"type":"question","id":"1","from":"x","ask":{"about":"secrets"}}'),
+    ]
+    for (const bytes of bad) {
+      await admin.publish(node.keys.allNodes(), bytes)
+      await admin.publish(node.keys.oneNode('node'), bytes)
+    }
+    await node.peers.sendTo('node', { type: 'probe', sentAtMs: 1 })
+    await probed
+    expect(heard).toEqual([{ type: 'probe', sentAtMs: 1 }])
+    expect((await node.malformedCount()) - before).toBe(2 * bad.length)
+  })
+})
+
+describe('packing', () => {
+  it('sends a burst in one tick as one PUBLISH', async () => {
+    await node.broker.subscribe(channel)
+    const [callsBefore, sentBefore] = [await publishCalls(), await other.sent()]
+    const burst = Array.from({ length: 500 }, (_, index) => publication(`${index}`))
+    await Promise.all(burst.map((one) => other.broker.publish(channel, one)))
+    expect(await node.recorder.until(channel, 500)).toEqual(burst)
+    expect((await publishCalls()) - callsBefore).toBe(1)
+    const { messages, entries } = await other.sent()
+    expect([messages - sentBefore.messages, entries - sentBefore.entries]).toEqual([1, 500])
+  })
+
+  it('sends what comes while a batch is under way together', async () => {
+    const before = await publishCalls()
+    const published = [other.broker.publish(channel, publication('first'))]
+    await new Promise(setImmediate)
+    // The first is on its way to Redis; whatever comes now waits for the answer.
+    for (let index = 0; index < 200; index++)
+      published.push(other.broker.publish(channel, publication('more')))
+    await Promise.all(published)
+    expect((await publishCalls()) - before).toBe(2)
+  })
+
+  it('sends one PUBLISH a channel', async () => {
+    const before = await publishCalls()
+    const names = Array.from({ length: 10 }, (_, index) => `${channel} ${index}`)
+    const burst = [...names, ...names, ...names]
+    await Promise.all(burst.map((name) => other.broker.publish(name, publication('hello'))))
+    expect((await publishCalls()) - before).toBe(10)
+  })
+
+  it('sends a publication that is alone at once', async () => {
+    const before = await publishCalls()
+    for (let index = 0; index < 10; index++) await other.broker.publish(channel, publication('hello'))
+    expect((await publishCalls()) - before).toBe(10)
+  })
+
+  it('keeps relay messages below 256 KiB, but for a larger publication', async () => {
+    await node.broker.subscribe(channel)
+    const before = await publishCalls()
+    const burst = [100_000, 100_000, 100_000, 1_000_000, 10].map((size) => publication(Buffer.alloc(size)))
+    await Promise.all(burst.map((one) => other.broker.publish(channel, one)))
+    await node.recorder.until(channel, 5)
+    expect((await publishCalls()) - before).toBe(4)
+  })
+})
+
+describe('interest', () => {
+  it('is what Redis knows of: a channel is subscribed from the first subscribe to the unsubscribe', async () => {
+    expect(await subscribersOf(channel)).toBe(0)
+    await node.broker.subscribe(channel)
+    await other.broker.subscribe(channel)
+    expect(await subscribersOf(channel)).toBe(2)
+    node.broker.unsubscribe(channel)
+    // Commands of one connection are answered in order.
+    await node.broker.subscribe(`${channel} after`)
+    expect(await subscribersOf(channel)).toBe(1)
+  })
+
+  it('uses no pattern, which would make every PUBLISH slower', async () => {
+    expect(await admin.pubsub('NUMPAT')).toBe(0)
+  })
+
+  it('is told to Redis in few commands when many channels come in one tick', async () => {
+    const calls = async () =>
+      Number(/cmdstat_subscribe:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1])
+    const before = await calls()
+    await Promise.all(Array.from({ length: 300 }, (_, index) => node.broker.subscribe(`${channel} ${index}`)))
+    expect((await calls()) - before).toBe(1)
+  })
+
+  it('survives a cut of all subscriber connections, for thousands of channels', async () => {
+    const names = Array.from({ length: 2_500 }, (_, index) => `${channel} ${index}`)
+    await Promise.all([...names.map((name) => node.broker.subscribe(name)), other.broker.subscribe(channel)])
+    const before = await node.reconnections()
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await node.broker.subscribe(channel)
+    expect(await node.reconnections()).toBeGreaterThan(before)
+    for (const name of names) await other.broker.publish(name, publication('hello'))
+    for (const name of names) await node.recorder.until(name, 1)
+    expect(await subscribersOf(names[0] ?? '')).toBe(1)
+  })
+})

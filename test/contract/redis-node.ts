@@ -1,0 +1,55 @@
+import { RedisBroker } from '../../src/broker/redis-broker.js'
+import { createLogger } from '../../src/log.js'
+import { Metrics } from '../../src/metrics/metrics.js'
+import { RedisPeers } from '../../src/node/redis-peers.js'
+import { Keys } from '../../src/redis/keys.js'
+import { RedisRelay } from '../../src/redis/redis-relay.js'
+import { Recorder } from './recorder.js'
+
+const DEFAULT_QUEUE_BYTES = 16 * 1024 ** 2
+
+/** What a node of a cluster has to do with Redis, and nothing else of it. */
+export class RedisNode {
+  readonly metrics = new Metrics('test')
+  readonly keys = new Keys('test')
+  readonly recorder = new Recorder()
+  readonly broker: RedisBroker
+  readonly peers: RedisPeers
+  private readonly relay: RedisRelay
+
+  constructor(url: string, id = 'node', queueBytes = DEFAULT_QUEUE_BYTES) {
+    const log = createLogger({ level: 'silent', format: 'json' })
+    this.relay = new RedisRelay({ url, queueBytes, log, metrics: this.metrics })
+    const ignored = () => this.metrics.relayMalformed.inc()
+    this.broker = new RedisBroker(this.relay, this.keys, ignored)
+    this.peers = new RedisPeers(id, this.relay, this.keys, ignored)
+    this.broker.start(this.recorder)
+    this.relay.start()
+  }
+
+  close(): void {
+    this.relay.close()
+  }
+
+  async malformedCount(): Promise<number> {
+    return (await this.metrics.relayMalformed.get()).values[0]?.value ?? 0
+  }
+
+  /** Bytes that wait for Redis, as the gauge says. */
+  async queuedBytes(): Promise<number> {
+    return (await this.metrics.relayQueueBytes.get()).values[0]?.value ?? 0
+  }
+
+  /** How often its connections have been made anew. */
+  async reconnections(): Promise<number> {
+    const { values } = await this.metrics.redisReconnects.get()
+    return values.reduce((sum, { value }) => sum + value, 0)
+  }
+
+  /** How many relay messages have left, and how many entries in them. */
+  async sent(): Promise<{ messages: number; entries: number }> {
+    const { values } = await this.metrics.relayBatchSize.get()
+    const of = (suffix: string) => values.find(({ metricName }) => metricName?.endsWith(suffix))?.value ?? 0
+    return { messages: of('_count'), entries: of('_sum') }
+  }
+}

@@ -1,0 +1,152 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { mostConnections, RESERVED_DESCRIPTORS } from '../../src/config/descriptor-limit.js'
+import { withMadeUpSecrets } from '../../src/config/first-run.js'
+import { loadConfig } from '../../src/config/load.js'
+
+const directory = mkdtempSync(join(tmpdir(), 'fanfare-rules-'))
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+function problemsOf(environment: Readonly<Record<string, string>>): string[] {
+  return loadConfig({ environment }).problems.map(({ where, what }) => `${where}: ${what}`)
+}
+
+describe('settings that contradict each other are a problem', () => {
+  it('when both listeners have one address', () => {
+    expect(problemsOf({ FANFARE_INTERNAL_PORT: '8000' })).toEqual([
+      'FANFARE_INTERNAL_PORT: must differ from FANFARE_PORT: both are 8000',
+    ])
+    expect(problemsOf({ FANFARE_INTERNAL_PORT: '8000', FANFARE_INTERNAL_HOST: '127.0.0.2' })).toEqual([])
+    expect(problemsOf({ FANFARE_PORT: '0', FANFARE_INTERNAL_PORT: '0' })).toEqual([])
+  })
+
+  it('when connections are looked at less often than they time out', () => {
+    expect(problemsOf({ FANFARE_RAW_CHECK_INTERVAL: '31s' })).toEqual([
+      'FANFARE_RAW_CHECK_INTERVAL: must be at most FANFARE_RAW_TIMEOUT',
+    ])
+    expect(problemsOf({ FANFARE_RAW_CHECK_INTERVAL: '30s' })).toEqual([])
+  })
+
+  it('when more connections are allowed than there are descriptors', () => {
+    const problems = problemsOf({ FANFARE_MAX_CONNECTIONS: '1000000' })
+    if (mostConnections() >= 1_000_000) expect(problems).toEqual([])
+    else
+      expect(problems).toEqual([expect.stringMatching(/^FANFARE_MAX_CONNECTIONS: is above \d+,.*ulimit -n/)])
+  })
+
+  it('but a setting that is wrong by itself is named once', () => {
+    expect(problemsOf({ FANFARE_INTERNAL_PORT: 'x', FANFARE_PORT: '9000' })).toEqual([
+      'FANFARE_INTERNAL_PORT (environment): "x" is not right; use a port from 0 to 65535',
+    ])
+  })
+})
+
+describe('certificate and key', () => {
+  const garbage = join(directory, 'garbage.pem')
+  writeFileSync(garbage, 'not a certificate')
+  const missing = join(directory, 'missing.pem')
+
+  it.each([
+    ['FANFARE_TLS_CERT', 'FANFARE_TLS_KEY'],
+    ['FANFARE_TLS_KEY', 'FANFARE_TLS_CERT'],
+    ['FANFARE_INTERNAL_TLS_CERT', 'FANFARE_INTERNAL_TLS_KEY'],
+    ['FANFARE_INTERNAL_TLS_KEY', 'FANFARE_INTERNAL_TLS_CERT'],
+  ])('come together: %s alone misses %s', (given, absent) => {
+    expect(problemsOf({ [given]: garbage })).toEqual([`${absent}: must be set together with ${given}`])
+  })
+
+  it('that are not there are each named', () => {
+    expect(problemsOf({ FANFARE_TLS_CERT: missing, FANFARE_TLS_KEY: missing })).toEqual([
+      `FANFARE_TLS_CERT: cannot read ${missing} (ENOENT)`,
+      `FANFARE_TLS_KEY: cannot read ${missing} (ENOENT)`,
+    ])
+  })
+
+  it('that are a directory or no certificate are named', () => {
+    expect(problemsOf({ FANFARE_TLS_CERT: directory, FANFARE_TLS_KEY: garbage })).toEqual([
+      `FANFARE_TLS_CERT: cannot read ${directory} (EISDIR)`,
+    ])
+    expect(problemsOf({ FANFARE_TLS_CERT: garbage, FANFARE_TLS_KEY: garbage })).toEqual([
+      expect.stringMatching(/^FANFARE_TLS_CERT: .* do not make a certificate \(.+\)$/),
+    ])
+  })
+})
+
+describe('secrets', () => {
+  const shared = { FANFARE_REDIS_URL: 'redis://127.0.0.1:6379' }
+
+  it.each([
+    ['Redis is set', shared],
+    ['FANFARE_HOST is not loopback', { FANFARE_HOST: '0.0.0.0' }],
+    ['FANFARE_HOST is not loopback', { FANFARE_HOST: '::' }],
+    ['FANFARE_HOST is not loopback', { FANFARE_HOST: '127.example.com' }],
+  ])('must be configured when %s: %j', (reason, environment) => {
+    expect(problemsOf(environment)).toEqual([
+      expect.stringMatching(
+        new RegExp(`^FANFARE_AUTH_TOKENS: or FANFARE_AUTH_HMAC_SECRET .*since ${reason}`),
+      ),
+    ])
+  })
+
+  it.each([
+    { FANFARE_AUTH_TOKENS: 'one' },
+    { FANFARE_AUTH_HMAC_SECRET: 'one' },
+    { FANFARE_AUTH_ANONYMOUS: 'true' },
+  ])('are configured by %j', (environment) => {
+    expect(problemsOf({ ...shared, ...environment })).toEqual([])
+  })
+
+  it('are made up for a node that is alone, different ones each time', () => {
+    const { config } = loadConfig({})
+    const [one, other] = [withMadeUpSecrets(config), withMadeUpSecrets(config)]
+    expect(one.madeUp?.token).toMatch(/^[\w-]{20,}$/)
+    expect(one.config.authTokens).toEqual([{ user: 'guest', token: one.madeUp?.token }])
+    expect(one.config.apiKey).toBe(one.madeUp?.apiKey)
+    const all = [one, other].flatMap(({ config: made }) => [
+      made.authTokens?.[0]?.token,
+      made.authHmacSecret,
+      made.apiKey,
+    ])
+    expect(new Set(all).size).toBe(6)
+  })
+
+  it.each([
+    shared,
+    { FANFARE_HOST: '0.0.0.0' },
+    { FANFARE_AUTH_TOKENS: 'one' },
+    { FANFARE_AUTH_HMAC_SECRET: 'x' },
+    { FANFARE_AUTH_ANONYMOUS: 'true' },
+  ])('are not made up with %j', (environment) => {
+    const { config } = loadConfig({ environment })
+    expect(withMadeUpSecrets(config)).toEqual({ config, madeUp: undefined })
+  })
+
+  it.each(['localhost', '127.0.0.1', '127.8.9.10', '::1'])(
+    'are made up on the loopback address %s',
+    (host) => {
+      const { config } = loadConfig({ environment: { FANFARE_HOST: host } })
+      expect(withMadeUpSecrets(config).madeUp).toBeDefined()
+    },
+  )
+
+  it('that are configured are kept beside those made up', () => {
+    const { config } = loadConfig({ environment: { FANFARE_API_KEY: 'mine' } })
+    const made = withMadeUpSecrets(config)
+    expect(made.config.apiKey).toBe('mine')
+    expect(made.madeUp?.apiKey).toBeUndefined()
+    expect(made.madeUp?.token).toBeDefined()
+  })
+})
+
+describe('the most connections', () => {
+  it('leave the reserve of descriptors free', () => {
+    expect(mostConnections(20_000)).toBe(20_000 - RESERVED_DESCRIPTORS)
+  })
+
+  it('are half of very few descriptors, and a million of endless ones', () => {
+    expect(mostConnections(100)).toBe(50)
+    expect(mostConnections(Number.POSITIVE_INFINITY)).toBe(1_000_000)
+  })
+})

@@ -1,0 +1,180 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { Admission } from '../../src/hub/admission.js'
+import { Hub } from '../../src/hub/hub.js'
+import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
+import { Publisher } from '../../src/hub/publisher.js'
+import { TimerWheel } from '../../src/hub/timer-wheel.js'
+import { createLogger } from '../../src/log.js'
+import { Metrics } from '../../src/metrics/metrics.js'
+import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+import type { Close } from '../../src/protocol/closes.js'
+import { EchoSession } from '../../src/session/echo-session.js'
+import type { SessionContext } from '../../src/session/session.js'
+import type { Socket } from '../../src/transport/transport.js'
+
+const TICK_MS = 1_000
+
+let clockMs: number
+let context: SessionContext
+
+function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number): SessionContext {
+  const log = createLogger({ level: 'silent', format: 'json' })
+  const metrics = new Metrics('test')
+  const broker = new MemoryBroker()
+  return {
+    hub: new Hub(broker, () => undefined, metrics),
+    admission: new Admission(10),
+    publisher: new Publisher(broker, metrics, log),
+    presence: new PresenceAnnouncer(new MemoryPresenceStore(), broker, log),
+    wheel: new TimerWheel(() => clockMs, tickMs),
+    metrics,
+    log,
+    maxMessageBytes: 100,
+    heartbeat: { checkIntervalMs, timeoutMs },
+  }
+}
+
+/** The other end of a session: writes down when it is pinged and closed. */
+class Client {
+  readonly session: EchoSession
+  readonly pingsMs: number[] = []
+  readonly closes: { readonly atMs: number; readonly close: Close }[] = []
+
+  constructor(private readonly answersPings: boolean) {
+    this.session = new EchoSession(context, 'ann')
+    const startMs = clockMs
+    const socket: Socket = {
+      send: () => undefined,
+      ping: () => {
+        this.pingsMs.push(clockMs - startMs)
+        if (this.answersPings) this.session.alive()
+      },
+      close: (close) => {
+        this.closes.push({ atMs: clockMs - startMs, close })
+        this.session.closed(close.code, close.reason)
+      },
+      join: () => undefined,
+      publish: () => undefined,
+      bufferedBytes: () => 0,
+    }
+    this.session.opened(socket)
+  }
+}
+
+function pass(durationMs: number, stepMs = TICK_MS): void {
+  for (let passedMs = 0; passedMs < durationMs; passedMs += stepMs) {
+    clockMs += stepMs
+    context.wheel.tick()
+  }
+}
+
+beforeEach(() => {
+  clockMs = 0
+  context = contextWith(10_000, 30_000, TICK_MS)
+})
+
+describe('a connection', () => {
+  it('that is silent is pinged in time for an answer, and closed with 1001 Heartbeat timeout', async () => {
+    const client = new Client(false)
+    pass(29_000)
+    expect(client.pingsMs).toEqual([20_000])
+    expect(client.closes).toEqual([])
+    pass(11_000)
+    expect(client.closes).toHaveLength(1)
+    expect(client.closes[0]?.close).toEqual({ code: 1001, reason: 'Heartbeat timeout' })
+    expect(client.closes[0]?.atMs).toBeGreaterThanOrEqual(30_000)
+    expect(client.closes[0]?.atMs).toBeLessThanOrEqual(40_000)
+    const { values } = await context.metrics.heartbeatTimeouts.get()
+    expect(values).toEqual([{ labels: { protocol: 'echo' }, value: 1 }])
+  })
+
+  it('that only listens and answers pings stays', () => {
+    const client = new Client(true)
+    pass(600_000)
+    expect(client.closes).toEqual([])
+    expect(client.pingsMs.length).toBeGreaterThan(15)
+  })
+
+  it('that sends now and then is not pinged at all', () => {
+    const client = new Client(false)
+    for (let turn = 0; turn < 20; turn++) {
+      pass(8_000)
+      client.session.message(Buffer.from('hello'), false)
+    }
+    expect(client.pingsMs).toEqual([])
+    expect(client.closes).toEqual([])
+  })
+
+  it('that falls silent after it spoke is closed a timeout after its last word', () => {
+    const client = new Client(false)
+    pass(25_000)
+    client.session.message(Buffer.from('last'), false)
+    pass(29_000)
+    expect(client.closes).toEqual([])
+    pass(11_000)
+    expect(client.closes.map(({ close }) => close.reason)).toEqual(['Heartbeat timeout'])
+  })
+
+  it('is not closed for a silence in which the process stood still', () => {
+    const client = new Client(false)
+    pass(15_000)
+    clockMs += 120_000
+    context.wheel.tick()
+    expect(client.closes).toEqual([])
+  })
+
+  it('that is gone is not looked at any more', () => {
+    const client = new Client(false)
+    pass(5_000)
+    client.session.closed(1006, '')
+    pass(120_000)
+    expect(client.pingsMs).toEqual([])
+    expect(client.closes).toEqual([])
+    expect(context.hub.connectionCount).toBe(0)
+  })
+
+  it.each([
+    [100, 1_000, 20],
+    [1_000, 1_500, 100],
+    [700, 30_000, 70],
+    [20_000, 30_000, 1_000],
+    [50_000, 120_000, 1_000],
+    [120_000, 300_000, 1_000],
+  ])(
+    'looked at every %i ms is closed after %i ms, at most a check late, and stays if it answers',
+    (checkIntervalMs, timeoutMs, tickMs) => {
+      context = contextWith(checkIntervalMs, timeoutMs, tickMs)
+      const [silent, listening] = [new Client(false), new Client(true)]
+      pass(10 * timeoutMs, tickMs)
+      expect(silent.closes).toHaveLength(1)
+      expect(silent.closes[0]?.atMs).toBeGreaterThanOrEqual(timeoutMs)
+      expect(silent.closes[0]?.atMs).toBeLessThanOrEqual(timeoutMs + checkIntervalMs)
+      expect(listening.closes).toEqual([])
+    },
+  )
+
+  it('that speaks just before a tick is not closed before its time', () => {
+    const client = new Client(false)
+    pass(10_000)
+    clockMs += TICK_MS - 1
+    client.session.message(Buffer.from('last'), false)
+    const spokeMs = clockMs
+    clockMs += 1
+    context.wheel.tick()
+    pass(60_000)
+    expect((client.closes[0]?.atMs ?? 0) - spokeMs).toBeGreaterThanOrEqual(30_000)
+  })
+})
+
+describe('a message', () => {
+  it('of the largest size is taken, and one byte more is closed with 1009 and a reason', () => {
+    const client = new Client(false)
+    client.session.message(Buffer.alloc(100), true)
+    expect(client.closes).toEqual([])
+    client.session.message(Buffer.alloc(101), true)
+    expect(client.closes.map(({ close }) => close)).toEqual([
+      { code: 1009, reason: 'Message too big: 101 bytes, the limit is 100' },
+    ])
+  })
+})

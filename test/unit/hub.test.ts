@@ -1,0 +1,280 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type Broker, BrokerError, type ChannelEvent, type Publication } from '../../src/broker/broker.js'
+import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
+import { Metrics } from '../../src/metrics/metrics.js'
+import type { Socket } from '../../src/transport/transport.js'
+
+/** Writes down what it is asked, and answers when the test says. */
+class RecordingBroker implements Broker {
+  readonly calls: string[] = []
+  private readonly open: { resolve: () => void; reject: (error: Error) => void }[] = []
+
+  start(): void {
+    this.calls.push('start')
+  }
+
+  subscribe(channel: string): Promise<void> {
+    this.calls.push(`subscribe ${channel}`)
+    return new Promise((resolve, reject) => {
+      this.open.push({ resolve, reject })
+    })
+  }
+
+  unsubscribe(channel: string): void {
+    this.calls.push(`unsubscribe ${channel}`)
+  }
+
+  publish(channel: string): Promise<void> {
+    this.calls.push(`publish ${channel}`)
+    return Promise.resolve()
+  }
+
+  confirm(): void {
+    this.open.shift()?.resolve()
+  }
+
+  refuse(): void {
+    this.open.shift()?.reject(new BrokerError('unavailable', 'Redis cannot be reached'))
+  }
+}
+
+const NO_WISHES: Wishes = { join: false, leave: false }
+
+let broker: RecordingBroker
+let metrics: Metrics
+let frames: string[]
+let hub: Hub
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  broker = new RecordingBroker()
+  metrics = new Metrics('test')
+  frames = []
+  hub = new Hub(broker, (topic, data) => frames.push(`all ${topic} ${textOf(data)}`), metrics)
+})
+afterEach(() => vi.useRealTimers())
+
+function textOf(data: Uint8Array | string): string {
+  return typeof data === 'string' ? data : Buffer.from(data).toString()
+}
+
+/** A member whose socket writes down what it joins and publishes. */
+function member(client: string, channel: string): Member & { readonly topics: string[] } {
+  const topics: string[] = []
+  const socket: Socket = {
+    send: () => undefined,
+    ping: () => undefined,
+    close: () => undefined,
+    join: (topic) => topics.push(topic),
+    publish: (topic, data) => frames.push(`but ${client} ${topic} ${textOf(data)}`),
+    bufferedBytes: () => 0,
+  }
+  return { client, socket, topics, isIn: (name) => name === channel, close: () => undefined }
+}
+
+async function enter(client: string, channel = 'room', wishes = NO_WISHES) {
+  const one = member(client, channel)
+  hub.add(one)
+  const held = hub.hold(channel)
+  broker.confirm()
+  await held
+  hub.join(channel, one, wishes)
+  return one
+}
+
+function leave(one: Member, channel = 'room', wishes = NO_WISHES): void {
+  hub.remove(one)
+  hub.leave(channel, wishes)
+}
+
+function publication(text: string, excludedClient?: string): Publication {
+  const data = Buffer.from(text)
+  return { type: 'publication', data, isBinary: false, excludedClient, publishedAtMs: Date.now() }
+}
+
+describe('a channel', () => {
+  it('is subscribed once for all who wait for it, and for those who come after', async () => {
+    const [first, second] = [hub.hold('room'), hub.hold('room')]
+    broker.confirm()
+    await Promise.all([first, second])
+    expect(hub.hold('room')).toBeUndefined()
+    expect(broker.calls).toEqual(['subscribe room'])
+  })
+
+  it('is unsubscribed a second after its last member left', async () => {
+    const [ann, bob] = [await enter('ann'), await enter('bob')]
+    leave(ann)
+    vi.advanceTimersByTime(10_000)
+    leave(bob)
+    vi.advanceTimersByTime(999)
+    expect(broker.calls).toEqual(['subscribe room'])
+    vi.advanceTimersByTime(1)
+    expect(broker.calls).toEqual(['subscribe room', 'unsubscribe room'])
+  })
+
+  it('stays subscribed when somebody comes back within that second', async () => {
+    const ann = await enter('ann')
+    for (let turn = 0; turn < 5; turn++) {
+      leave(ann)
+      vi.advanceTimersByTime(999)
+      expect(hub.hold('room')).toBeUndefined()
+      hub.join('room', ann, NO_WISHES)
+    }
+    vi.advanceTimersByTime(10_000)
+    expect(broker.calls).toEqual(['subscribe room'])
+  })
+
+  it('is subscribed anew after it was given up', async () => {
+    leave(await enter('ann'))
+    vi.advanceTimersByTime(1_000)
+    await enter('bob')
+    expect(broker.calls).toEqual(['subscribe room', 'unsubscribe room', 'subscribe room'])
+  })
+
+  it('stays subscribed while a handshake holds it that has no member yet', async () => {
+    const ann = await enter('ann')
+    expect(hub.hold('room')).toBeUndefined()
+    leave(ann)
+    vi.advanceTimersByTime(10_000)
+    expect(broker.calls).toEqual(['subscribe room'])
+    hub.release('room')
+    vi.advanceTimersByTime(1_000)
+    expect(broker.calls).toEqual(['subscribe room', 'unsubscribe room'])
+  })
+
+  it('is not mixed up with another', async () => {
+    const ann = await enter('ann', 'one')
+    await enter('bob', 'two')
+    leave(ann, 'one')
+    vi.advanceTimersByTime(1_000)
+    expect(broker.calls).toEqual(['subscribe one', 'subscribe two', 'unsubscribe one'])
+  })
+
+  it('that nobody knows is left and released without harm', () => {
+    hub.release('nowhere')
+    hub.leave('nowhere', NO_WISHES)
+    hub.deliver('nowhere', [publication('hello')])
+    expect(() => hub.join('nowhere', member('ann', 'nowhere'), NO_WISHES)).toThrow('not held')
+    expect(frames).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+describe('a subscription that fails', () => {
+  it('fails for all who wait for it', async () => {
+    const waiting = [hub.hold('room'), hub.hold('room'), hub.hold('room')]
+    broker.refuse()
+    for (const one of waiting) await expect(one).rejects.toThrow('Redis cannot be reached')
+  })
+
+  it('is tried again for the next who comes, also while others still have it to release', async () => {
+    const first = hub.hold('room')
+    broker.refuse()
+    await expect(first).rejects.toThrow()
+    const second = hub.hold('room')
+    broker.confirm()
+    await second
+    hub.release('room')
+    vi.advanceTimersByTime(10_000)
+    expect(broker.calls).toEqual(['subscribe room', 'subscribe room'])
+    hub.release('room')
+    vi.advanceTimersByTime(1_000)
+    expect(broker.calls.at(-1)).toBe('unsubscribe room')
+  })
+
+  it('leaves nothing to unsubscribe', async () => {
+    const held = hub.hold('room')
+    broker.refuse()
+    await expect(held).rejects.toThrow()
+    hub.release('room')
+    vi.advanceTimersByTime(10_000)
+    expect(broker.calls).toEqual(['subscribe room'])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+describe('a publication', () => {
+  it('goes to everybody in its channel', async () => {
+    await enter('ann')
+    hub.deliver('room', [publication('one'), publication('two')])
+    expect(frames).toEqual(['all data:room one', 'all data:room two'])
+  })
+
+  it('leaves out the client that it excludes', async () => {
+    await enter('ann')
+    hub.deliver('room', [publication('hello', 'ann')])
+    expect(frames).toEqual(['but ann data:room hello'])
+  })
+
+  it('excludes nobody who is elsewhere, or unknown here', async () => {
+    await enter('ann')
+    await enter('bob', 'other')
+    hub.deliver('room', [publication('one', 'bob'), publication('two', 'stranger')])
+    expect(frames).toEqual(['all data:room one', 'all data:room two'])
+  })
+
+  it('costs nothing where only a handshake holds the channel', async () => {
+    leave(await enter('ann'))
+    hub.deliver('room', [publication('hello')])
+    expect(frames).toEqual([])
+    expect(metrics.deliveries.value).toBe(0)
+  })
+
+  it('is counted for each who gets it', async () => {
+    await enter('ann')
+    await enter('bob')
+    await enter('eve')
+    hub.deliver('room', [publication('12345'), publication('12345', 'bob')])
+    expect(metrics.deliveries.value).toBe(5)
+    expect(metrics.deliveredBytes.value).toBe(25)
+  })
+
+  it('from a clock that is ahead has no negative lag', async () => {
+    await enter('ann')
+    hub.deliver('room', [{ ...publication('hello'), publishedAtMs: Date.now() + 60_000 }])
+    const { values } = await metrics.deliveryLag.get()
+    expect(values.find(({ metricName }) => metricName?.endsWith('_sum'))?.value).toBe(0)
+  })
+})
+
+describe('a join or leave', () => {
+  const event = (type: 'join' | 'leave'): ChannelEvent => ({ type, client: 'c', user: 'ann "a"', online: 3 })
+
+  it.each(['join', 'leave'] as const)('(%s) is told to those who asked for it', async (type) => {
+    const wishes = { ...NO_WISHES, [type]: true }
+    const ann = await enter('ann', 'room', wishes)
+    expect(ann.topics).toEqual(['data:room', `${type}:room`])
+    hub.deliver('room', [event('join'), event('leave')])
+    expect(frames).toEqual([
+      `all ${type}:room {"event":"${type}","client":"c","user":"ann \\"a\\"","online":3}`,
+    ])
+    leave(ann, 'room', wishes)
+    await enter('bob')
+    hub.deliver('room', [event('join'), event('leave')])
+    expect(frames).toHaveLength(1)
+  })
+
+  it('is no delivery of a publication', async () => {
+    await enter('ann', 'room', { join: true, leave: true })
+    hub.deliver('room', [event('join')])
+    expect(metrics.deliveries.value).toBe(0)
+  })
+})
+
+it('counts of connections, channels and subscriptions return to zero', async () => {
+  const subscriptions = async () => (await metrics.subscriptions.get()).values[0]?.value
+  const [ann, bob, eve] = [await enter('ann'), await enter('bob'), await enter('eve', 'other')]
+  expect([hub.connectionCount, hub.channelCount]).toEqual([3, 2])
+  expect([...hub.channelSizes()]).toEqual([
+    ['room', 2],
+    ['other', 1],
+  ])
+  expect(await subscriptions()).toBe(3)
+  leave(ann)
+  leave(eve, 'other')
+  expect([...hub.channelSizes()]).toEqual([['room', 1]])
+  leave(bob)
+  expect([hub.connectionCount, hub.channelCount]).toEqual([0, 0])
+  expect([...hub.channelSizes()]).toEqual([])
+  expect(await subscriptions()).toBe(0)
+})

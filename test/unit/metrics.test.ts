@@ -1,0 +1,168 @@
+import { spawnSync } from 'node:child_process'
+import { describe, expect, it } from 'vitest'
+import { Metrics } from '../../src/metrics/metrics.js'
+
+async function linesOf(metrics: Metrics, name: string): Promise<string[]> {
+  const { body } = await metrics.expose()
+  return body
+    .split('\n')
+    .filter((line) => line.startsWith(`fanfare_${name}{`) || line.startsWith(`fanfare_${name} `))
+}
+
+/** Metrics of a node on which everything has happened once. */
+function busyMetrics(): Metrics {
+  const metrics = new Metrics('1.2.3')
+  metrics.watch({ backpressureBytes: () => 11, channels: () => 12, nodes: () => 13 })
+  metrics.connections.inc({ protocol: 'raw' })
+  metrics.connectionsOpened.inc({ protocol: 'raw' })
+  metrics.closed('raw', 1001)
+  metrics.connectionRejections.inc({ reason: 'unauthorized' })
+  metrics.authFailures.inc({ reason: 'expired' })
+  metrics.heartbeatTimeouts.inc({ protocol: 'raw' })
+  metrics.slowConsumerCloses.inc({ protocol: 'raw' })
+  metrics.oversizedMessages.inc({ protocol: 'echo' })
+  metrics.subscriptions.inc({ namespace: '' })
+  metrics.messagesReceived.raw.value += 3
+  metrics.publications.api.value += 2
+  metrics.deliveries.value += 5
+  metrics.deliveredBytes.value += 640
+  metrics.publicationFailures.inc({ source: 'api', reason: 'timeout' })
+  metrics.deliveryLag.observe(0.002)
+  metrics.fanoutDuration.observe(0.0001)
+  metrics.relayBatchSize.observe(17)
+  metrics.relayMalformed.inc()
+  metrics.relayQueueBytes.set(0)
+  metrics.relayProbe.observe(0.001)
+  metrics.redisUp.set({ shard: '0', role: 'publisher' }, 1)
+  metrics.redisReconnects.inc({ shard: '0', role: 'publisher' })
+  metrics.apiRequests.inc({ method: 'publish', code: 0 })
+  metrics.apiDuration.observe({ method: 'publish' }, 0.01)
+  return metrics
+}
+
+describe('the exposition', () => {
+  it('is accepted by promtool', async () => {
+    const { body } = await busyMetrics().expose()
+    const promtool = spawnSync('promtool', ['check', 'metrics'], { input: body, encoding: 'utf8' })
+    const complaints = `${promtool.stdout}${promtool.stderr}`.split('\n').filter((line) => line !== '')
+    // Three gauges that prom-client brings have names of counters.
+    expect(complaints.filter((line) => !/^nodejs_active_\w+_total non-counter metrics/.test(line))).toEqual(
+      [],
+    )
+    expect(promtool.error).toBeUndefined()
+    expect(promtool.status).toBe(complaints.length === 0 ? 0 : 3)
+  })
+
+  it('is the text format of Prometheus', async () => {
+    const { contentType } = await busyMetrics().expose()
+    expect(contentType).toContain('text/plain; version=0.0.4')
+  })
+
+  it('has the names that operators rely on, and no metric twice', async () => {
+    const { body } = await busyMetrics().expose()
+    const names = [...body.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name]) => name)
+    expect(new Set(names).size).toBe(names.length)
+    expect(names).toEqual(
+      expect.arrayContaining(
+        [
+          'connections',
+          'connections_opened_total',
+          'connections_closed_total',
+          'connection_rejections_total',
+          'subscriptions',
+          'channels',
+          'nodes',
+          'messages_received_total',
+          'publications_total',
+          'deliveries_total',
+          'delivered_bytes_total',
+          'delivery_lag_seconds',
+          'fanout_duration_seconds',
+          'api_requests_total',
+          'api_duration_seconds',
+          'auth_failures_total',
+          'heartbeat_timeouts_total',
+          'backpressure_bytes',
+          'slow_consumer_closes_total',
+          'relay_batch_size',
+          'redis_up',
+          'redis_reconnects_total',
+          'relay_probe_seconds',
+          'draining',
+          'build_info',
+        ].map((name) => `fanfare_${name}`),
+      ),
+    )
+    for (const name of [
+      'nodejs_eventloop_lag_p99_seconds',
+      'process_open_fds',
+      'process_resident_memory_bytes',
+    ]) {
+      expect(names).toContain(name)
+    }
+  })
+
+  it('holds what was counted on the hot path, once, however often it is scraped', async () => {
+    const metrics = busyMetrics()
+    await metrics.expose()
+    await metrics.expose()
+    expect(await linesOf(metrics, 'messages_received_total')).toEqual([
+      'fanfare_messages_received_total{protocol="raw"} 3',
+      'fanfare_messages_received_total{protocol="echo"} 0',
+    ])
+    expect(await linesOf(metrics, 'publications_total')).toEqual([
+      'fanfare_publications_total{namespace="",source="raw"} 0',
+      'fanfare_publications_total{namespace="",source="api"} 2',
+    ])
+    expect(await linesOf(metrics, 'delivered_bytes_total')).toEqual([
+      'fanfare_delivered_bytes_total{protocol="raw"} 640',
+    ])
+  })
+
+  it('asks for live numbers when it is made', async () => {
+    let channels = 0
+    const metrics = new Metrics('1.2.3')
+    metrics.watch({ backpressureBytes: () => 0, channels: () => channels, nodes: () => 1 })
+    channels = 7
+    expect(await linesOf(metrics, 'channels')).toEqual(['fanfare_channels 7'])
+    channels = 0
+    expect(await linesOf(metrics, 'channels')).toEqual(['fanfare_channels 0'])
+  })
+
+  it('tells the version, and whether the node drains', async () => {
+    const metrics = busyMetrics()
+    expect(await linesOf(metrics, 'build_info')).toEqual([
+      `fanfare_build_info{version="1.2.3",node_version="${process.version}"} 1`,
+    ])
+    expect(await linesOf(metrics, 'draining')).toEqual(['fanfare_draining 0'])
+  })
+
+  it('is kept apart for two nodes of one process', async () => {
+    const [one, other] = [new Metrics('1'), new Metrics('2')]
+    one.deliveries.value = 4
+    expect(await linesOf(other, 'deliveries_total')).toEqual(['fanfare_deliveries_total{protocol="raw"} 0'])
+  })
+})
+
+describe('close codes', () => {
+  it('have a label each, by protocol', async () => {
+    const metrics = new Metrics('1')
+    metrics.closed('raw', 1001)
+    metrics.closed('raw', 1001)
+    metrics.closed('echo', 1001)
+    expect(await linesOf(metrics, 'connections_closed_total')).toEqual([
+      'fanfare_connections_closed_total{protocol="raw",code="1001"} 2',
+      'fanfare_connections_closed_total{protocol="echo",code="1001"} 1',
+    ])
+  })
+
+  it('beyond the first hundred different ones share the label other', async () => {
+    const metrics = new Metrics('1')
+    for (let code = 3000; code < 5000; code++) metrics.closed('raw', code)
+    metrics.closed('raw', 3000)
+    const lines = await linesOf(metrics, 'connections_closed_total')
+    expect(lines).toHaveLength(101)
+    expect(lines).toContain('fanfare_connections_closed_total{protocol="raw",code="other"} 1900')
+    expect(lines).toContain('fanfare_connections_closed_total{protocol="raw",code="3000"} 2')
+  })
+})

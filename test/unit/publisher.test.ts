@@ -1,0 +1,94 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { BrokerError, type ChannelEvent } from '../../src/broker/broker.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
+import { Publisher } from '../../src/hub/publisher.js'
+import type { Logger } from '../../src/log.js'
+import { Metrics } from '../../src/metrics/metrics.js'
+import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+
+/** Takes everything, until it is told to refuse. */
+class FickleBroker extends MemoryBroker {
+  readonly events: ChannelEvent[] = []
+  failure: Error | undefined
+
+  override publish(_channel: string, event: ChannelEvent): Promise<void> {
+    if (this.failure !== undefined) return Promise.reject(this.failure)
+    this.events.push(event)
+    return Promise.resolve()
+  }
+}
+
+let broker: FickleBroker
+let metrics: Metrics
+let lines: string[]
+let log: Logger
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_800_000_000_000 })
+  broker = new FickleBroker()
+  metrics = new Metrics('test')
+  lines = []
+  const write = (_facts: unknown, sentence?: unknown) => void lines.push(String(sentence))
+  log = { debug: write, info: write, warn: write, error: write }
+})
+afterEach(() => vi.useRealTimers())
+
+describe('a publication', () => {
+  it('is stamped with the time and counted by where it came from, once it is taken', async () => {
+    const publisher = new Publisher(broker, metrics, log)
+    const data = Buffer.from('hello')
+    await publisher.publish('raw', 'room', data, true, 'ann')
+    expect(broker.events).toEqual([
+      { type: 'publication', data, isBinary: true, excludedClient: 'ann', publishedAtMs: 1_800_000_000_000 },
+    ])
+    await publisher.publish('api', 'room', data, false, undefined)
+    expect([metrics.publications.raw.value, metrics.publications.api.value]).toEqual([1, 1])
+  })
+
+  it('that the relay refuses is counted by reason, and its publisher is told', async () => {
+    const publisher = new Publisher(broker, metrics, log)
+    broker.failure = new BrokerError('timeout', 'Redis did not answer in time')
+    await expect(publisher.publish('api', 'room', Buffer.of(), false, undefined)).rejects.toBe(broker.failure)
+    const { values } = await metrics.publicationFailures.get()
+    expect(values).toEqual([{ labels: { source: 'api', reason: 'timeout' }, value: 1 }])
+    expect(metrics.publications.api.value).toBe(0)
+  })
+
+  it('that is refused is logged at most once a second', async () => {
+    const publisher = new Publisher(broker, metrics, log)
+    broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
+    for (let index = 0; index < 30; index++) {
+      await publisher.publish('raw', 'room', Buffer.of(), false, undefined).catch(() => undefined)
+      vi.advanceTimersByTime(100)
+    }
+    expect(lines).toEqual(Array(3).fill('publications fail'))
+  })
+})
+
+describe('who comes and goes', () => {
+  it('is announced with the number of those who are there', async () => {
+    const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
+    presence.joined('room', 'c-1', 'ann')
+    presence.joined('room', 'c-2', '')
+    presence.left('room', 'c-1', 'ann')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(broker.events).toEqual([
+      { type: 'join', client: 'c-1', user: 'ann', online: 1 },
+      { type: 'join', client: 'c-2', user: '', online: 2 },
+      { type: 'leave', client: 'c-1', user: 'ann', online: 1 },
+    ])
+  })
+
+  it('is not logged as an error while the relay is down, but a defect is', async () => {
+    const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
+    broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
+    presence.joined('room', 'c-1', 'ann')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(lines).toEqual([])
+    broker.failure = new TypeError('a defect')
+    presence.left('room', 'c-1', 'ann')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(lines).toEqual(['presence failed'])
+  })
+})

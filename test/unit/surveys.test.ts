@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { BrokerError } from '../../src/broker/broker.js'
+import { MemoryPeers } from '../../src/node/memory-peers.js'
+import type { PeerMessage, Peers, Question } from '../../src/node/peers.js'
+import { Surveys } from '../../src/node/surveys.js'
+
+/** Nodes in one process: each has surveys; messages pass directly, but not to nodes that are cut off. */
+class Network {
+  readonly surveys = new Map<string, Surveys>()
+  readonly cutOff = new Set<string>()
+  leased: readonly string[] = []
+  failure: Error | undefined
+
+  join(node: string, answer: (question: Question) => unknown = () => `from ${node}`): Surveys {
+    const surveys = new Surveys(node, this.peersOf(node), answer)
+    this.surveys.set(node, surveys)
+    this.leased = [...this.leased, node]
+    return surveys
+  }
+
+  async send(to: readonly string[], message: PeerMessage): Promise<void> {
+    if (this.failure !== undefined) throw this.failure
+    if (message.type === 'probe') return
+    for (const node of to) if (!this.cutOff.has(node)) await this.surveys.get(node)?.handle(message)
+  }
+
+  private peersOf(node: string): Peers {
+    const peers = new MemoryPeers(node)
+    peers.alive = () => Promise.resolve(this.leased)
+    peers.sendToAll = (message) => this.send([...this.surveys.keys()], message)
+    peers.sendTo = (to, message) => this.send([to], message)
+    return peers
+  }
+}
+
+let network: Network
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  network = new Network()
+})
+afterEach(() => vi.useRealTimers())
+
+describe('a question to all nodes', () => {
+  it('is answered by every one, the asker included', async () => {
+    const surveys = network.join('one')
+    network.join('two')
+    network.join('three')
+    const { answers, missing } = await surveys.ask({ about: 'info' })
+    expect([...answers].sort()).toEqual(['from one', 'from three', 'from two'])
+    expect(missing).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('names those who do not answer in time, and does not wait longer than 2 s', async () => {
+    const surveys = network.join('one')
+    network.join('two')
+    network.cutOff.add('two')
+    let isDone = false
+    const asked = surveys.ask({ about: 'info' }).finally(() => {
+      isDone = true
+    })
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(isDone).toBe(false)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(isDone).toBe(true)
+    expect(await asked).toEqual({ answers: ['from one'], missing: ['two'] })
+  })
+
+  it('is answered by the asker itself though its lease has lapsed', async () => {
+    const surveys = network.join('one')
+    network.leased = []
+    expect(await surveys.ask({ about: 'info' })).toEqual({ answers: ['from one'], missing: [] })
+  })
+
+  it('counts an answer of each node once, and none that nobody waits for', async () => {
+    const surveys = network.join('one')
+    network.join('two')
+    network.cutOff.add('two')
+    const asked = surveys.ask({ about: 'info' })
+    const wrong: Parameters<Surveys['handle']>[0][] = [
+      { type: 'answer', id: 'unknown', from: 'two', answer: 'x' },
+      { type: 'answer', id: '__proto__', from: 'two', answer: 'x' },
+    ]
+    for (const message of wrong) await surveys.handle(message)
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect((await asked).answers).toEqual(['from one'])
+  })
+
+  it('keeps several questions apart', async () => {
+    const surveys = network.join('one', (question) => question.about)
+    const [info, channels] = await Promise.all([
+      surveys.ask({ about: 'info' }),
+      surveys.ask({ about: 'channels', pattern: '*' }),
+    ])
+    expect([info.answers, channels.answers]).toEqual([['info'], ['channels']])
+  })
+
+  it('is refused where nobody can be asked, and leaves nothing running', async () => {
+    const surveys = network.join('one')
+    network.failure = new BrokerError('unavailable', 'Redis cannot be reached')
+    await expect(surveys.ask({ about: 'info' })).rejects.toThrow('Redis cannot be reached')
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})

@@ -1,0 +1,214 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type Timed, TimerWheel } from '../../src/hub/timer-wheel.js'
+
+/** Remembers when it was called, by the wheel's time, and asks to be called again as often as there are delays. */
+class Alarm implements Timed {
+  readonly callsMs: number[] = []
+
+  constructor(private readonly delaysMs: (number | undefined)[] = []) {}
+
+  onTimer(nowMs: number): number | undefined {
+    this.callsMs.push(nowMs)
+    return this.delaysMs.shift()
+  }
+}
+
+const TICK_MS = 100
+
+let clockMs: number
+let wheel: TimerWheel
+
+beforeEach(() => {
+  clockMs = 5_000
+  wheel = new TimerWheel(() => clockMs, TICK_MS)
+})
+
+/** Moves the clock in steps, and the wheel after each. */
+function pass(durationMs: number, stepMs = TICK_MS): void {
+  for (let passedMs = 0; passedMs < durationMs; passedMs += stepMs) {
+    clockMs += Math.min(stepMs, durationMs - passedMs)
+    wheel.tick()
+  }
+}
+
+describe('a timer wheel', () => {
+  it('keeps the time since it was made', () => {
+    pass(12_345)
+    expect(wheel.nowMs).toBe(12_345)
+  })
+
+  it.each([0, 1, 99, 100, 101, 250, 1_000, 29_950, 59_900])(
+    'calls what is due in %i ms at most a tick late',
+    (delayMs) => {
+      const alarm = new Alarm()
+      wheel.schedule(alarm, delayMs)
+      pass(60_000)
+      expect(alarm.callsMs).toHaveLength(1)
+      expect(alarm.callsMs[0]).toBeGreaterThanOrEqual(delayMs)
+      expect(alarm.callsMs[0]).toBeLessThanOrEqual(delayMs + TICK_MS)
+    },
+  )
+
+  it('calls at most a tick late when its own ticks come irregularly', () => {
+    for (const offsetMs of [1, 37, 99]) {
+      pass(offsetMs)
+      const startMs = wheel.nowMs
+      const alarm = new Alarm()
+      wheel.schedule(alarm, 1_000)
+      pass(2_000, 70)
+      expect(alarm.callsMs).toHaveLength(1)
+      expect((alarm.callsMs[0] ?? 0) - startMs).toBeLessThanOrEqual(1_000 + TICK_MS)
+    }
+  })
+
+  it('calls for the next minute at most, so that a longer wait is asked for again', () => {
+    const alarm = new Alarm([60_000, undefined])
+    wheel.schedule(alarm, 90_000)
+    pass(59_800)
+    expect(alarm.callsMs).toEqual([])
+    pass(200)
+    expect(alarm.callsMs).toHaveLength(1)
+    pass(120_000)
+    expect(alarm.callsMs).toHaveLength(2)
+  })
+
+  it('calls again after the time that is asked for, and not again when none is', () => {
+    const alarm = new Alarm([1_000, 500, undefined])
+    wheel.schedule(alarm, 200)
+    pass(10_000)
+    expect(alarm.callsMs).toEqual([200, 1_200, 1_700])
+  })
+
+  it('calls again in the next tick when no time at all is asked for', () => {
+    const alarm = new Alarm([0, 0, undefined])
+    wheel.schedule(alarm, 100)
+    pass(1_000)
+    expect(alarm.callsMs).toEqual([100, 200, 300])
+  })
+
+  it('does not call what was cancelled', () => {
+    const alarm = new Alarm()
+    wheel.schedule(alarm, 300)
+    pass(200)
+    wheel.cancel(alarm)
+    wheel.cancel(alarm)
+    pass(70_000)
+    expect(alarm.callsMs).toEqual([])
+  })
+
+  it('calls once, at the later time, what is scheduled again', () => {
+    const alarm = new Alarm()
+    wheel.schedule(alarm, 300)
+    pass(200)
+    wheel.schedule(alarm, 300)
+    pass(70_000)
+    expect(alarm.callsMs).toEqual([500])
+  })
+
+  it('calls all that are due together, in the order in which they were scheduled', () => {
+    const order: number[] = []
+    for (let index = 0; index < 1_000; index++) {
+      wheel.schedule({ onTimer: () => void order.push(index) }, 300)
+    }
+    pass(300)
+    expect(order).toEqual(Array.from({ length: 1_000 }, (_, index) => index))
+  })
+
+  it('does not call what another one cancels in the same tick', () => {
+    const second = new Alarm()
+    wheel.schedule({ onTimer: () => void wheel.cancel(second) }, 300)
+    wheel.schedule(second, 300)
+    pass(1_000)
+    expect(second.callsMs).toEqual([])
+  })
+
+  it('keeps what schedules others, or itself, while it is called', () => {
+    const second = new Alarm()
+    const first: Timed = { onTimer: () => void wheel.schedule(second, 100) }
+    wheel.schedule(first, 100)
+    pass(1_000)
+    expect(second.callsMs).toEqual([200])
+  })
+
+  it('does not count the time in which the process stood still', () => {
+    const alarm = new Alarm()
+    wheel.schedule(alarm, 30_000)
+    pass(10_000)
+    clockMs += 25_000
+    wheel.tick()
+    expect(wheel.nowMs).toBe(11_000)
+    expect(alarm.callsMs).toEqual([])
+    pass(18_900)
+    expect(alarm.callsMs).toEqual([])
+    pass(100)
+    expect(alarm.callsMs).toEqual([30_000])
+  })
+
+  it('catches up after a short pause without leaving anything out', () => {
+    const alarms = [100, 200, 300, 900].map((delayMs) => {
+      const alarm = new Alarm()
+      wheel.schedule(alarm, delayMs)
+      return alarm
+    })
+    clockMs += 950
+    wheel.tick()
+    expect(alarms.map(({ callsMs }) => callsMs.length)).toEqual([1, 1, 1, 1])
+  })
+})
+
+describe.each([20, 1_000])('a wheel that ticks every %i ms', (tickMs) => {
+  beforeEach(() => {
+    wheel = new TimerWheel(() => clockMs, tickMs)
+  })
+
+  it.each([1, 999, 1_000, 5_001, 10_000])('calls what is due in %i ms at most a tick late', (delayMs) => {
+    const alarm = new Alarm()
+    wheel.schedule(alarm, delayMs)
+    pass(20_000, tickMs)
+    expect(alarm.callsMs).toHaveLength(1)
+    expect(alarm.callsMs[0]).toBeGreaterThanOrEqual(delayMs)
+    expect(alarm.callsMs[0]).toBeLessThanOrEqual(delayMs + tickMs)
+  })
+
+  it('waits 599 ticks at the most', () => {
+    const alarm = new Alarm()
+    wheel.schedule(alarm, 10_000_000)
+    pass(598 * tickMs, tickMs)
+    expect(alarm.callsMs).toEqual([])
+    pass(tickMs, tickMs)
+    expect(alarm.callsMs).toHaveLength(1)
+  })
+
+  it('does not count the time in which the process stood still', () => {
+    clockMs += 60_000
+    wheel.tick()
+    expect(wheel.nowMs).toBe(Math.max(1_000, 2 * tickMs))
+  })
+
+  it('has a later time that no clock is ahead of before the next tick', () => {
+    pass(5_000, tickMs)
+    const startMs = clockMs - wheel.nowMs
+    for (let sinceTickMs = 0; sinceTickMs <= tickMs; sinceTickMs++) {
+      expect(wheel.laterThanNowMs).toBeGreaterThanOrEqual(clockMs + sinceTickMs - startMs)
+    }
+  })
+})
+
+describe('a wheel that runs', () => {
+  afterEach(() => vi.useRealTimers())
+
+  it('ticks by itself from its start to its stop', () => {
+    vi.useFakeTimers()
+    const running = new TimerWheel(() => Date.now())
+    vi.advanceTimersByTime(5_000)
+    const alarm = new Alarm([1_000, 1_000, 1_000, 1_000])
+    running.start()
+    running.schedule(alarm, 1_000)
+    vi.advanceTimersByTime(2_500)
+    expect(alarm.callsMs).toEqual([1_000, 2_000])
+    running.stop()
+    vi.advanceTimersByTime(10_000)
+    expect(alarm.callsMs).toHaveLength(2)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})

@@ -20,12 +20,12 @@ function offeredSubprotocols(source: TokenSource): string[] {
 export function findToken(source: TokenSource, headerName: string): string | undefined {
   const bearer = /^Bearer +(\S+) *$/i.exec(source.header('authorization') ?? '')?.[1]
   const subprotocol = offeredSubprotocols(source).find((entry) => entry.startsWith(TOKEN_SUBPROTOCOL))
-  return (
-    source.header(headerName.toLowerCase()) ??
-    bearer ??
-    source.queryParameter('token') ??
-    subprotocol?.slice(TOKEN_SUBPROTOCOL.length)
-  )
+  return [
+    source.header(headerName.toLowerCase()),
+    bearer,
+    source.queryParameter('token'),
+    subprotocol?.slice(TOKEN_SUBPROTOCOL.length),
+  ].find((token) => token !== undefined && token !== '')
 }
 
 /**

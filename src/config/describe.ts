@@ -13,9 +13,14 @@ function shownValue(key: SettingKey, value: unknown): string {
   if (value === undefined) return setting.defaultText ?? ''
   if (setting.secret === true) return MASK
   const shown = setting.kind.show(value)
-  if (key !== 'redisUrl') return shown
-  const url = new URL(shown)
+  return setting.secret === 'partly' ? withoutPassword(shown) : shown
+}
+
+/** ioredis reads options from the query too. */
+function withoutPassword(address: string): string {
+  const url = new URL(address)
   if (url.password !== '') url.password = MASK
+  if (url.search !== '') url.search = MASK
   return url.href
 }
 

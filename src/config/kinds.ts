@@ -19,7 +19,9 @@ function readWithUnit(input: unknown, units: Readonly<Record<string, number>>): 
   const factor = Object.entries(units).find(([unit]) => unit === match?.[2])?.[1]
   if (match?.[1] === undefined || factor === undefined) return undefined
   const value = Number(match[1]) * factor
-  return Number.isSafeInteger(value) ? value : undefined
+  const whole = Math.round(value)
+  // 2.01 × 1,000 is 2009.9999999999998.
+  return Number.isSafeInteger(whole) && Math.abs(value - whole) < 1e-6 ? whole : undefined
 }
 
 function showWithUnit(value: number, units: Readonly<Record<string, number>>): string {
@@ -28,13 +30,16 @@ function showWithUnit(value: number, units: Readonly<Record<string, number>>): s
   return `${value / factor}${unit}`
 }
 
+/** The longest that a timer of Node can wait: 24 days and a half. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
 /** Milliseconds, written `500ms`, `30s`, `5m`, `1h`, `7d`. */
 export const duration = (least = 0): Kind<number> => ({
   unit: 'duration',
-  expects: `a duration such as 500ms, 30s or 5m${least > 0 ? `, at least ${showWithUnit(least, DURATION_UNITS_MS)}` : ''}`,
+  expects: `a duration such as 500ms, 30s or 5m, from ${showWithUnit(least, DURATION_UNITS_MS)} to 24d`,
   read: (input) => {
     const value = input === 0 || input === '0' ? 0 : readWithUnit(input, DURATION_UNITS_MS)
-    return value !== undefined && value >= least ? value : undefined
+    return value !== undefined && value >= least && value <= MAX_TIMER_MS ? value : undefined
   },
   show: (value) => showWithUnit(value, DURATION_UNITS_MS),
 })
@@ -83,7 +88,8 @@ export const text = (expects: string, pattern: RegExp = /^.+$/s): Kind<string> =
   unit: 'text',
   expects,
   read: (input) => {
-    const value = typeof input === 'number' ? String(input) : input
+    // YAML reads digits as a number, which must not lose any of them.
+    const value = Number.isSafeInteger(input) ? String(input) : input
     return typeof value === 'string' && pattern.test(value) ? value : undefined
   },
   show: (value) => value,

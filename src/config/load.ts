@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { closest } from 'fastest-levenshtein'
 import { parse as parseYaml } from 'yaml'
-import { contradictions, type Problem } from './rules.js'
+import { contradictions } from './rules.js'
 import { isServiceLink } from './service-links.js'
 import {
   type Config,
@@ -13,6 +13,12 @@ import {
 } from './settings.js'
 
 export type Source = 'default' | 'file' | 'environment' | 'flag'
+
+/** Something wrong with the configuration: where it was said, and what would be right. */
+export interface Problem {
+  readonly where: string
+  readonly what: string
+}
 
 export interface Loaded {
   readonly config: Config
@@ -48,22 +54,26 @@ export function loadConfig(inputs: Inputs): Loaded {
 
   const values: Record<string, unknown> = {}
   const sources: Record<string, Source> = {}
-  const unreadable = new Set<string>()
+  const unreadable = new Set<SettingKey>()
   for (const key of SETTING_KEYS) {
     const setting = settingOf(key)
     const from = given.get(key)
     const value = from === undefined ? setting.default : setting.kind.read(from.input)
     if (from !== undefined && value === undefined) {
-      const shown = setting.secret === true ? 'the value' : JSON.stringify(from.input)
+      const shown = setting.secret === undefined ? JSON.stringify(from.input) : 'the value'
       problems.push({ where: from.where, what: `${shown} is not right; use ${setting.kind.expects}` })
-      unreadable.add(environmentName(key))
+      unreadable.add(key)
     }
     values[key] = value ?? setting.default
     sources[key] = from?.source ?? 'default'
   }
   const config = values as Config
   // A setting that can't be read stands at its default, which says nothing about what was meant.
-  problems.push(...contradictions(config).filter(({ where }) => !unreadable.has(where)))
+  for (const { keys, what } of contradictions(config)) {
+    const [blamed] = keys
+    if (keys.some((key) => unreadable.has(key))) continue
+    problems.push({ where: given.get(blamed)?.where ?? environmentName(blamed), what })
+  }
   return {
     config,
     sources: sources as Record<SettingKey, Source>,

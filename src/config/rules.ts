@@ -3,46 +3,79 @@ import { createSecureContext } from 'node:tls'
 import { mostConnections } from './descriptor-limit.js'
 import { type Config, environmentName, type SettingKey } from './settings.js'
 
-/** Something wrong with the configuration: where it was said, and what would be right. */
-export interface Problem {
-  readonly where: string
+/** Settings that don't go together: the one to change first, then the others that took part. */
+export interface Contradiction {
+  readonly keys: readonly [SettingKey, ...SettingKey[]]
   readonly what: string
 }
 
-/** What single settings can't show: values that don't go together, files that aren't there, secrets that must be shared. */
-export function contradictions(config: Config): Problem[] {
-  const problems: Problem[] = []
-  const blame = (key: SettingKey, what: string) => problems.push({ where: environmentName(key), what })
+/** What an entry of the relay is larger than the message in it. */
+const ENTRY_MARGIN_BYTES = 1024
+const WILDCARDS = ['0.0.0.0', '::']
 
-  if (config.port !== 0 && config.port === config.internalPort && config.host === config.internalHost) {
-    blame('internalPort', `must differ from ${environmentName('port')}: both are ${config.port}`)
+/** What single settings can't show: values that don't go together, files that aren't there, secrets that must be shared. */
+export function contradictions(config: Config): Contradiction[] {
+  return [
+    ...portProblems(config),
+    ...limitProblems(config),
+    ...certificateProblems(config),
+    ...secretProblems(config),
+  ]
+}
+
+function portProblems(config: Config): Contradiction[] {
+  const found: Contradiction[] = []
+  const { host, port, internalHost, internalPort, workers } = config
+  const isSameHost = host === internalHost || WILDCARDS.includes(host) || WILDCARDS.includes(internalHost)
+  if (port !== 0 && port === internalPort && isSameHost) {
+    const what = `must differ from ${environmentName('port')}: both are ${port}`
+    found.push({ keys: ['internalPort', 'port', 'host', 'internalHost'], what })
   }
+  if (workers > 1 && config.redisUrl === undefined) {
+    const what = `above 1 needs ${environmentName('redisUrl')}: workers hear each other through it`
+    found.push({ keys: ['workers', 'redisUrl'], what })
+  }
+  if (workers > 1 && port === 0) {
+    found.push({
+      keys: ['workers', 'port'],
+      what: `above 1 needs a ${environmentName('port')} to share, not 0`,
+    })
+  }
+  return found
+}
+
+function limitProblems(config: Config): Contradiction[] {
+  const found: Contradiction[] = []
   if (config.rawCheckInterval > config.rawTimeout) {
-    blame('rawCheckInterval', `must be at most ${environmentName('rawTimeout')}`)
+    const what = `must be at most ${environmentName('rawTimeout')}`
+    found.push({ keys: ['rawCheckInterval', 'rawTimeout'], what })
+  }
+  if (config.relayQueueBytes < config.maxMessageBytes + ENTRY_MARGIN_BYTES) {
+    const what = `must be above ${environmentName('maxMessageBytes')}, or the largest message never fits`
+    found.push({ keys: ['relayQueueBytes', 'maxMessageBytes'], what })
   }
   if (config.maxConnections > mostConnections()) {
-    blame(
-      'maxConnections',
-      `is above ${mostConnections()}, what this process's limit of open files leaves; raise it (ulimit -n, LimitNOFILE=)`,
-    )
+    const what = `is above ${mostConnections()}, what this process's limit of open files leaves; raise it (ulimit -n, LimitNOFILE=)`
+    found.push({ keys: ['maxConnections'], what })
   }
-  if (config.workers > 1 && config.redisUrl === undefined) {
-    blame('workers', `above 1 needs ${environmentName('redisUrl')}: workers hear each other through it`)
-  }
-  if (config.workers > 1 && config.port === 0) {
-    blame('workers', `above 1 needs a ${environmentName('port')} to share, not 0`)
-  }
-  problems.push(...certificateProblems(config, 'tlsCert', 'tlsKey'))
-  problems.push(...certificateProblems(config, 'internalTlsCert', 'internalTlsKey'))
+  return found
+}
+
+function secretProblems(config: Config): Contradiction[] {
+  const found: Contradiction[] = []
   if (!isAlone(config) && !authenticatesClients(config)) {
-    const reason =
-      config.redisUrl === undefined ? `${environmentName('host')} is not loopback` : 'Redis is set'
-    blame(
-      'authTokens',
-      `or ${environmentName('authHmacSecret')} must be set, since ${reason}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`,
-    )
+    const why = config.redisUrl === undefined ? `${environmentName('host')} is not loopback` : 'Redis is set'
+    const what = `or ${environmentName('authHmacSecret')} must be set, since ${why}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`
+    found.push({ keys: ['authTokens', 'authHmacSecret', 'authAnonymous', 'redisUrl', 'host'], what })
   }
-  return problems
+  if (config.authHmacSecret?.includes('-----BEGIN') === true) {
+    // Whoever has a public key could sign with it.
+    found.push({ keys: ['authHmacSecret'], what: 'is a PEM key, not a shared secret' })
+  }
+  if (config.authHeader.toLowerCase() === 'authorization') {
+    found.push({ keys: ['authHeader'], what: 'must be another header: Authorization: Bearer is read anyway' })
+  }
+  return found
 }
 
 /** Whether the configuration says how clients show who they are. */
@@ -56,39 +89,47 @@ export function isAlone(config: Config): boolean {
   return config.redisUrl === undefined && isLoopback
 }
 
-function certificateProblems(
+function certificateProblems(config: Config): Contradiction[] {
+  return [
+    ...certificatePairProblems(config, 'tlsCert', 'tlsKey'),
+    ...certificatePairProblems(config, 'internalTlsCert', 'internalTlsKey'),
+  ]
+}
+
+function certificatePairProblems(
   config: Config,
   certKey: 'tlsCert' | 'internalTlsCert',
   keyKey: 'tlsKey' | 'internalTlsKey',
-): Problem[] {
+): Contradiction[] {
   const certPath = config[certKey]
   const keyPath = config[keyKey]
   if (certPath === undefined && keyPath === undefined) return []
   if (certPath === undefined || keyPath === undefined) {
-    const [present, absent] = certPath === undefined ? [keyKey, certKey] : [certKey, keyKey]
-    return [{ where: environmentName(absent), what: `must be set together with ${environmentName(present)}` }]
+    const [present, absent] =
+      certPath === undefined ? ([keyKey, certKey] as const) : ([certKey, keyKey] as const)
+    return [{ keys: [absent, present], what: `must be set together with ${environmentName(present)}` }]
   }
-  const problems: Problem[] = []
+  const found: Contradiction[] = []
   const read = (setting: SettingKey, path: string): Buffer | undefined => {
     try {
       return readFileSync(path)
     } catch (error) {
       const why = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-      problems.push({ where: environmentName(setting), what: `cannot read ${path} (${why})` })
+      found.push({ keys: [setting], what: `cannot read ${path} (${why})` })
       return undefined
     }
   }
   const cert = read(certKey, certPath)
   const key = read(keyKey, keyPath)
-  if (cert === undefined || key === undefined) return problems
+  if (cert === undefined || key === undefined) return found
   try {
     createSecureContext({ cert, key })
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
-    problems.push({
-      where: environmentName(certKey),
+    found.push({
+      keys: [certKey, keyKey],
       what: `${certPath} and ${keyPath} do not make a certificate (${why})`,
     })
   }
-  return problems
+  return found
 }

@@ -22,13 +22,13 @@ export interface Setting<T = unknown> {
   readonly defaultText?: string
   /** What it does and why the default is what it is. */
   readonly meaning: string
-  /** Never shown. */
-  readonly secret?: boolean
+  /** Never shown; `partly`: an address whose password is not shown. */
+  readonly secret?: boolean | 'partly'
 }
 
 interface Extra {
   readonly defaultText?: string
-  readonly secret?: boolean
+  readonly secret?: boolean | 'partly'
 }
 
 function required<T>(kind: Kind<T>, value: T, meaning: string, extra: Extra = {}) {
@@ -59,6 +59,7 @@ export const SETTINGS = {
   ),
   redisUrl: optional(redisUrl, 'Redis that relays between nodes; without it this node is alone, in memory', {
     defaultText: 'none: in memory',
+    secret: 'partly',
   }),
   redisPrefix: required(
     text('letters, digits, - _ . :', /^[\w.:-]+$/),

@@ -190,6 +190,7 @@ export class Hub implements BrokerHandler {
     try {
       await this.broker.subscribe(channel.name)
       channel.isSubscribed = true
+      if (this.channels.get(channel.name) !== channel) this.broker.unsubscribe(channel.name)
     } finally {
       channel.subscribing = undefined
     }

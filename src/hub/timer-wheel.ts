@@ -50,7 +50,8 @@ export class TimerWheel {
   /** Calls `onTimer` in so many milliseconds, instead of when it was going to be called before; 599 ticks at the most. */
   schedule(timed: Timed, delayMs: number): void {
     this.cancel(timed)
-    const ticks = Math.min(SLOTS - 1, Math.max(1, Math.ceil(delayMs / this.tickMs)))
+    const dueTick = Math.ceil((this.nowMs + delayMs) / this.tickMs)
+    const ticks = Math.min(SLOTS - 1, Math.max(1, dueTick - Math.floor(this.nowMs / this.tickMs)))
     const slot = this.slots[(this.position + ticks) % SLOTS]
     slot?.add(timed)
     if (slot !== undefined) this.slotOf.set(timed, slot)

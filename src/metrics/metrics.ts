@@ -9,10 +9,19 @@ import {
   type MetricValue,
   Registry,
 } from 'prom-client'
+import { ABNORMAL_CLOSE, CLOSES } from '../protocol/closes.js'
 import { Tally } from './tally.js'
 
-/** Close codes that get a label of their own; clients choose codes, and must not be able to fill the registry. */
-const MAX_CLOSE_CODE_LABELS = 100
+/** Close codes that always have a label of their own: those that nodes send, and those of ordinary ends. */
+const OWN_CLOSE_CODES = [1000, 1005, ABNORMAL_CLOSE, ...Object.values(CLOSES).map(({ code }) => code)]
+/** Further codes that get one; clients choose codes, and must not be able to fill the registry. */
+const MAX_CLIENT_CLOSE_CODES = 100
+/** Gauges that prom-client names like counters, which Prometheus' checker objects to. */
+const MISNAMED_DEFAULTS = [
+  'nodejs_active_resources_total',
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+]
 /** Between two samples of the event loop's lag: the library's 10 ms alone cost an idle node 1 % of a core. */
 const EVENT_LOOP_SAMPLE_MS = 50
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
@@ -45,7 +54,8 @@ export interface LiveNumbers {
 export class Metrics {
   private readonly registry = new Registry()
   private readonly tallies = new Map<string, Tally[]>()
-  private readonly closeCodeLabels = new Set<string>()
+  private readonly closeCodeLabels = new Set<string>(OWN_CLOSE_CODES.map(String))
+  private readonly maxCloseCodeLabels = this.closeCodeLabels.size + MAX_CLIENT_CLOSE_CODES
 
   readonly connections = this.gauge('connections', 'Open connections.', ['protocol'])
   readonly connectionsOpened = this.counter('connections_opened_total', 'Connections opened.', ['protocol'])
@@ -142,6 +152,7 @@ export class Metrics {
       register: this.registry,
       eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS,
     })
+    for (const name of MISNAMED_DEFAULTS) this.registry.removeSingleMetric(name)
     this.gauge('build_info', 'What runs, as labels.', ['version', 'node_version'], 'first').set(
       { version, node_version: process.version },
       1,
@@ -156,10 +167,10 @@ export class Metrics {
     this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes(), 'max')
   }
 
-  /** Counts a close; codes beyond the first hundred different ones share the label `other`. */
+  /** Counts a close; codes of clients beyond the first hundred different ones share the label `other`. */
   closed(protocol: string, code: number): void {
     const label = String(code)
-    const isKnown = this.closeCodeLabels.has(label) || this.closeCodeLabels.size < MAX_CLOSE_CODE_LABELS
+    const isKnown = this.closeCodeLabels.has(label) || this.closeCodeLabels.size < this.maxCloseCodeLabels
     if (isKnown) this.closeCodeLabels.add(label)
     this.connectionsClosed.inc({ protocol, code: isKnown ? label : 'other' })
   }

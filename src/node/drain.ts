@@ -17,13 +17,16 @@ export async function closeAll(hub: Hub, windowMs: number): Promise<void> {
   while (hub.connectionCount > 0) {
     const connections = shuffle([...hub.connections()])
     const steps = Math.max(1, Math.floor(drainDurationMs(connections.length, windowMs) / STEP_MS))
+    const startMs = performance.now()
     for (let step = 0; step < steps; step++) {
       const from = Math.floor((connections.length * step) / steps)
       const to = Math.floor((connections.length * (step + 1)) / steps)
       for (const connection of connections.slice(from, to)) connection.close(CLOSES.goingAway)
-      // The mean is one step: nodes that stop together don't close in step.
-      if (step + 1 < steps) await sleep(STEP_MS / 2 + Math.random() * STEP_MS)
+      // At a random point of each step, on a schedule: nodes that stop together don't close in step.
+      const nextMs = startMs + (step + 0.5 + Math.random() / 2) * STEP_MS
+      if (step + 1 < steps) await sleep(Math.max(0, nextMs - performance.now()))
     }
+    if (hub.connectionCount > 0) await sleep(STEP_MS)
   }
 }
 

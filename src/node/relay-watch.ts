@@ -43,7 +43,6 @@ export class RelayWatch {
       setInterval(() => this.check(), CHECK_INTERVAL_MS),
       setInterval(() => this.announce(), ANNOUNCE_INTERVAL_MS),
     ]
-    this.announce()
     this.probe()
   }
 
@@ -110,8 +109,10 @@ export class RelayWatch {
     if (state === this.state) return
     const before = this.state
     this.state = state
-    if (before === 'starting') this.ready()
-    else if (state === 'alive') this.log.info({}, 'the relay is back')
+    if (before === 'starting') {
+      this.announce()
+      this.ready()
+    } else if (state === 'alive') this.log.info({}, 'the relay is back')
     else if (state === 'deaf')
       this.log.error({}, 'this node does not hear the relay while other nodes are alive')
     else

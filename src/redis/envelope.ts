@@ -81,6 +81,7 @@ function decodeEntry(message: Buffer, start: number, end: number): Entry {
     throw new MalformedMessage('unknown kind or flag')
   }
   const timeMs = message.readDoubleBE(start + 2)
+  if (!Number.isFinite(timeMs)) throw new MalformedMessage('no time')
   let payloadStart = start + HEADER_BYTES
   let client: string | undefined
   if ((flags & FLAG_CLIENT) !== 0) {

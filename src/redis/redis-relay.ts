@@ -76,6 +76,7 @@ export class RedisRelay {
    * publisher when an answer is overdue.
    */
   reconnect(): void {
+    this.publisher.pause()
     this.subscriptions.disconnect(true)
   }
 

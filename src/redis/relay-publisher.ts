@@ -114,9 +114,13 @@ export class RelayPublisher {
   private flush(): void {
     if (!this.isOpen || this.inFlight !== undefined || this.waiting.size === 0) return
     const messages = [...this.waiting].flatMap(([redisChannel, pending]) => pack(redisChannel, pending))
+    // Entries of a channel wait in the order in which they came, so the first is the one that waited longest.
+    const deadlineMs = Math.min(
+      ...messages.map(({ entries }) => entries[0]?.deadlineMs ?? Number.POSITIVE_INFINITY),
+    )
     this.waiting.clear()
     this.addWaitingBytes(-this.waitingBytes)
-    const batch = { messages, deadlineMs: performance.now() + DEADLINE_MS }
+    const batch = { messages, deadlineMs }
     this.inFlight = batch
     void this.send(batch).finally(() => {
       if (this.inFlight !== batch) return

@@ -39,7 +39,9 @@ export class RelaySubscriber {
 
   /** Resolves when Redis confirmed the subscription; rejects within 2 s and forgets it otherwise. */
   subscribe(redisChannel: string, listener: EntryListener): Promise<void> {
-    const interest: Interest = { listener, isConfirmed: false, waiters: [] }
+    const known = this.interests.get(redisChannel)
+    if (known?.isConfirmed === true) return Promise.resolve()
+    const interest: Interest = known ?? { listener, isConfirmed: false, waiters: [] }
     this.interests.set(redisChannel, interest)
     return new Promise((resolve, reject) => {
       const deadline = setTimeout(() => {
@@ -50,7 +52,7 @@ export class RelaySubscriber {
         clearTimeout(deadline)
         resolve()
       })
-      this.saySoon(redisChannel)
+      if (known === undefined) this.saySoon(redisChannel)
     })
   }
 
@@ -59,7 +61,7 @@ export class RelaySubscriber {
     if (interest === undefined) return
     this.interests.delete(redisChannel)
     // A lost connection has forgotten it already.
-    if (this.isUp) this.redis.unsubscribe(redisChannel).catch(() => undefined)
+    if (this.redis.status === 'ready') this.redis.unsubscribe(redisChannel).catch(() => undefined)
   }
 
   /** SUBSCRIBEs of one loop iteration go out together. */
@@ -121,7 +123,12 @@ export class RelaySubscriber {
       this.metrics.relayMalformed.inc()
       return
     }
-    interest.listener(entries)
+    try {
+      interest.listener(entries)
+    } catch (error) {
+      // It would surface in the connection's data handler and end the process.
+      this.log.error({ err: error }, 'a relay message could not be delivered')
+    }
   }
 }
 

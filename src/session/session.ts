@@ -54,7 +54,7 @@ export abstract class Session implements SocketHandler, Timed, Member {
     this.openedMs = wheel.nowMs
     this.lastHeardMs = wheel.laterThanNowMs
     hub.add(this)
-    wheel.schedule(this, Math.min(heartbeat.checkIntervalMs, heartbeat.timeoutMs))
+    wheel.schedule(this, Math.min(heartbeat.checkIntervalMs, heartbeat.timeoutMs / 2))
     metrics.connections.inc({ protocol: this.protocol })
     metrics.connectionsOpened.inc({ protocol: this.protocol })
     log.debug(this.facts(), 'connection opened')

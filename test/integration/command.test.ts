@@ -78,8 +78,8 @@ describe('fanfare serve', () => {
     const settings = { FANFARE_TLS_CERT: '/no/cert.pem', FANFARE_TLS_KEY: '/no/key.pem' }
     const { code, output } = await outcome(runFanfare(['serve'], settings))
     expect(code).toBe(2)
-    expect(output).toContain('FANFARE_TLS_CERT: cannot read /no/cert.pem (ENOENT)')
-    expect(output).toContain('FANFARE_TLS_KEY: cannot read /no/key.pem (ENOENT)')
+    expect(output).toContain('FANFARE_TLS_CERT (environment): cannot read /no/cert.pem (ENOENT)')
+    expect(output).toContain('FANFARE_TLS_KEY (environment): cannot read /no/key.pem (ENOENT)')
   })
 
   it('ignores what a Kubernetes Service of its name injects, with one warning', async () => {

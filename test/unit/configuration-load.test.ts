@@ -144,17 +144,21 @@ it('every problem is reported at once, each with where it came from', () => {
   ).toEqual([
     `hosst (${file}): is not a setting; did you mean host?`,
     'FANFARE_HOSTS (environment): is not a setting; did you mean FANFARE_HOST?',
-    'FANFARE_RAW_TIMEOUT (environment): "soon" is not right; use a duration such as 500ms, 30s or 5m, at least 100ms',
+    'FANFARE_RAW_TIMEOUT (environment): "soon" is not right; use a duration such as 500ms, 30s or 5m, from 100ms to 24d',
     `maxMessageBytes (${file}): "1TB" is not right; use a size such as 64KiB or 1MiB, from 1B to 64MiB`,
     '--log-level: "loud" is not right; use one of debug, info, warn, error, silent',
-    'FANFARE_INTERNAL_PORT: must differ from FANFARE_PORT: both are 8000',
+    'FANFARE_INTERNAL_PORT (environment): must differ from FANFARE_PORT: both are 8000',
   ])
 })
 
 it('a wrong secret is not repeated in its problem', () => {
-  const environment = { FANFARE_API_KEY: 'hunter 2', FANFARE_AUTH_TOKENS: 'ann=hunter 2' }
+  const environment = {
+    FANFARE_API_KEY: 'hunter 2',
+    FANFARE_AUTH_TOKENS: 'ann=hunter 2',
+    FANFARE_REDIS_URL: 'reddis://:hunter2@example.com',
+  }
   const problems = problemsOf({ environment })
-  expect(problems).toHaveLength(2)
+  expect(problems).toHaveLength(3)
   expect(problems.join('\n')).not.toContain('hunter')
 })
 

@@ -16,15 +16,17 @@ function problemsOf(environment: Readonly<Record<string, string>>): string[] {
 describe('settings that contradict each other are a problem', () => {
   it('when both listeners have one address', () => {
     expect(problemsOf({ FANFARE_INTERNAL_PORT: '8000' })).toEqual([
-      'FANFARE_INTERNAL_PORT: must differ from FANFARE_PORT: both are 8000',
+      'FANFARE_INTERNAL_PORT (environment): must differ from FANFARE_PORT: both are 8000',
     ])
     expect(problemsOf({ FANFARE_INTERNAL_PORT: '8000', FANFARE_INTERNAL_HOST: '127.0.0.2' })).toEqual([])
     expect(problemsOf({ FANFARE_PORT: '0', FANFARE_INTERNAL_PORT: '0' })).toEqual([])
+    const everywhere = { FANFARE_HOST: '0.0.0.0', FANFARE_AUTH_TOKENS: 'one', FANFARE_PORT: '9000' }
+    expect(problemsOf(everywhere)).toEqual([expect.stringContaining('both are 9000')])
   })
 
   it('when connections are looked at less often than they time out', () => {
     expect(problemsOf({ FANFARE_RAW_CHECK_INTERVAL: '31s' })).toEqual([
-      'FANFARE_RAW_CHECK_INTERVAL: must be at most FANFARE_RAW_TIMEOUT',
+      'FANFARE_RAW_CHECK_INTERVAL (environment): must be at most FANFARE_RAW_TIMEOUT',
     ])
     expect(problemsOf({ FANFARE_RAW_CHECK_INTERVAL: '30s' })).toEqual([])
   })
@@ -33,7 +35,28 @@ describe('settings that contradict each other are a problem', () => {
     const problems = problemsOf({ FANFARE_MAX_CONNECTIONS: '1000000' })
     if (mostConnections() >= 1_000_000) expect(problems).toEqual([])
     else
-      expect(problems).toEqual([expect.stringMatching(/^FANFARE_MAX_CONNECTIONS: is above \d+,.*ulimit -n/)])
+      expect(problems).toEqual([
+        expect.stringMatching(/^FANFARE_MAX_CONNECTIONS \(environment\): is above \d+,.*ulimit -n/),
+      ])
+  })
+
+  it('when the largest message does not fit what may wait for Redis', () => {
+    expect(problemsOf({ FANFARE_RELAY_QUEUE_BYTES: '1MiB' })).toEqual([
+      expect.stringMatching(/^FANFARE_RELAY_QUEUE_BYTES .*above FANFARE_MAX_MESSAGE_BYTES/),
+    ])
+  })
+
+  it('when a public key stands where the shared secret belongs', () => {
+    expect(problemsOf({ FANFARE_AUTH_HMAC_SECRET: '-----BEGIN PUBLIC KEY-----\nMFkw' })).toEqual([
+      'FANFARE_AUTH_HMAC_SECRET (environment): is a PEM key, not a shared secret',
+    ])
+  })
+
+  it('but not because of one that cannot be read', () => {
+    expect(problemsOf({ FANFARE_PORT: 'x', FANFARE_INTERNAL_PORT: '8000' })).toHaveLength(1)
+    expect(
+      problemsOf({ FANFARE_REDIS_URL: 'redis://localhost', FANFARE_AUTH_ANONYMOUS: 'yes' }),
+    ).toHaveLength(1)
   })
 
   it('but a setting that is wrong by itself is named once', () => {
@@ -59,17 +82,17 @@ describe('certificate and key', () => {
 
   it('that are not there are each named', () => {
     expect(problemsOf({ FANFARE_TLS_CERT: missing, FANFARE_TLS_KEY: missing })).toEqual([
-      `FANFARE_TLS_CERT: cannot read ${missing} (ENOENT)`,
-      `FANFARE_TLS_KEY: cannot read ${missing} (ENOENT)`,
+      `FANFARE_TLS_CERT (environment): cannot read ${missing} (ENOENT)`,
+      `FANFARE_TLS_KEY (environment): cannot read ${missing} (ENOENT)`,
     ])
   })
 
   it('that are a directory or no certificate are named', () => {
     expect(problemsOf({ FANFARE_TLS_CERT: directory, FANFARE_TLS_KEY: garbage })).toEqual([
-      `FANFARE_TLS_CERT: cannot read ${directory} (EISDIR)`,
+      `FANFARE_TLS_CERT (environment): cannot read ${directory} (EISDIR)`,
     ])
     expect(problemsOf({ FANFARE_TLS_CERT: garbage, FANFARE_TLS_KEY: garbage })).toEqual([
-      expect.stringMatching(/^FANFARE_TLS_CERT: .* do not make a certificate \(.+\)$/),
+      expect.stringMatching(/^FANFARE_TLS_CERT \(environment\): .* do not make a certificate \(.+\)$/),
     ])
   })
 })

@@ -96,6 +96,29 @@ describe('a connection', () => {
     expect(client.pingsMs.length).toBeGreaterThan(15)
   })
 
+  it.each([
+    [30_000, 30_000],
+    [29_000, 30_000],
+    [10_000, 10_000],
+  ])(
+    'has half the timeout to answer, looked at every %d ms with a timeout of %d ms',
+    (checkMs, timeoutMs) => {
+      context = contextWith(checkMs, timeoutMs, TICK_MS)
+      const client = new Client(false)
+      let answered = 0
+      for (let passedMs = 0; passedMs < 10 * timeoutMs; passedMs += TICK_MS) {
+        pass(TICK_MS)
+        const sinceMs = passedMs - (client.pingsMs.at(-1) ?? Number.POSITIVE_INFINITY)
+        if (client.pingsMs.length > answered && sinceMs > timeoutMs / 3) {
+          client.session.alive()
+          answered = client.pingsMs.length
+        }
+      }
+      expect(client.closes).toEqual([])
+      expect(answered).toBeGreaterThan(5)
+    },
+  )
+
   it('that sends now and then is not pinged at all', () => {
     const client = new Client(false)
     for (let turn = 0; turn < 20; turn++) {

@@ -14,10 +14,16 @@ describe('when the native library cannot be loaded', () => {
     )
   })
 
+  it('the cause is told when the versions agree', () => {
+    expect(explainLoadFailure('20.11.0', '2.36', 'Cannot find module')).toMatch(
+      /^uWebSockets\.js cannot be loaded on .*: Cannot find module$/,
+    )
+  })
+
   it('versions of glibc are compared as numbers', () => {
     expect(explainLoadFailure('24.0.0', '2.9', 'no such file')).toContain('no binary for')
-    expect(explainLoadFailure('24.0.0', '2.100', 'x')).toContain('use Node 20, 22, 24, 25')
-    expect(explainLoadFailure('24.0.0', '3.0', 'x')).toContain('use Node 20, 22, 24, 25')
+    expect(explainLoadFailure('26.0.0', '2.100', 'x')).toContain('use Node 20, 22, 24, 25')
+    expect(explainLoadFailure('26.0.0', '3.0', 'x')).toContain('use Node 20, 22, 24, 25')
   })
 
   it.each([undefined, '2.17', 'unknown'])(

@@ -102,6 +102,8 @@ describe('a message is malformed', () => {
     ['whose entry is shorter than its header', changed(4, 9)],
     ['with a byte behind it', Buffer.concat([one, Buffer.of(0)])],
     ['with a whole message behind it', Buffer.concat([one, one])],
+    ['whose time is not a number', message(entry({ timeMs: Number.NaN }))],
+    ['whose time is endless', message(entry({ timeMs: Number.POSITIVE_INFINITY }))],
     ['whose second entry is wrong', Buffer.concat([one, Buffer.from([0, 0, 0, 10, 9])])],
   ])('%s', (_, bytes) => expect(decoded(bytes)).toBe(MalformedMessage))
 

@@ -51,8 +51,21 @@ describe('a duration', () => {
     expect(duration(100).read('99ms')).toBeUndefined()
     expect(duration(100).read('0')).toBeUndefined()
     expect(duration(100).read('100ms')).toBe(100)
-    expect(duration(100).expects).toContain('at least 100ms')
+    expect(duration(100).expects).toContain('from 100ms')
   })
+})
+
+it.each([
+  ['2.01s', 2_010],
+  ['1.001s', 1_001],
+  ['4.1m', 246_000],
+])('a duration may have decimals: %s', (text, ms) => {
+  expect(duration().read(text)).toBe(ms)
+})
+
+it('a duration is refused beyond what a timer can wait', () => {
+  expect(duration().read('24d')).toBeDefined()
+  expect(duration().read('25d')).toBeUndefined()
 })
 
 describe('a size', () => {

@@ -49,7 +49,7 @@ describe('a timer wheel', () => {
     },
   )
 
-  it('calls at most a tick late when its own ticks come irregularly', () => {
+  it('calls never early, and at most a tick late beside the lateness of its own ticks', () => {
     for (const offsetMs of [1, 37, 99]) {
       pass(offsetMs)
       const startMs = wheel.nowMs
@@ -57,7 +57,8 @@ describe('a timer wheel', () => {
       wheel.schedule(alarm, 1_000)
       pass(2_000, 70)
       expect(alarm.callsMs).toHaveLength(1)
-      expect((alarm.callsMs[0] ?? 0) - startMs).toBeLessThanOrEqual(1_000 + TICK_MS)
+      expect((alarm.callsMs[0] ?? 0) - startMs).toBeGreaterThanOrEqual(1_000)
+      expect((alarm.callsMs[0] ?? 0) - startMs).toBeLessThanOrEqual(1_000 + TICK_MS + 70)
     }
   })
 

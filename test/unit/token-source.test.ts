@@ -36,6 +36,12 @@ describe('the token of a handshake', () => {
     expect(findToken(source, 'X-Auth-Token')).toBe('a.b.c')
   })
 
+  it('is not hidden by an empty one', () => {
+    expect(findToken(handshake({ 'x-auth-token': '' }, 'token=from-query'), 'X-Auth-Token')).toBe(
+      'from-query',
+    )
+  })
+
   it('is missing where none of them has one', () => {
     expect(findToken(handshake({}), 'X-Auth-Token')).toBeUndefined()
     expect(findToken(handshake({ 'sec-websocket-protocol': 'chat, tokens' }), 'X-Auth-Token')).toBeUndefined()

@@ -21,12 +21,17 @@ function isAtLeast(version: string, least: string): boolean {
 
 /** One line that says which Node fits this system, instead of the loader's stack trace. */
 export function explainLoadFailure(nodeVersion: string, glibc: string | undefined, cause: string): string {
+  const running = `${process.platform} ${process.arch} with Node ${nodeVersion}`
   const fitting = BUILDS.filter((build) => glibc !== undefined && isAtLeast(glibc, build.glibc))
   if (process.platform !== 'linux' || fitting.length === 0) {
-    return `uWebSockets.js has no binary for ${process.platform} ${process.arch} with Node ${nodeVersion}: ${cause}`
+    return `uWebSockets.js has no binary for ${running}: ${cause}`
   }
-  const majors = fitting.map((build) => build.nodeMajor).join(', ')
-  return `uWebSockets.js has no binary that runs with Node ${nodeVersion} and glibc ${glibc}; use Node ${majors} on this system`
+  const majors = fitting.map((build) => build.nodeMajor)
+  // The versions agree, so it is something else.
+  if (majors.some((major) => String(major) === nodeVersion.split('.')[0])) {
+    return `uWebSockets.js cannot be loaded on ${running}: ${cause}`
+  }
+  return `uWebSockets.js has no binary that runs with Node ${nodeVersion} and glibc ${glibc}; use Node ${majors.join(', ')} on this system`
 }
 
 /** Loads the native library. Throws one line that says what would fit where it can't be loaded. */

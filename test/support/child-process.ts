@@ -12,6 +12,21 @@ export interface Exit {
   signal: NodeJS.Signals | null
 }
 
+const running = new Set<ChildProcess>()
+
+function killAll(): void {
+  for (const child of running) child.kill('SIGKILL')
+}
+
+/** A test runner ends its workers with SIGTERM, which alone would leave their children behind. */
+function endWithChildren(): void {
+  killAll()
+  process.exit(1)
+}
+
+process.on('exit', killAll)
+process.once('SIGTERM', endWithChildren)
+
 /** A process that a test or a load run started: ends with it whatever happens, and can be waited on by what it prints. */
 export class Child {
   readonly exited: Promise<Exit>
@@ -19,18 +34,17 @@ export class Child {
   readonly lines: string[] = []
   private readonly process: ChildProcess
   private readonly watchers = new Set<(line: string) => void>()
-  private readonly killAtExit = () => this.process.kill('SIGKILL')
 
   constructor(command: string, args: readonly string[], options: ChildOptions = {}) {
     this.process = spawn(command, args, { ...options, stdio: ['pipe', 'pipe', 'pipe'] })
-    process.once('exit', this.killAtExit)
+    running.add(this.process)
     for (const stream of [this.process.stdout, this.process.stderr]) {
       if (stream !== null) createInterface({ input: stream }).on('line', (line) => this.printed(line))
     }
     this.exited = new Promise((resolve, reject) => {
       this.process.once('error', reject)
       this.process.once('close', (code, signal) => {
-        process.removeListener('exit', this.killAtExit)
+        running.delete(this.process)
         resolve({ code, signal })
       })
     })

@@ -1,0 +1,62 @@
+import type { TallyReport } from './tally.js'
+
+/** What a benchmark asks of the processes that hold its connections. Each request gets one reply, in order. */
+export interface ConnectRequest {
+  kind: 'connect'
+  /** The server, for example `ws://127.0.0.1:8000`. */
+  url: string
+  headers: Record<string, string>
+  connections: number
+  /** Rooms that the connections are dealt out to, one after the other. */
+  rooms: string[]
+}
+
+/** To a process of subscribers: check what comes from now on against this run of messages. */
+export interface ExpectRequest {
+  kind: 'expect'
+  first: number
+  messages: number
+}
+
+/** To a process of subscribers: report once all has arrived, or at the deadline (monotonic ms) what has by then. */
+export interface TallyRequest {
+  kind: 'tally'
+  deadlineMs: number
+}
+
+/** To the publisher: send a run of messages on a schedule. */
+export interface PublishRequest {
+  kind: 'publish'
+  first: number
+  messages: number
+  ratePerSecond: number
+  /** When the first is due (monotonic ms). */
+  startMs: number
+}
+
+export type Request = ConnectRequest | ExpectRequest | TallyRequest | PublishRequest
+
+/** How well the publisher kept its schedule. */
+export interface PublishReport {
+  /** The most that a message left after it was due, in ms. */
+  maxLateMs: number
+}
+
+export interface Reply {
+  error?: string
+  tally?: TallyReport
+  published?: PublishReport
+}
+
+/** Answers each request of the parent process with what the handler returns or throws; ends with the parent. */
+export function serveRequests(handle: (request: Request) => Promise<Reply>): void {
+  process.on('message', (request: Request) => {
+    handle(request).then(
+      (reply) => process.send?.(reply),
+      (error: unknown) => process.send?.({ error: error instanceof Error ? error.message : String(error) }),
+    )
+  })
+  process.once('disconnect', () => process.exit())
+  // Ctrl-C reaches the whole process group; the parent decides when its helpers end.
+  process.on('SIGINT', () => undefined)
+}

@@ -1,0 +1,146 @@
+import { Publisher, Subscribers } from '../clients/client-process.js'
+import { MAX_SEQUENCE, monotonicMs } from '../clients/message.js'
+import type { TallyReport } from '../clients/tally.js'
+import { type Cores, cpuTimeNs, pin } from '../process-usage.js'
+import { type Server, type ServerName, startServer } from '../servers.js'
+
+/** How long after the last message was due its deliveries still count as in time to be counted at all. */
+const TAIL_MS = 1_000
+
+/** From the request to the publisher until its first message is due. */
+const HEAD_START_MS = 30
+
+/** Before the first round, so that the server has compiled its hot path; slow enough for the slowest of them. */
+const WARM_UP = { ratePerSecond: 50, seconds: 2 }
+
+/** Messages before each round, at its rate and not measured, so that no round begins on an idle machine. */
+const LEAD_IN_SECONDS = 0.3
+
+const ROOM = 'bench'
+
+export interface Round {
+  ratePerSecond: number
+  /** CPU time of the server per verified delivery. */
+  cpuUsPerDelivery: number
+  /** Everything expected was verified before the tail ended. */
+  isComplete: boolean
+  tally: TallyReport
+  /** The most that the publisher was behind its schedule, in ms: large values say that the generator is starved. */
+  publisherLateMs: number
+  /** Share of a core that the process of subscribers used, 0 to 1. */
+  generatorShare: number
+}
+
+/** One server with the subscribers and the publisher connected to it, idle between its rounds. */
+export class Contestant {
+  private nextSequence = 0
+
+  private constructor(
+    private server: Server,
+    private subscribers: Subscribers,
+    private publisher: Publisher,
+    private readonly subscriberCount: number,
+    private readonly redisUrl: string,
+    private readonly cores: Cores,
+  ) {}
+
+  static async start(
+    name: ServerName,
+    subscriberCount: number,
+    redisUrl: string,
+    cores: Cores,
+  ): Promise<Contestant> {
+    const server = await startServer(name, redisUrl)
+    const contestant = new Contestant(
+      server,
+      new Subscribers(),
+      new Publisher(),
+      subscriberCount,
+      redisUrl,
+      cores,
+    )
+    try {
+      await contestant.connect()
+    } catch (error) {
+      await contestant.stop()
+      throw error
+    }
+    return contestant
+  }
+
+  get name(): ServerName {
+    return this.server.name
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.publisher.stop(), this.subscribers.stop()])
+    await this.server.stop()
+  }
+
+  /** Publishes `rate × seconds` messages and measures from the first one due to the last one delivered. */
+  async round(ratePerSecond: number, seconds: number): Promise<Round> {
+    const leadIn = await this.run(ratePerSecond, LEAD_IN_SECONDS)
+    const round = leadIn.isComplete ? await this.run(ratePerSecond, seconds) : leadIn
+    if (!round.isComplete) await this.replace()
+    return round
+  }
+
+  /** A round at a rate that the server may not sustain: nothing goes before it, and a fresh server comes after it. */
+  async overload(ratePerSecond: number, seconds: number): Promise<Round> {
+    const round = await this.run(ratePerSecond, seconds)
+    await this.replace()
+    return round
+  }
+
+  private async connect(): Promise<void> {
+    pin(this.server.pid, this.cores.server)
+    pin(this.subscribers.pid, this.cores.subscribers)
+    pin(this.publisher.pid, this.cores.others)
+    const { url, headers } = this.server
+    await this.subscribers.connect({ url, headers, rooms: [ROOM], connections: this.subscriberCount })
+    await this.publisher.connect({ url, headers, rooms: [ROOM], connections: 1 })
+    this.nextSequence = 0
+    await this.run(WARM_UP.ratePerSecond, WARM_UP.seconds)
+  }
+
+  /** What a server that fell behind still has queued would be charged to the next round: a fresh one takes its place. */
+  private async replace(): Promise<void> {
+    const { name } = this
+    await this.stop()
+    this.server = await startServer(name, this.redisUrl)
+    this.subscribers = new Subscribers()
+    this.publisher = new Publisher()
+    await this.connect()
+  }
+
+  private async run(ratePerSecond: number, seconds: number): Promise<Round> {
+    const messages = Math.ceil(ratePerSecond * seconds)
+    const first = this.nextSequence
+    this.nextSequence += messages
+    if (this.nextSequence > MAX_SEQUENCE)
+      throw new Error('out of sequence numbers: use fewer pairs or seconds')
+    await this.subscribers.expect(first, messages)
+
+    const startedMs = monotonicMs()
+    const serverCpuNs = cpuTimeNs(this.server.pid)
+    const generatorCpuNs = cpuTimeNs(this.subscribers.pid)
+    const startMs = startedMs + HEAD_START_MS
+    const deadlineMs = startMs + (messages / ratePerSecond) * 1000 + TAIL_MS
+    const [tally, published] = await Promise.all([
+      this.subscribers.tally(deadlineMs),
+      this.publisher.publish({ first, messages, ratePerSecond, startMs }),
+    ])
+    const serverUsedNs = cpuTimeNs(this.server.pid) - serverCpuNs
+    const generatorUsedNs = cpuTimeNs(this.subscribers.pid) - generatorCpuNs
+    const windowMs = monotonicMs() - startedMs
+
+    return {
+      ratePerSecond,
+      cpuUsPerDelivery: serverUsedNs / 1000 / tally.verified,
+      isComplete: tally.verified === tally.expected,
+      tally,
+      publisherLateMs: published.maxLateMs,
+      generatorShare: generatorUsedNs / 1e6 / windowMs,
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { parseArgs } from 'node:util'
+import { serverNames, wholeNumber } from '../arguments.js'
+import { SERVER_NAMES, type ServerName } from '../servers.js'
+
+export interface CpuOptions {
+  subscribers: number
+  ratesPerSecond: number[]
+  pairs: number
+  /** Length of a measured round. */
+  seconds: number
+  servers: ServerName[]
+  /** A short run that checks deliveries; too few rounds to hold anybody to a ratio. */
+  isSmoke: boolean
+}
+
+const FULL = { subscribers: '1000', rates: '20,100,1000', pairs: '10', seconds: '3' }
+const SMOKE = { subscribers: '200', rates: '20,200', pairs: '1', seconds: '1' }
+
+/** Sockets of one process of subscribers, below the usual limit of 20,000 descriptors. */
+const MAX_SUBSCRIBERS = 15_000
+
+export const CPU_USAGE =
+  'cpu [--subscribers 1000] [--rates 20,100,1000] [--pairs 10] [--seconds 3] [--servers fanfare,uws,ws] [--smoke]'
+
+/** Throws one line that says which option is wrong. */
+export function parseCpuOptions(args: string[]): CpuOptions {
+  const { values } = parseArgs({
+    args,
+    options: {
+      subscribers: { type: 'string' },
+      rates: { type: 'string' },
+      pairs: { type: 'string' },
+      seconds: { type: 'string' },
+      servers: { type: 'string', default: SERVER_NAMES.join(',') },
+      smoke: { type: 'boolean', default: false },
+    },
+  })
+  const defaults = values.smoke ? SMOKE : FULL
+  const rates = values.rates ?? defaults.rates
+  return {
+    subscribers: wholeNumber('subscribers', values.subscribers ?? defaults.subscribers, MAX_SUBSCRIBERS),
+    ratesPerSecond: rates.split(',').map((rate) => wholeNumber('rates', rate, 10_000)),
+    pairs: wholeNumber('pairs', values.pairs ?? defaults.pairs, 1000),
+    seconds: wholeNumber('seconds', values.seconds ?? defaults.seconds, 60),
+    servers: serverNames(values.servers),
+    isSmoke: values.smoke,
+  }
+}

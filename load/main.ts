@@ -1,0 +1,76 @@
+/** `npm run load -- <scenario> [options]`: load tests and benchmarks; see README.md. */
+import { Cleanup } from './cleanup.js'
+import { runCpu } from './cpu/cpu.js'
+import { CPU_USAGE } from './cpu/options.js'
+import { IDLE_USAGE, runIdle } from './idle.js'
+import { k6Usage, runK6 } from './k6-scenario.js'
+
+interface Scenario {
+  usage: string
+  summary: string
+  /** Returns the exit code; throws errors whose message is all that the user needs. */
+  run(args: string[], cleanup: Cleanup): Promise<number>
+}
+
+const SCENARIOS: Record<string, Scenario> = {
+  'raw-chat': {
+    usage: k6Usage('raw-chat'),
+    summary: 'k6: many rooms, everybody speaks',
+    run: (args, cleanup) => runK6('raw-chat', args, cleanup),
+  },
+  fanout: {
+    usage: k6Usage('fanout'),
+    summary: 'k6: one room, one speaker, many listeners',
+    run: (args, cleanup) => runK6('fanout', args, cleanup),
+  },
+  cpu: {
+    usage: CPU_USAGE,
+    summary: 'CPU per delivery of a node, compared with bare uWS + ioredis and with ws + ioredis',
+    run: runCpu,
+  },
+  idle: {
+    usage: IDLE_USAGE,
+    summary: 'memory and CPU of idle authenticated connections, beside a bare uWS server',
+    run: runIdle,
+  },
+}
+
+function printScenarios(): void {
+  console.log('npm run load -- <scenario> [options]\n')
+  for (const { usage, summary } of Object.values(SCENARIOS)) console.log(`  ${usage}\n      ${summary}`)
+}
+
+/** An unknown option, a missing value or the like, as Node's parseArgs reports it. */
+function isUsageError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
+}
+
+async function main([name, ...args]: string[]): Promise<number> {
+  const scenario = name === undefined ? undefined : SCENARIOS[name]
+  if (scenario === undefined) {
+    printScenarios()
+    return 1
+  }
+  const cleanup = new Cleanup()
+  let isInterrupted = false
+  for (const [signal, exitCode] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.once(signal, () => {
+      isInterrupted = true
+      void cleanup.run().finally(() => process.exit(exitCode))
+    })
+  }
+  try {
+    return await scenario.run(args, cleanup)
+  } catch (error) {
+    if (!isInterrupted) console.error(error instanceof Error ? error.message : error)
+    if (isUsageError(error)) console.error(`usage: npm run load -- ${scenario.usage}`)
+    return 1
+  } finally {
+    await cleanup.run()
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2))

@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { Child } from '../test/support/child-process.js'
+import { FanfareProcess } from '../test/support/fanfare-process.js'
+
+export const SERVER_NAMES = ['fanfare', 'uws', 'ws'] as const
+
+export type ServerName = (typeof SERVER_NAMES)[number]
+
+/** A server under test, in a process of its own. */
+export interface Server {
+  name: ServerName
+  child: Child
+  pid: number
+  /** For example `ws://127.0.0.1:8000`. */
+  url: string
+  /** What a client sends along to be let in. */
+  headers: Record<string, string>
+  stop(): Promise<unknown>
+}
+
+/** Settings of nodes for a load run, and the token that lets a client in. */
+export function loadSettings(redisUrl: string): { settings: Record<string, string>; token: string } {
+  const token = randomBytes(16).toString('hex')
+  return {
+    token,
+    settings: {
+      FANFARE_REDIS_URL: redisUrl,
+      FANFARE_AUTH_TOKENS: `load=${token}`,
+      FANFARE_API_KEY: randomBytes(16).toString('hex'),
+      FANFARE_LOG_LEVEL: 'info',
+      FANFARE_DRAIN_WINDOW: '1s',
+    },
+  }
+}
+
+/** Starts a server; its environment is this process's and what `environment` adds to it. */
+export function startServer(
+  name: ServerName,
+  redisUrl: string,
+  environment: Record<string, string> = {},
+): Promise<Server> {
+  return name === 'fanfare' ? startFanfare(redisUrl, environment) : startPeer(name, redisUrl, environment)
+}
+
+async function startFanfare(redisUrl: string, environment: Record<string, string>): Promise<Server> {
+  const { settings, token } = loadSettings(redisUrl)
+  const node = await FanfareProcess.start({ ...settings, ...environment })
+  return {
+    name: 'fanfare',
+    child: node.child,
+    pid: node.child.pid,
+    url: node.wsUrl,
+    headers: { 'X-Auth-Token': token },
+    stop: () => node.child.stop(),
+  }
+}
+
+async function startPeer(
+  name: 'uws' | 'ws',
+  redisUrl: string,
+  environment: Record<string, string>,
+): Promise<Server> {
+  const module = fileURLToPath(new URL(`./peers/${name}-ioredis.js`, import.meta.url))
+  const child = new Child(process.execPath, [module, redisUrl], { env: { ...process.env, ...environment } })
+  const line = await child.line(/^listening on \d+$/)
+  const port = line.slice(line.lastIndexOf(' ') + 1)
+  return {
+    name,
+    child,
+    pid: child.pid,
+    url: `ws://127.0.0.1:${port}`,
+    headers: {},
+    stop: () => child.stop('SIGKILL'),
+  }
+}

@@ -13,7 +13,7 @@ export interface Relayed {
 }
 
 /**
- * What both peers need of Redis, so that they differ in nothing but how they serve WebSockets: publish a message
+ * What a cluster needs of Redis at the least: publish a message
  * with its sender, SUBSCRIBE to the rooms that have members here, and hear every room's messages in Redis' order.
  */
 export class Relay {

@@ -1,21 +1,35 @@
 /**
- * What many teams run: `ws`, `ioredis`, a map of rooms to sets of sockets and a loop of `send()`. `/ws/<room>` relays
- * each frame through Redis to everybody else in the room. The heartbeat is the one of ws' README.
+ * What many teams write first: `ws`, `ioredis`, messages relayed as JSON text, a map of rooms to sets of sockets and a
+ * loop of `send()`. `/ws/<room>` relays each frame through Redis to everybody else in the room. The heartbeat is the one
+ * of ws' README.
  */
+import { randomUUID } from 'node:crypto'
+import { Redis } from 'ioredis'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { Relay, redisUrlFromArguments, roomOfPath } from './relay.js'
+import { redisUrlFromArguments, roomOfPath } from './relay.js'
 
 const PING_INTERVAL_MS = 30_000
+const PREFIX = 'ws:'
+
+/** What goes through Redis. */
+interface Relayed {
+  sender: string
+  text?: string
+  /** Of a binary frame. */
+  base64?: string
+}
 
 const rooms = new Map<string, Set<WebSocket>>()
-const connections = new Map<number, WebSocket>()
+const connections = new Map<string, WebSocket>()
 const alive = new WeakSet<WebSocket>()
-let lastId = 0
+const publisher = new Redis(redisUrlFromArguments())
+const subscriber = new Redis(redisUrlFromArguments())
 
-const relay = new Relay(redisUrlFromArguments(), 'ws:', ({ room, senderId, isBinary, payload }) => {
-  const sender = senderId === undefined ? undefined : connections.get(senderId)
-  for (const socket of rooms.get(room) ?? []) {
-    if (socket !== sender && socket.readyState === socket.OPEN) socket.send(payload, { binary: isBinary })
+subscriber.on('message', (channel: string, message: string) => {
+  const { sender, text, base64 = '' } = JSON.parse(message) as Relayed
+  const data = text ?? Buffer.from(base64, 'base64')
+  for (const socket of rooms.get(channel.slice(PREFIX.length)) ?? []) {
+    if (socket !== connections.get(sender) && socket.readyState === socket.OPEN) socket.send(data)
   }
 })
 
@@ -27,13 +41,15 @@ server.on('connection', (socket, request) => {
     socket.close(1008, 'No such room')
     return
   }
-  lastId += 1
-  const id = lastId
+  const id = randomUUID()
   connections.set(id, socket)
   join(room, socket)
   alive.add(socket)
   socket.on('pong', () => alive.add(socket))
-  socket.on('message', (data: Buffer, isBinary) => relay.publish(room, id, data, isBinary))
+  socket.on('message', (data: Buffer, isBinary) => {
+    const content = isBinary ? { base64: data.toString('base64') } : { text: data.toString() }
+    publisher.publish(PREFIX + room, JSON.stringify({ sender: id, ...content })).catch(console.error)
+  })
   socket.on('error', (error) => console.error(error))
   socket.on('close', () => {
     connections.delete(id)
@@ -48,7 +64,7 @@ function join(room: string, socket: WebSocket): void {
     return
   }
   rooms.set(room, new Set([socket]))
-  relay.join(room)
+  subscriber.subscribe(PREFIX + room).catch(console.error)
 }
 
 function leave(room: string, socket: WebSocket): void {
@@ -57,7 +73,7 @@ function leave(room: string, socket: WebSocket): void {
   members.delete(socket)
   if (members.size > 0) return
   rooms.delete(room)
-  relay.leave(room)
+  subscriber.unsubscribe(PREFIX + room).catch(console.error)
 }
 
 const heartbeat = setInterval(() => {
@@ -77,5 +93,6 @@ process.once('SIGTERM', () => {
   clearInterval(heartbeat)
   for (const socket of server.clients) socket.terminate()
   server.close()
-  relay.close()
+  publisher.disconnect()
+  subscriber.disconnect()
 })

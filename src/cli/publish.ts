@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { type Config, environmentName } from '../config/settings.js'
-import { readConfiguration, UsageError } from './configuration.js'
+import { readValidConfiguration, UsageError } from './configuration.js'
 
 const TIMEOUT_MS = 5_000
 
@@ -12,7 +12,7 @@ export interface PublishOptions {
 
 /** Publishes through the server API. Throws one line for whoever typed the command. */
 export async function publish(channel: string, data: string, options: PublishOptions): Promise<void> {
-  const { config } = readConfiguration({ config: options.config })
+  const { config } = readValidConfiguration({ config: options.config })
   if (config.apiKey === undefined) {
     throw new UsageError(`${environmentName('apiKey')} is not set: it is the key of the node's server API`)
   }

@@ -1,6 +1,6 @@
 import { createSigner } from 'fast-jwt'
 import { environmentName } from '../config/settings.js'
-import { readConfiguration, UsageError } from './configuration.js'
+import { readValidConfiguration, UsageError } from './configuration.js'
 
 export interface TokenOptions {
   readonly user: string
@@ -12,7 +12,7 @@ export interface TokenOptions {
 
 /** Makes a JWT that the configured nodes accept, for trying things out. */
 export function mintToken({ user, channel, ttl, config: file }: TokenOptions): string {
-  const { config } = readConfiguration({ config: file })
+  const { config } = readValidConfiguration({ config: file })
   const key = config.authHmacSecret
   if (key === undefined) {
     const name = environmentName('authHmacSecret')

@@ -40,17 +40,22 @@ export class ServerApi {
 
   /** Before the body is read, so that nobody without the key makes this node keep one. */
   private refuse(request: HttpRequest): HttpResponse | undefined {
+    const method = methodOf(request)
+    const isKnown = isApiMethod(method)
+    const refused = (status: number, error: ProtocolError, headers = {}) => {
+      this.options.metrics.apiRequests.inc({ method: isKnown ? method : 'unknown', code: error.code })
+      return reply(status, failure(error), headers)
+    }
     if (!this.isAuthorized(request)) {
       const hint =
         this.key === undefined ? 'the server API is closed: no API key is configured' : 'wrong API key'
-      return reply(401, failure(errors.unauthorized(hint)))
+      return refused(401, errors.unauthorized(hint))
     }
-    if (!isApiMethod(methodOf(request))) {
+    if (!isKnown) {
       const methods = Object.keys(API_SCHEMAS).join(', ')
-      return reply(404, failure(errors.badRequest(`no such method; there are ${methods}`)))
+      return refused(404, errors.badRequest(`no such method; there are ${methods}`))
     }
-    if (request.method !== 'POST')
-      return reply(405, failure(errors.badRequest('use POST')), { Allow: 'POST' })
+    if (request.method !== 'POST') return refused(405, errors.badRequest('use POST'), { Allow: 'POST' })
     return undefined
   }
 
@@ -145,7 +150,7 @@ export class ServerApi {
 
   private toProtocolError(thrown: unknown): ProtocolError {
     if (thrown instanceof ProtocolError) return thrown
-    if (thrown instanceof BrokerError) return errors.internal(thrown.message)
+    if (thrown instanceof BrokerError) return errors.internal(thrown.message, thrown.reason !== 'timeout')
     // JSON of an absurd depth can be parsed but not written again.
     if (thrown instanceof RangeError) return errors.badRequest('the data is nested too deeply')
     this.options.log.error({ err: thrown }, 'the server API failed')

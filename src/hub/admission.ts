@@ -2,6 +2,7 @@
 export class Admission {
   private admitted = 0
   private isOpen = true
+  private emptied: (() => void) | undefined
 
   constructor(private readonly maxConnections: number) {}
 
@@ -15,6 +16,19 @@ export class Admission {
 
   leave(): void {
     this.admitted--
+    if (this.admitted === 0) this.emptied?.()
+  }
+
+  /** Resolves when nobody is in, and nobody's handshake is being decided on. */
+  whenEmpty(): Promise<void> {
+    if (this.admitted === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.emptied = resolve
+    })
+  }
+
+  get isClosed(): boolean {
+    return !this.isOpen
   }
 
   /** Lets nobody in any more. */

@@ -5,6 +5,8 @@ import type { Socket } from '../transport/transport.js'
 
 /** How long a channel stays subscribed after its last member left: leaving and coming back costs Redis nothing. */
 const LINGER_MS = 1_000
+/** A larger lag is a clock that is wrong, or a forged time. */
+const MAX_LAG_MS = 3_600_000
 
 /** A connection in a channel. */
 export interface Member {
@@ -148,7 +150,8 @@ export class Hub implements BrokerHandler {
     if (publishedAtMs === undefined) return
     this.metrics.fanoutDuration.observe((performance.now() - startMs) / 1_000)
     // The clocks of two machines may differ by more than the relay takes.
-    this.metrics.deliveryLag.observe(Math.max(0, Date.now() - publishedAtMs) / 1_000)
+    const lagMs = Math.min(MAX_LAG_MS, Math.max(0, Date.now() - publishedAtMs))
+    this.metrics.deliveryLag.observe(lagMs / 1_000)
   }
 
   private deliverPublication(channel: LocalChannel, { data, isBinary, excludedClient }: Publication): void {
@@ -190,13 +193,16 @@ export class Hub implements BrokerHandler {
     try {
       await this.broker.subscribe(channel.name)
       channel.isSubscribed = true
-      if (this.channels.get(channel.name) !== channel) this.broker.unsubscribe(channel.name)
     } finally {
       channel.subscribing = undefined
     }
   }
 
   private forget(channel: LocalChannel): void {
+    if (channel.subscribing !== undefined) {
+      channel.lingerTimer = setTimeout(() => this.forget(channel), LINGER_MS)
+      return
+    }
     this.channels.delete(channel.name)
     if (channel.isSubscribed) this.broker.unsubscribe(channel.name)
   }

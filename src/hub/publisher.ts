@@ -36,7 +36,10 @@ export class Publisher {
       })
       this.metrics.publications[source].value++
     } catch (error) {
-      if (!(error instanceof BrokerError)) throw error
+      if (!(error instanceof BrokerError)) {
+        this.log.error({ err: error }, 'publishing failed')
+        throw error
+      }
       this.metrics.publicationFailures.inc({ source, reason: error.reason })
       this.logFailure(source, error)
       throw error

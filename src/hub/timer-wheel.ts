@@ -65,11 +65,13 @@ export class TimerWheel {
   /** Moves to the clock's time. Called by the timer; tests call it themselves. */
   tick(): void {
     const clockMs = this.clock()
-    const before = Math.floor(this.nowMs / this.tickMs)
-    this.nowMs += Math.min(clockMs - this.lastTickMs, Math.max(MAX_STEP_MS, 2 * this.tickMs))
+    const targetMs = this.nowMs + Math.min(clockMs - this.lastTickMs, Math.max(MAX_STEP_MS, 2 * this.tickMs))
     this.lastTickMs = clockMs
-    const steps = Math.floor(this.nowMs / this.tickMs) - before
-    for (let step = 0; step < steps; step++) this.turn()
+    for (let tick = Math.floor(this.nowMs / this.tickMs) + 1; tick * this.tickMs <= targetMs; tick++) {
+      this.nowMs = tick * this.tickMs
+      this.turn()
+    }
+    this.nowMs = targetMs
   }
 
   private turn(): void {

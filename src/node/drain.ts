@@ -13,7 +13,6 @@ export function drainDurationMs(connections: number, windowMs: number): number {
 
 /** Closes every connection with 1001 `Going away`, in random order, spread over the window so that nobody comes back in a stampede. */
 export async function closeAll(hub: Hub, windowMs: number): Promise<void> {
-  // Handshakes that were under way when the doors closed may still end in a connection: hence the outer loop.
   while (hub.connectionCount > 0) {
     const connections = shuffle([...hub.connections()])
     const steps = Math.max(1, Math.floor(drainDurationMs(connections.length, windowMs) / STEP_MS))

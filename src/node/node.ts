@@ -131,7 +131,7 @@ export class Node {
     const requests = publicTransport.finishRequests()
     const isInTime = await within(
       drainWindowMs + STOP_GRACE_MS,
-      Promise.all([closeAll(hub, drainWindowMs), requests]),
+      Promise.all([closeAll(hub, drainWindowMs), admission.whenEmpty(), requests]),
     )
     if (hadConnections) await sleep(LAST_WORDS_MS)
     if (!isInTime) return false

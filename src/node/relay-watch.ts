@@ -22,6 +22,7 @@ export class RelayWatch {
   /** Nodes that were alive when last looked, this one included. */
   nodes = 1
   private lastHeardMs: number
+  private lastCheckMs = 0
   private othersFineSinceMs: number | undefined
   private lastReconnectMs = Number.NEGATIVE_INFINITY
   private timers: NodeJS.Timeout[] = []
@@ -38,6 +39,7 @@ export class RelayWatch {
   }
 
   start(): void {
+    this.lastCheckMs = performance.now()
     this.timers = [
       setInterval(() => this.probe(), PROBE_INTERVAL_MS),
       setInterval(() => this.check(), CHECK_INTERVAL_MS),
@@ -69,9 +71,11 @@ export class RelayWatch {
   }
 
   private check(): void {
-    const silenceMs = this.silenceMs
-    if (silenceMs <= PROBE_TIMEOUT_MS) return
     const nowMs = performance.now()
+    // What came while this process stood still has not been read yet, so that time is no silence.
+    this.lastHeardMs += Math.max(0, nowMs - this.lastCheckMs - 2 * CHECK_INTERVAL_MS)
+    this.lastCheckMs = nowMs
+    if (this.silenceMs <= PROBE_TIMEOUT_MS) return
     if (nowMs - this.lastReconnectMs > PROBE_TIMEOUT_MS) {
       this.lastReconnectMs = nowMs
       this.peers.reconnect()

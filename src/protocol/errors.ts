@@ -19,8 +19,9 @@ export const ERROR_CODES = {
 } as const
 
 export const errors = {
-  /** Something on this side; temporary. */
-  internal: (why: string) => new ProtocolError(ERROR_CODES.internal, `internal server error: ${why}`, true),
+  /** Something on this side. Temporary, unless it may have been done: then doing it again may do it twice. */
+  internal: (why: string, temporary = true) =>
+    new ProtocolError(ERROR_CODES.internal, `internal server error: ${why}`, temporary),
   unauthorized: (why: string) => new ProtocolError(ERROR_CODES.unauthorized, `unauthorized: ${why}`),
   limitExceeded: (why: string) => new ProtocolError(ERROR_CODES.limitExceeded, `limit exceeded: ${why}`),
   badRequest: (why: string) => new ProtocolError(ERROR_CODES.badRequest, `bad request: ${why}`),

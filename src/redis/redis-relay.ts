@@ -7,6 +7,8 @@ import { RelayError, RelayPublisher } from './relay-publisher.js'
 import { type EntryListener, RelaySubscriber } from './relay-subscriber.js'
 
 const COMMAND_DEADLINE_MS = 1_500
+/** After which a connection that says nothing is taken for dead, where it is known that it should. */
+const SILENT_MS = 2_000
 
 export interface RedisRelayOptions {
   readonly url: string
@@ -32,7 +34,7 @@ export class RedisRelay {
       this.open()
     })
     this.commands.on('ready', () => this.open())
-    this.commands.on('close', () => this.open())
+    this.commands.on('close', () => this.publisher.connectionLost())
   }
 
   /** Starts connecting, and goes on for ever. */
@@ -72,10 +74,11 @@ export class RedisRelay {
   }
 
   /**
-   * Makes the subscribing connection anew: a half-open one looks fine for about 50 s. The other one is renewed by the
-   * publisher when an answer is overdue.
+   * Makes the subscribing connection anew: a half-open one looks fine for about 50 s. Not while it makes progress, as
+   * with subscribing to very many channels. The other one is renewed by the publisher when an answer is overdue.
    */
   reconnect(): void {
+    if (this.subscriber.silenceMs < SILENT_MS) return
     this.publisher.pause()
     this.subscriptions.disconnect(true)
   }

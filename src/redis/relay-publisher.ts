@@ -8,6 +8,11 @@ const DEADLINE_CHECK_MS = 250
 /** The most that is packed into one relay message, unless a single entry is larger. */
 const MAX_MESSAGE_BYTES = 256 * 1024
 
+/** What an entry costs in memory beside its bytes: a promise, its place in the queue, a buffer's frame. Measured. */
+const ENTRY_OVERHEAD_BYTES = 700
+/** Messages in one pipeline; the rest waits for the next. */
+const MAX_BATCH_MESSAGES = 10_000
+
 const STOPPING = 'the node is stopping'
 
 export type RelayFailure = 'unavailable' | 'timeout' | 'overloaded'
@@ -45,7 +50,8 @@ interface Batch {
  */
 export class RelayPublisher {
   private readonly waiting = new Map<string, Pending[]>()
-  private waitingBytes = 0
+  /** Of what waits and what is in flight. */
+  private queuedBytes = 0
   private inFlight: Batch | undefined
   private isFlushScheduled = false
   private isOpen = false
@@ -55,7 +61,7 @@ export class RelayPublisher {
   constructor(
     private readonly redis: Redis,
     /** Bytes that may wait; further entries are refused. */
-    private readonly maxWaitingBytes: number,
+    private readonly maxQueuedBytes: number,
     private readonly metrics: Metrics,
   ) {}
 
@@ -71,8 +77,8 @@ export class RelayPublisher {
 
   publish(redisChannel: string, entry: Buffer): Promise<void> {
     if (this.isClosed) return Promise.reject(new RelayError('unavailable', STOPPING))
-    if (this.waitingBytes + entry.length > this.maxWaitingBytes) {
-      const message = `${this.waitingBytes} bytes wait for Redis already, the limit is ${this.maxWaitingBytes}`
+    if (this.queuedBytes + costOf(entry) > this.maxQueuedBytes) {
+      const message = `${this.queuedBytes} bytes wait for Redis already, the limit is ${this.maxQueuedBytes}`
       return Promise.reject(new RelayError('overloaded', message))
     }
     return new Promise((resolve, reject) => {
@@ -80,7 +86,7 @@ export class RelayPublisher {
       const sameChannel = this.waiting.get(redisChannel)
       if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
       else sameChannel.push(pending)
-      this.addWaitingBytes(entry.length)
+      this.addQueuedBytes(costOf(entry))
       this.watchDeadlines()
       this.scheduleFlush()
     })
@@ -95,9 +101,23 @@ export class RelayPublisher {
     this.rejectWaiting(Number.POSITIVE_INFINITY, STOPPING)
   }
 
-  private addWaitingBytes(bytes: number): void {
-    this.waitingBytes += bytes
-    this.metrics.relayQueueBytes.set(this.waitingBytes)
+  /** The connection is gone, and with it the answer to what was in flight: nobody else would settle it. */
+  connectionLost(): void {
+    this.pause()
+    if (this.inFlight === undefined) return
+    this.rejectInFlight(this.inFlight, 'the connection to Redis was lost; it may have been published or not')
+  }
+
+  private addQueuedBytes(bytes: number): void {
+    this.queuedBytes += bytes
+    this.metrics.relayQueueBytes.set(this.queuedBytes)
+  }
+
+  /** Tells a publisher what became of its entry, once. */
+  private settle(pending: Pending, error?: RelayError): void {
+    this.addQueuedBytes(-costOf(pending.entry))
+    if (error === undefined) pending.resolve()
+    else pending.reject(error)
   }
 
   private scheduleFlush(): void {
@@ -113,39 +133,40 @@ export class RelayPublisher {
 
   private flush(): void {
     if (!this.isOpen || this.inFlight !== undefined || this.waiting.size === 0) return
-    const messages = [...this.waiting].flatMap(([redisChannel, pending]) => pack(redisChannel, pending))
-    // Entries of a channel wait in the order in which they came, so the first is the one that waited longest.
-    const deadlineMs = Math.min(
-      ...messages.map(({ entries }) => entries[0]?.deadlineMs ?? Number.POSITIVE_INFINITY),
-    )
-    this.waiting.clear()
-    this.addWaitingBytes(-this.waitingBytes)
+    const messages: Message[] = []
+    let deadlineMs = Number.POSITIVE_INFINITY
+    for (const [redisChannel, pending] of this.waiting) {
+      if (messages.length >= MAX_BATCH_MESSAGES) break
+      messages.push(...pack(redisChannel, pending))
+      // Entries of a channel wait in the order in which they came, so the first is the one that waited longest.
+      deadlineMs = Math.min(deadlineMs, pending[0]?.deadlineMs ?? deadlineMs)
+      this.waiting.delete(redisChannel)
+    }
     const batch = { messages, deadlineMs }
     this.inFlight = batch
-    void this.send(batch).finally(() => {
-      if (this.inFlight !== batch) return
-      this.inFlight = undefined
-      this.scheduleFlush()
-    })
+    void this.send(batch)
   }
 
-  private async send({ messages }: Batch): Promise<void> {
+  private async send(batch: Batch): Promise<void> {
+    const { messages } = batch
     const pipeline = this.redis.pipeline()
     for (const { redisChannel, entries } of messages) {
       this.metrics.relayBatchSize.observe(entries.length)
       pipeline.publish(redisChannel, encodeMessage(entries.map(({ entry }) => entry)))
     }
     const results = await pipeline.exec().catch((error: Error) => messages.map(() => [error] as const))
+    // Given up meanwhile: its publishers have been told.
+    if (this.inFlight !== batch) return
+    this.inFlight = undefined
     for (const [index, { entries }] of messages.entries()) {
       const error = results?.[index]?.[0]
-      for (const pending of entries) {
-        if (error === null) pending.resolve()
-        else
-          pending.reject(
-            new RelayError('unavailable', `Redis did not take it: ${error?.message ?? 'no answer'}`),
-          )
-      }
+      const refusal =
+        error === null
+          ? undefined
+          : new RelayError('unavailable', `Redis did not take it: ${error?.message ?? 'no answer'}`)
+      for (const pending of entries) this.settle(pending, refusal)
     }
+    this.scheduleFlush()
   }
 
   private watchDeadlines(): void {
@@ -163,25 +184,32 @@ export class RelayPublisher {
   }
 
   /** Whether Redis took the batch can't be known any more. A new connection keeps its late answer from confirming others. */
-  private giveUpInFlight({ messages }: Batch): void {
-    this.inFlight = undefined
-    const error = new RelayError('timeout', 'Redis did not answer in time; it may have been published or not')
-    for (const { entries } of messages) for (const pending of entries) pending.reject(error)
+  private giveUpInFlight(batch: Batch): void {
     this.pause()
+    this.rejectInFlight(batch, 'Redis did not answer in time; it may have been published or not')
     this.redis.disconnect(true)
+  }
+
+  private rejectInFlight({ messages }: Batch, why: string): void {
+    this.inFlight = undefined
+    const error = new RelayError('timeout', why)
+    for (const { entries } of messages) for (const pending of entries) this.settle(pending, error)
   }
 
   private rejectWaiting(nowMs: number, why: string): void {
     for (const [redisChannel, pending] of this.waiting) {
       const rest = pending.filter(({ deadlineMs }) => deadlineMs > nowMs)
       for (const late of pending.slice(0, pending.length - rest.length)) {
-        this.addWaitingBytes(-late.entry.length)
-        late.reject(new RelayError('unavailable', why))
+        this.settle(late, new RelayError('unavailable', why))
       }
       if (rest.length === 0) this.waiting.delete(redisChannel)
       else this.waiting.set(redisChannel, rest)
     }
   }
+}
+
+function costOf(entry: Buffer): number {
+  return entry.length + ENTRY_OVERHEAD_BYTES
 }
 
 /** Splits a channel's entries into messages that stay below the largest size, in their order. */

@@ -6,8 +6,10 @@ import { RelayError } from './relay-publisher.js'
 
 /** After which somebody who waits for a SUBSCRIBE is told that it failed. */
 const SUBSCRIBE_DEADLINE_MS = 1_500
-/** Names in one SUBSCRIBE when all are said again. */
-const RESUBSCRIBE_BATCH = 1_000
+/** Names in one SUBSCRIBE. */
+const SUBSCRIBE_BATCH = 1_000
+/** Between attempts to subscribe that Redis refused. */
+const RETRY_MS = 1_000
 
 /** Receives the entries of one message; payloads live until the call returns. */
 export type EntryListener = (entries: readonly Entry[]) => void
@@ -24,6 +26,10 @@ export class RelaySubscriber {
   private readonly interests = new Map<string, Interest>()
   private unsaid: string[] = []
   private isUp = false
+  /** Tells the current round of subscribing from one that a lost connection has ended. */
+  private attempt = 0
+  /** When Redis last said anything. */
+  private lastProgressMs = 0
 
   constructor(
     private readonly redis: Redis,
@@ -56,6 +62,11 @@ export class RelaySubscriber {
     })
   }
 
+  /** How long Redis has said nothing: no message, and no progress with subscribing. */
+  get silenceMs(): number {
+    return performance.now() - this.lastProgressMs
+  }
+
   unsubscribe(redisChannel: string): void {
     const interest = this.interests.get(redisChannel)
     if (interest === undefined) return
@@ -74,12 +85,27 @@ export class RelaySubscriber {
   private sayUnsaid(): void {
     const names = this.unsaid
     this.unsaid = []
-    if (this.isUp) this.say(names).catch(() => undefined)
+    if (this.isUp) this.sayInBatches(names).catch((error: unknown) => this.warn(error))
+  }
+
+  /** All on their way at once: a round trip for each batch would add up. */
+  private async sayInBatches(names: readonly string[]): Promise<void> {
+    const batches: Promise<void>[] = []
+    for (let start = 0; start < names.length; start += SUBSCRIBE_BATCH) {
+      batches.push(this.say(names.slice(start, start + SUBSCRIBE_BATCH)))
+    }
+    await Promise.all(batches)
+  }
+
+  private warn(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error)
+    this.log.warn({ error: message }, 'could not subscribe in Redis')
   }
 
   private async say(names: readonly string[]): Promise<void> {
     const saidTo = names.map((name) => this.interests.get(name))
     await this.redis.subscribe(...names)
+    this.lastProgressMs = performance.now()
     for (const [index, name] of names.entries()) {
       const interest = this.interests.get(name)
       // One that was unsubscribed and subscribed again meanwhile has a SUBSCRIBE of its own under way.
@@ -89,17 +115,20 @@ export class RelaySubscriber {
 
   /** After every (re)connect: nothing counts as up before all of it is subscribed. */
   private async sayAll(): Promise<void> {
-    const names = [...this.interests.keys()]
+    this.lastProgressMs = performance.now()
+    const attempt = ++this.attempt
     try {
-      for (let start = 0; start < names.length; start += RESUBSCRIBE_BATCH) {
-        await this.say(names.slice(start, start + RESUBSCRIBE_BATCH))
-      }
+      await this.sayInBatches([...this.interests.keys()])
     } catch (error) {
-      // The connection went again; its next `ready` starts over. Anything else (an ACL) is worth knowing.
-      const message = error instanceof Error ? error.message : String(error)
-      this.log.warn({ error: message }, 'could not subscribe in Redis')
+      if (attempt !== this.attempt) return
+      // Refused by an ACL, say, which somebody may mend. A lost connection starts over when it is ready again.
+      this.warn(error)
+      setTimeout(() => {
+        if (attempt === this.attempt && this.redis.status === 'ready') void this.sayAll()
+      }, RETRY_MS)
       return
     }
+    if (attempt !== this.attempt) return
     this.isUp = true
     const late = [...this.interests].filter(([, interest]) => !interest.isConfirmed).map(([name]) => name)
     for (const name of late) this.saySoon(name)
@@ -107,12 +136,14 @@ export class RelaySubscriber {
   }
 
   private lost(): void {
+    this.attempt++
     this.isUp = false
     for (const interest of this.interests.values()) interest.isConfirmed = false
     this.changed(false)
   }
 
   private receive(redisChannel: Buffer, message: Buffer): void {
+    this.lastProgressMs = performance.now()
     const interest = this.interests.get(redisChannel.toString('latin1'))
     if (interest === undefined) return
     let entries: Entry[]

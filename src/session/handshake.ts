@@ -72,7 +72,7 @@ export class Handshakes {
     return this.enter() ?? this.acceptInto(request, channel, identity, wishes)
   }
 
-  /** Accepts as soon as this node hears the channel: a client that is connected misses nothing. */
+  /** Accepts as soon as this node hears the channel: while the relay is up, a client that is connected misses nothing. */
   private acceptInto(
     request: HttpRequest,
     channel: string,
@@ -84,10 +84,18 @@ export class Handshakes {
     const release = () => context.hub.release(channel)
     const accept = () =>
       this.accept(request, new RawSession(context, identity.user, channel, wishes), release)
-    if (held === undefined) return accept()
-    return held.then(accept, (error: unknown) => {
+    const giveUp = () => {
       release()
       context.admission.leave()
+    }
+    if (held === undefined) return accept()
+    const acceptUnlessStopping = () => {
+      if (!context.admission.isClosed) return accept()
+      giveUp()
+      return this.refuse(unavailable('draining', 'this node is stopping'))
+    }
+    return held.then(acceptUnlessStopping, (error: unknown) => {
+      giveUp()
       if (!(error instanceof BrokerError)) throw error
       return this.refuse(unavailable('relay_unavailable', `the channel cannot be joined: ${error.message}`))
     })

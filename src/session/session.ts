@@ -51,7 +51,7 @@ export abstract class Session implements SocketHandler, Timed, Member {
   opened(socket: Socket): void {
     const { hub, wheel, heartbeat, metrics, log } = this.context
     this.socket = socket
-    this.openedMs = wheel.nowMs
+    this.openedMs = performance.now()
     this.lastHeardMs = wheel.laterThanNowMs
     hub.add(this)
     wheel.schedule(this, Math.min(heartbeat.checkIntervalMs, heartbeat.timeoutMs / 2))
@@ -111,7 +111,7 @@ export abstract class Session implements SocketHandler, Timed, Member {
     admission.leave()
     metrics.connections.dec({ protocol: this.protocol })
     metrics.closed(this.protocol, code)
-    const durationMs = Math.round(wheel.nowMs - this.openedMs)
+    const durationMs = Math.round(performance.now() - this.openedMs)
     log.info({ ...this.facts(), code, reason, durationMs }, 'connection closed')
   }
 

@@ -3,15 +3,17 @@ import { fileURLToPath } from 'node:url'
 import type { Config } from '../config/settings.js'
 import type { OperationsSource } from '../http/operations.js'
 import type { Logger } from '../log.js'
-import { type Exposition, exposeTogether } from '../metrics/metrics.js'
+import { type Exposition, exposeTogether, type MetricsSnapshot } from '../metrics/metrics.js'
 import type { Readiness, ReadyState } from '../node/node.js'
-import { refuseTakenPort } from '../transport/taken-port.js'
+import { findPort } from '../transport/find-port.js'
 import type { FromWorker, ToWorker, WorkerReport } from './messages.js'
 
 const WORKER_FILE = fileURLToPath(new URL('./worker.js', import.meta.url))
-/** A worker that has not answered by then is left out of a scrape. */
-const REPORT_TIMEOUT_MS = 1_000
+/** A worker that has not answered by then hangs, for the time being. Well below the second that a balancer waits. */
+const REPORT_TIMEOUT_MS = 300
 /** Between the end of a worker and its successor: longer each time while they end at once. */
+/** How much longer than delay and window a drain may take before the workers that are left are killed. */
+const DRAIN_GRACE_MS = 15_000
 const FIRST_RESTART_MS = 500
 const MAX_RESTART_MS = 30_000
 /** A worker that lived this long ends the lengthening. */
@@ -24,6 +26,7 @@ interface Worker {
   readonly process: ChildProcess
   readonly startedMs: number
   state: 'starting' | 'listening' | 'ready'
+  lastMetrics: MetricsSnapshot | undefined
 }
 
 interface Collection {
@@ -53,7 +56,7 @@ export class Supervisor implements OperationsSource {
 
   /** Resolves when all workers listen; rejects when the port is taken or a worker says that it cannot start. */
   async start(): Promise<void> {
-    await refuseTakenPort(this.config.host, this.config.port)
+    await findPort(this.config.host, this.config.port)
     const allListen = new Promise<void>((done, failed) => {
       this.starting = { done, failed }
     })
@@ -69,6 +72,14 @@ export class Supervisor implements OperationsSource {
       this.whenAllGone = () => resolve(this.isClean)
       for (const { process } of this.workers.values()) send(process, { type: 'drain' })
       if (this.workers.size === 0) resolve(this.isClean)
+      const { drainDelay, drainWindow } = this.config
+      setTimeout(
+        () => {
+          this.isClean = false
+          this.stop()
+        },
+        drainDelay + drainWindow + DRAIN_GRACE_MS,
+      )
     })
   }
 
@@ -81,6 +92,8 @@ export class Supervisor implements OperationsSource {
   async readiness(): Promise<Readiness> {
     if (this.isStopping) return { status: 'draining', relaySilenceMs: 0 }
     const readinesses = (await this.collect()).map(({ readiness }) => readiness)
+    // The kernel goes on giving connections to a worker that hangs.
+    if (readinesses.length < this.workers.size) return { status: 'deaf', relaySilenceMs: REPORT_TIMEOUT_MS }
     for (const status of WORST_FIRST) {
       const worst = readinesses.find((readiness) => readiness.status === status)
       if (worst !== undefined) return worst
@@ -88,13 +101,21 @@ export class Supervisor implements OperationsSource {
     return { status: 'starting', relaySilenceMs: 0 }
   }
 
+  /** A worker that hangs is there with what it said last: counters that went back would be taken for restarts. */
   async metrics(): Promise<Exposition> {
-    return exposeTogether((await this.collect()).map(({ metrics }) => metrics))
+    await this.collect()
+    const snapshots = [...this.workers.values()].map(({ lastMetrics }) => lastMetrics)
+    return exposeTogether(snapshots.filter((snapshot) => snapshot !== undefined))
   }
 
   private startWorker(number: number): void {
     const process = fork(WORKER_FILE)
-    const worker: Worker = { process, startedMs: performance.now(), state: 'starting' }
+    const worker: Worker = {
+      process,
+      startedMs: performance.now(),
+      state: 'starting',
+      lastMetrics: undefined,
+    }
     this.workers.set(number, worker)
     process.on('message', (message: FromWorker) => this.receive(worker, message))
     process.on('exit', (code, signal) => this.ended(number, worker, code, signal))
@@ -114,6 +135,7 @@ export class Supervisor implements OperationsSource {
         worker.process.kill('SIGKILL')
         return
       case 'report':
+        worker.lastMetrics = message.report.metrics
         this.reported(message.id, message.report)
         return
     }
@@ -121,6 +143,7 @@ export class Supervisor implements OperationsSource {
 
   private progressed(): void {
     const states = [...this.workers.values()].map(({ state }) => state)
+    if (states.length < this.config.workers) return
     if (states.every((state) => state !== 'starting')) this.starting?.done()
     if (this.hasBeenReady || !states.every((state) => state === 'ready')) return
     this.hasBeenReady = true
@@ -129,8 +152,8 @@ export class Supervisor implements OperationsSource {
 
   private ended(number: number, worker: Worker, code: number | null, signal: NodeJS.Signals | null): void {
     this.workers.delete(number)
-    if (code !== 0) this.isClean = false
     if (this.isStopping) {
+      if (code !== 0) this.isClean = false
       if (this.workers.size === 0) this.whenAllGone?.()
       return
     }

@@ -20,14 +20,19 @@ describe('the heartbeat', () => {
   })
   afterAll(() => node.child.stop())
 
-  it.each(['/ws/silent', '/echo'])('closes a client of %s that is silent for the timeout', async (path) => {
+  it.each([
+    ['raw', '/ws/silent'],
+    ['echo', '/echo'],
+  ])('closes a silent client of the %s protocol after the timeout', async (protocol, path) => {
     const client = await open(path, false)
     const openedMs = performance.now()
     expect(await client.closed).toEqual({ code: 1001, reason: 'Heartbeat timeout' })
     const silenceMs = performance.now() - openedMs
     // Not early; how late it may be is a matter of the machine too, and is checked with a clock of its own elsewhere.
     expect(silenceMs).toBeGreaterThanOrEqual(TIMEOUT_MS - 100)
-    expect(metric(await node.metrics(), 'fanfare_heartbeat_timeouts_total', '{protocol="raw"}')).toBe(1)
+    expect(metric(await node.metrics(), 'fanfare_heartbeat_timeouts_total', `{protocol="${protocol}"}`)).toBe(
+      1,
+    )
   })
 
   it('pings a client that only listens, and keeps it as long as it answers', async () => {

@@ -33,6 +33,12 @@ describe('the internal listener', () => {
     expect(`${stdout}${stderr}`).toBe('')
   })
 
+  it('answers HEAD without a body', async () => {
+    const response = await fetch(`${node.internalUrl}/health`, { method: 'HEAD' })
+    expect(response.status).toBe(200)
+    expect(await response.text()).toBe('')
+  })
+
   it('knows no other path and no other method', async () => {
     expect((await fetch(`${node.internalUrl}/api/info`)).status).toBe(404)
     expect((await fetch(`${node.internalUrl}/metrics`, { method: 'POST' })).status).toBe(405)

@@ -27,6 +27,9 @@ describe('a client that stops reading', () => {
     }
 
     expect(JSON.parse(await logged)).toMatchObject({ code: 3008, reason: 'Slow consumer', channel: 'feed' })
+    // The close frame does not fit the queue either, so this is all that the client can see.
+    sleeper.socket.resume()
+    expect((await sleeper.closed).code).toBe(1006)
     const exposition = await node.metrics()
     expect(metric(exposition, 'fanfare_slow_consumer_closes_total', '{protocol="raw"}')).toBe(1)
     await eventually(

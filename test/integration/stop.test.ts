@@ -74,6 +74,18 @@ describe('a node that is told to stop', () => {
     node.child.kill('SIGTERM')
   })
 
+  it('does not wait for a request that never ends', async () => {
+    const node = await start()
+    const { connect } = await import('node:net')
+    const socket = connect(node.port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    await new Promise((resolve) => socket.once('connect', resolve))
+    socket.write('POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc')
+    await open(node)
+    node.child.kill('SIGTERM')
+    expect(await node.child.exited).toEqual({ code: 0, signal: null })
+  })
+
   it('ends at once with 1 at the second signal', async () => {
     const node = await start()
     const clients = await Promise.all(Array.from({ length: 500 }, () => open(node)))

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { Child, type ChildOptions } from './child-process.js'
+import { freePort } from './free-port.js'
 
 /** The compiled command: dist/src/main.js, seen from the sources and from dist/ alike. */
 const MAIN = fileURLToPath(
@@ -38,8 +39,8 @@ export class FanfareProcess {
   static async start(settings: Record<string, string> = {}): Promise<FanfareProcess> {
     const child = runFanfare(['serve'], {
       FANFARE_LOG_FORMAT: 'json',
-      FANFARE_PORT: '0',
-      FANFARE_INTERNAL_PORT: '0',
+      FANFARE_PORT: String(await freePort()),
+      FANFARE_INTERNAL_PORT: String(await freePort()),
       ...settings,
     })
     const ready = JSON.parse(await child.line(/"msg":"ready"/)) as { port: number; internalPort: number }

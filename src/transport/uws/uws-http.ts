@@ -39,7 +39,7 @@ export function answer(
 }
 
 /** The most of an unwanted body that is read before its connection is cut. */
-const MAX_DISCARDED_BYTES = 32 * 1024 * 1024
+const MAX_DISCARDED_BYTES = 8 * 1024 * 1024
 const TOO_LARGE: HttpResponse = { status: 413, body: 'The body is too large.\n' }
 const INTERNAL_ERROR: HttpResponse = { status: 500, body: 'Internal server error.\n' }
 
@@ -64,21 +64,19 @@ export class HttpServing {
   serve(route: HttpRoute, response: UwsHttpResponse, nativeRequest: UwsHttpRequest): void {
     const request = new CopiedRequest(nativeRequest)
     let isOver = false
-    const end = () => {
-      isOver = true
-      this.inFlight--
-      if (this.inFlight === 0) this.settled?.()
-    }
-    this.inFlight++
     response.onAborted(() => {
-      if (!isOver) end()
+      isOver = true
     })
     const finish = (result: HttpResponse, closeConnection = this.isClosing): void => {
       if (isOver) return
-      response.cork(() => answer(response, result, closeConnection))
-      end()
+      isOver = true
+      // The client takes a body after HEAD for the next answer. RFC 9110 §9.3.2.
+      const sent = request.method === 'HEAD' ? { ...result, body: '' } : result
+      response.cork(() => answer(response, sent, closeConnection))
     }
+    // Counted from here: a body that is still arriving may never end.
     const handle = async (body: Buffer): Promise<void> => {
+      this.inFlight++
       try {
         const { method, path } = request
         finish(
@@ -93,6 +91,9 @@ export class HttpServing {
       } catch (error) {
         this.onDefect(error)
         finish(INTERNAL_ERROR)
+      } finally {
+        this.inFlight--
+        if (this.inFlight === 0) this.settled?.()
       }
     }
 

@@ -2,12 +2,11 @@ import type {
   TemplatedApp,
   HttpResponse as UwsHttpResponse,
   us_listen_socket,
-  us_socket,
   us_socket_context_t,
   WebSocketBehavior,
 } from 'uWebSockets.js'
 import { CLOSES } from '../../protocol/closes.js'
-import { refuseTakenPort } from '../taken-port.js'
+import { findPort } from '../find-port.js'
 import type {
   HttpRequest,
   ListenOptions,
@@ -39,13 +38,13 @@ export class UwsTransport implements Transport {
     }
   }
 
-  async listen({ host, port, isShared = false }: ListenOptions): Promise<number> {
-    if (port !== 0 && !isShared) await refuseTakenPort(host, port)
+  async listen({ host, port: wanted, isShared = false }: ListenOptions): Promise<number> {
+    const port = isShared ? wanted : await findPort(host, wanted)
     return new Promise((resolve, reject) => {
       this.app.listen(host, port, (listenSocket) => {
         if (listenSocket === false) return reject(new Error(`cannot listen on ${host}:${port}`))
         this.listenSocket = listenSocket
-        resolve(this.uws.us_socket_local_port(listenSocket as us_socket))
+        resolve(port)
       })
     })
   }
@@ -136,8 +135,15 @@ export class UwsTransport implements Transport {
     })
     verdict.then(
       (decided) => {
-        if (!isAborted) response.cork(() => conclude(response, request, context, decided))
-        else if ('handler' in decided) decided.abandoned()
+        if (isAborted) {
+          if ('handler' in decided) decided.abandoned()
+          return
+        }
+        try {
+          response.cork(() => conclude(response, request, context, decided))
+        } catch (error) {
+          this.options.onDefect(error)
+        }
       },
       (error: unknown) => {
         this.options.onDefect(error)

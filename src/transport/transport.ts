@@ -47,15 +47,16 @@ export interface HttpResponse {
   readonly body?: string
 }
 
-/** An answer to a handshake: a refusal, or what handles the socket. */
-export type Verdict =
-  | { readonly refusal: HttpResponse }
-  | {
-      readonly handler: SocketHandler
-      readonly subprotocol: string
-      /** Called instead of `opened` when the client went away while the verdict was being reached. */
-      readonly abandoned: () => void
-    }
+/** What becomes of a handshake that is let in. */
+export interface Acceptance {
+  readonly handler: SocketHandler
+  readonly subprotocol: string
+  /** Called instead of `opened` when the client went away while the verdict was being reached. */
+  readonly abandoned: () => void
+}
+
+/** An answer to a handshake. */
+export type Verdict = Acceptance | { readonly refusal: HttpResponse }
 
 export interface WebSocketRoute {
   /** A path, or a prefix and `*`. */

@@ -37,6 +37,26 @@ describe('three nodes and a Redis', () => {
     for (const client of [...listeners, speaker, onSpeakersNode]) client.close()
   })
 
+  it('keep every client that is the first in its channel', async () => {
+    let lost = 0
+    for (let batch = 0; batch < 10; batch++) {
+      const clients = await Promise.all(
+        Array.from({ length: 300 }, (_, index) =>
+          cluster.open((index % 3) as 0 | 1 | 2, `/ws/${batch}-${index}?events=join`),
+        ),
+      )
+      for (const client of clients) {
+        void client.closed.then(({ code }) => {
+          if (code === 1006) lost++
+        })
+      }
+      await Promise.all(clients.map((client) => client.nextText()))
+      for (const client of clients) client.close(1000)
+      await Promise.all(clients.map((client) => client.closed))
+    }
+    expect(lost).toBe(0)
+  })
+
   it('show every node one order of what is said at once on different nodes', async () => {
     const speakers = await Promise.all([0, 1, 2].map((node) => cluster.open(node as 0 | 1 | 2, '/ws/order')))
     const watchers = await Promise.all([0, 1, 2].map((node) => cluster.open(node as 0 | 1 | 2, '/ws/order')))

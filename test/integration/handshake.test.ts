@@ -1,3 +1,5 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { connect } from 'node:net'
 import { createSigner } from 'fast-jwt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { FanfareProcess } from '../support/fanfare-process.js'
@@ -7,6 +9,28 @@ import { type ConnectOptions, RawClient, refusalOf } from '../support/raw-client
 const SECRET = 'a secret that signs tokens, long enough'
 const sign = (claims: object, options = {}) =>
   createSigner({ key: SECRET, algorithm: 'HS256', ...options })(claims)
+
+/** The status that a handshake with these `Connection` headers is answered with. */
+function handshakeStatus(port: number, path: string, connection: readonly string[]): Promise<number> {
+  const lines = [
+    `GET ${path} HTTP/1.1`,
+    'Host: localhost',
+    ...connection.map((value) => `Connection: ${value}`),
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+    '\r\n',
+  ]
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(lines.join('\r\n')))
+    socket.once('error', reject)
+    socket.once('close', () => reject(new Error('closed without an answer')))
+    socket.once('data', (data) => {
+      socket.destroy()
+      resolve(Number(/^HTTP\/1\.1 (\d{3})/.exec(data.toString())?.[1]))
+    })
+  })
+}
 
 describe('a handshake', () => {
   let node: FanfareProcess
@@ -129,6 +153,22 @@ describe('a handshake', () => {
     expect(status).toBe(426)
     expect(headers['sec-websocket-version']).toBe('13')
   })
+
+  it.each<[string, string[], number]>([
+    ['Upgrade among others', ['keep-alive, Upgrade'], 101],
+    ['Upgrade in lower case', ['upgrade'], 101],
+    ['close', ['close'], 400],
+    ['something of the same length', ['other'], 400],
+    ['close, then Upgrade on a line of its own', ['close', 'Upgrade'], 400],
+    ['nothing', [], 400],
+  ])(
+    'whose Connection header says %s is answered, and the node goes on',
+    async (_what, connection, status) => {
+      // A first join of a channel is answered later than its handler returns.
+      expect(await handshakeStatus(node.port, `/ws/${randomUUID()}?token=secret-a`, connection)).toBe(status)
+      await open('/ws/room?token=secret-a')
+    },
+  )
 
   it('that is plain HTTP is told that this is a WebSocket endpoint', async () => {
     const response = await fetch(`${node.httpUrl}/ws/room`)

@@ -1,6 +1,21 @@
 import type * as Uws from 'uWebSockets.js'
 import { createRequire } from 'node:module'
 
+declare module 'uWebSockets.js' {
+  interface TemplatedApp {
+    /** With a host, the library takes options too; its own types leave that out. */
+    listen(
+      host: Uws.RecognizedString,
+      port: number,
+      options: Uws.ListenOptions,
+      listening: (listenSocket: Uws.us_listen_socket | false) => void,
+    ): TemplatedApp
+  }
+}
+
+/** Whether other processes may listen on a port too. */
+export const LISTEN = { shared: 0, exclusive: 1 } as const satisfies Record<string, Uws.ListenOptions>
+
 interface ReportHeader {
   header?: { glibcVersionRuntime?: string }
 }

@@ -7,6 +7,7 @@ export class CopiedRequest implements HttpRequest {
   readonly method: string
   readonly path: string
   private readonly query: string
+  /** What is sent several times is a list. RFC 9110 §5.3. */
   private readonly headers = new Map<string, string>()
 
   constructor(request: UwsHttpRequest) {
@@ -14,7 +15,8 @@ export class CopiedRequest implements HttpRequest {
     this.path = request.getUrl()
     this.query = request.getQuery()
     request.forEach((name, value) => {
-      this.headers.set(name, value)
+      const before = this.headers.get(name)
+      this.headers.set(name, before === undefined ? value : `${before}, ${value}`)
     })
   }
 

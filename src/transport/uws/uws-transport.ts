@@ -8,22 +8,31 @@ import type {
 import { CLOSES } from '../../protocol/closes.js'
 import { findPort } from '../find-port.js'
 import type {
+  Acceptance,
   HttpRequest,
+  HttpResponse,
   ListenOptions,
   Transport,
   TransportOptions,
   Verdict,
   WebSocketRoute,
 } from '../transport.js'
-import { loadUws } from './load-uws.js'
+import { CorkHolder } from './cork-holder.js'
+import { LISTEN, loadUws } from './load-uws.js'
 import { answer, CopiedRequest, HttpServing } from './uws-http.js'
 import { type UserData, UwsSocket } from './uws-socket.js'
+
+const NO_UPGRADE: HttpResponse = {
+  status: 400,
+  body: 'A WebSocket handshake needs the header Connection: Upgrade.\n',
+}
 
 export class UwsTransport implements Transport {
   private readonly uws = loadUws()
   private readonly app: TemplatedApp
   private readonly http: HttpServing
   private listenSocket: us_listen_socket | undefined
+  private corkHolder: CorkHolder | undefined
 
   constructor(private readonly options: TransportOptions) {
     const { tls } = options
@@ -40,8 +49,9 @@ export class UwsTransport implements Transport {
 
   async listen({ host, port: wanted, isShared = false }: ListenOptions): Promise<number> {
     const port = isShared ? wanted : await findPort(host, wanted)
+    this.corkHolder ??= await CorkHolder.open(this.uws)
     return new Promise((resolve, reject) => {
-      this.app.listen(host, port, (listenSocket) => {
+      this.app.listen(host, port, isShared ? LISTEN.shared : LISTEN.exclusive, (listenSocket) => {
         if (listenSocket === false) return reject(new Error(`cannot listen on ${host}:${port}`))
         this.listenSocket = listenSocket
         resolve(port)
@@ -66,6 +76,7 @@ export class UwsTransport implements Transport {
   close(): void {
     this.listenSocket = undefined
     this.app.close()
+    this.corkHolder?.close()
   }
 
   private behavior(route: WebSocketRoute): WebSocketBehavior<UserData> {
@@ -78,6 +89,7 @@ export class UwsTransport implements Transport {
       sendPingsAutomatically: false,
       compression: this.uws.DISABLED,
       upgrade: (response, request, context) => {
+        if (!asksForUpgrade(request.getHeader('connection'))) return answer(response, NO_UPGRADE, true)
         const copied = new CopiedRequest(request)
         try {
           this.decide(response, copied, context, route.handshake(copied))
@@ -126,28 +138,28 @@ export class UwsTransport implements Transport {
     verdict: Verdict | Promise<Verdict>,
   ): void {
     if (!(verdict instanceof Promise)) {
-      conclude(response, request, context, verdict)
+      if ('refusal' in verdict) answer(response, verdict.refusal, true)
+      else upgrade(response, request, context, verdict)
       return
     }
     let isAborted = false
     response.onAborted(() => {
       isAborted = true
     })
+    const refuse = (refusal: HttpResponse): void => {
+      if (!isAborted) response.cork(() => answer(response, refusal, true))
+    }
     verdict.then(
       (decided) => {
-        if (isAborted) {
-          if ('handler' in decided) decided.abandoned()
-          return
-        }
-        try {
-          response.cork(() => conclude(response, request, context, decided))
-        } catch (error) {
-          this.options.onDefect(error)
-        }
+        if ('refusal' in decided) return refuse(decided.refusal)
+        if (isAborted) return decided.abandoned()
+        this.corkHolder?.whileHeld(() => {
+          response.cork(() => upgrade(response, request, context, decided))
+        })
       },
       (error: unknown) => {
         this.options.onDefect(error)
-        if (!isAborted) response.cork(() => answer(response, { status: 500 }, true))
+        refuse({ status: 500 })
       },
     )
   }
@@ -159,21 +171,25 @@ export class UwsTransport implements Transport {
   }
 }
 
-function conclude(
+function upgrade(
   response: UwsHttpResponse,
   request: HttpRequest,
   context: us_socket_context_t,
-  verdict: Verdict,
+  { handler, subprotocol }: Acceptance,
 ): void {
-  if ('refusal' in verdict) {
-    answer(response, verdict.refusal, true)
-    return
-  }
   response.upgrade<UserData>(
-    { socket: new UwsSocket(verdict.handler) },
+    { socket: new UwsSocket(handler) },
     request.header('sec-websocket-key') ?? '',
-    verdict.subprotocol,
+    subprotocol,
     request.header('sec-websocket-extensions') ?? '',
     context,
   )
+}
+
+/**
+ * Whether a `Connection` header asks for an upgrade, as RFC 6455 §4.2.1 wants. The library doesn't look, and crashes
+ * when it upgrades a response later that the client has asked to `close` after.
+ */
+function asksForUpgrade(connection: string): boolean {
+  return connection.split(',').some((option) => option.trim().toLowerCase() === 'upgrade')
 }

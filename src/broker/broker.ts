@@ -1,9 +1,26 @@
+import type { ClientInfo } from '../protocol/client-info.js'
+
+/** A place in a channel's stream. */
+export interface Position {
+  /** Names the stream: offsets of different epochs can't be compared. */
+  readonly epoch: string
+  /** Of the latest publication before or at it; 0 where there was none. */
+  readonly offset: number
+}
+
 /** Something said in a channel, byte for byte as it came. */
 export interface Publication {
   readonly type: 'publication'
   readonly data: Uint8Array
   /** Whether raw clients get it in a binary frame. */
   readonly isBinary: boolean
+  /** Whether the data is known to be one line of JSON. */
+  readonly isJson: boolean
+  /** Who published it, where that is told. */
+  readonly info: ClientInfo | undefined
+  readonly tags: Readonly<Record<string, string>> | undefined
+  /** Its place in the channel's stream, once the broker has given it one. */
+  readonly position: Position | undefined
   /** The client that must not get it, on whichever node it is. */
   readonly excludedClient: string | undefined
   /** Unix time in milliseconds, by the publishing node's clock. */
@@ -13,8 +30,7 @@ export interface Publication {
 /** Somebody joined or left a channel. */
 export interface PresenceEvent {
   readonly type: 'join' | 'leave'
-  readonly client: string
-  readonly user: string
+  readonly info: ClientInfo
   /** Clients in the channel after it. */
   readonly online: number
 }

@@ -43,26 +43,43 @@ function toEntry(event: ChannelEvent): Entry {
     const { data, isBinary, excludedClient, publishedAtMs } = event
     return { kind: 'publication', isBinary, client: excludedClient, timeMs: publishedAtMs, payload: data }
   }
-  const { type, client, user, online } = event
-  const payload = Buffer.from(JSON.stringify({ user, online }))
+  const { type, info, online } = event
+  const { client, user, connInfo, chanInfo } = info
+  const payload = Buffer.from(JSON.stringify({ user, connInfo, chanInfo, online }))
   return { kind: type, isBinary: false, client, timeMs: Date.now(), payload }
 }
 
 /** Undefined for what no node of ours would have sent. */
 function toEvent({ kind, isBinary, client, timeMs, payload }: Entry): ChannelEvent | undefined {
   if (kind === 'publication') {
-    return { type: kind, data: payload, isBinary, excludedClient: client, publishedAtMs: timeMs }
+    return {
+      type: kind,
+      data: payload,
+      isBinary,
+      isJson: false,
+      info: undefined,
+      tags: undefined,
+      position: undefined,
+      excludedClient: client,
+      publishedAtMs: timeMs,
+    }
   }
   if (kind === 'control' || client === undefined) return undefined
   try {
-    const { user, online } = JSON.parse(Buffer.from(payload).toString()) as {
+    const { user, online, connInfo, chanInfo } = JSON.parse(Buffer.from(payload).toString()) as {
       user?: unknown
       online?: unknown
+      connInfo?: unknown
+      chanInfo?: unknown
     }
-    return typeof user === 'string' && typeof online === 'number'
-      ? { type: kind, client, user, online }
-      : undefined
+    if (typeof user !== 'string' || typeof online !== 'number') return undefined
+    if (!isOptionalText(connInfo) || !isOptionalText(chanInfo)) return undefined
+    return { type: kind, info: { client, user, connInfo, chanInfo }, online }
   } catch {
     return undefined
   }
+}
+
+function isOptionalText(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === 'string'
 }

@@ -168,9 +168,9 @@ export class Hub implements BrokerHandler {
     this.metrics.deliveredBytes.value += receivers * data.byteLength
   }
 
-  private deliverPresence(channel: LocalChannel, { type, client, user, online }: PresenceEvent): void {
+  private deliverPresence(channel: LocalChannel, { type, info, online }: PresenceEvent): void {
     if ((type === 'join' ? channel.joinWatchers : channel.leaveWatchers) === 0) return
-    const frame = JSON.stringify({ event: type, client, user, online })
+    const frame = JSON.stringify({ event: type, client: info.client, user: info.user, online })
     this.publishToTopic(topics[type](channel.name), frame, false)
   }
 

@@ -31,6 +31,10 @@ export class Publisher {
         type: 'publication',
         data,
         isBinary,
+        isJson: false,
+        info: undefined,
+        tags: undefined,
+        position: undefined,
         excludedClient,
         publishedAtMs,
       })

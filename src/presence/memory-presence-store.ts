@@ -1,21 +1,22 @@
+import type { ClientInfo } from '../protocol/client-info.js'
 import type { PresenceStore } from './presence-store.js'
 
 /** Presence of one node's own clients. */
 export class MemoryPresenceStore implements PresenceStore {
-  /** Channel → client → user. As large as the node's subscriptions. */
-  private readonly channels = new Map<string, Map<string, string>>()
+  /** Channel → client → info. As large as the node's subscriptions. */
+  private readonly channels = new Map<string, Map<string, ClientInfo>>()
 
-  add(channel: string, client: string, user: string): Promise<number> {
+  add(channel: string, info: ClientInfo): Promise<number> {
     let clients = this.channels.get(channel)
     if (clients === undefined) {
       clients = new Map()
       this.channels.set(channel, clients)
     }
-    clients.set(client, user)
+    clients.set(info.client, info)
     return Promise.resolve(clients.size)
   }
 
-  remove(channel: string, client: string): Promise<number> {
+  remove(channel: string, { client }: ClientInfo): Promise<number> {
     const clients = this.channels.get(channel)
     if (clients === undefined) return Promise.resolve(0)
     clients.delete(client)

@@ -1,7 +1,9 @@
+import type { ClientInfo } from '../protocol/client-info.js'
+
 /** Knows who is in which channel. */
 export interface PresenceStore {
   /** Resolves with the number of clients in the channel then. Adding a client twice counts once. */
-  add(channel: string, client: string, user: string): Promise<number>
+  add(channel: string, info: ClientInfo): Promise<number>
   /** Resolves with the number of clients left. */
-  remove(channel: string, client: string): Promise<number>
+  remove(channel: string, info: ClientInfo): Promise<number>
 }

@@ -1,4 +1,5 @@
 import type { Wishes } from '../hub/hub.js'
+import type { ClientInfo } from '../protocol/client-info.js'
 import { Session, type SessionContext } from './session.js'
 
 const PING = Buffer.from('ping')
@@ -17,18 +18,22 @@ export class RawSession extends Session {
     super(context, user)
   }
 
+  private get info(): ClientInfo {
+    return { client: this.client, user: this.user, connInfo: undefined, chanInfo: undefined }
+  }
+
   isIn(channel: string): boolean {
     return channel === this.channel
   }
 
   protected joined(): void {
     this.context.hub.join(this.channel, this, this.wishes)
-    this.context.presence.joined(this.channel, this.client, this.user)
+    this.context.presence.joined(this.channel, this.info)
   }
 
   protected left(): void {
     this.context.hub.leave(this.channel, this.wishes)
-    this.context.presence.left(this.channel, this.client, this.user)
+    this.context.presence.left(this.channel, this.info)
   }
 
   protected received(data: Buffer, isBinary: boolean): void {

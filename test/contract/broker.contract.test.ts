@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Broker, PresenceEvent, Publication } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { RedisServer } from '../support/redis-server.js'
-import { digests, publication } from './publications.js'
+import { clientInfo, digests, publication } from './publications.js'
 import { Recorder } from './recorder.js'
 import { RedisNode } from './redis-node.js'
 
@@ -208,8 +208,8 @@ describe.each([
 
   it('delivers joins and leaves, in order with publications', async () => {
     await subscribeAll()
-    const join: PresenceEvent = { type: 'join', client: 'c-1', user: 'ann', online: 2 }
-    const leave: PresenceEvent = { type: 'leave', client: 'c-1', user: '"Ån\n', online: 0 }
+    const join: PresenceEvent = { type: 'join', info: clientInfo('c-1', 'ann'), online: 2 }
+    const leave: PresenceEvent = { type: 'leave', info: clientInfo('c-1', '"Ån\n'), online: 0 }
     const sent = [join, publication('hello'), leave]
     await Promise.all(sent.map((one) => first.broker.publish(channel, one)))
     for (const { recorder } of nodes) expect(await recorder.until(channel, 3)).toEqual(sent)

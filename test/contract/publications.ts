@@ -1,11 +1,21 @@
 import { createHash } from 'node:crypto'
 import { BrokerError, type ChannelEvent, type Publication } from '../../src/broker/broker.js'
+import type { ClientInfo } from '../../src/protocol/client-info.js'
+
+/** A client without further infos. */
+export function clientInfo(client: string, user: string): ClientInfo {
+  return { client, user, connInfo: undefined, chanInfo: undefined }
+}
 
 export function publication(data: Uint8Array | string, part: Partial<Publication> = {}): Publication {
   return {
     type: 'publication',
     data: Buffer.from(data),
     isBinary: false,
+    isJson: false,
+    info: undefined,
+    tags: undefined,
+    position: undefined,
     excludedClient: undefined,
     publishedAtMs: 1_800_000_000_000,
     ...part,

@@ -89,7 +89,17 @@ function leave(one: Member, channel = 'room', wishes = NO_WISHES): void {
 
 function publication(text: string, excludedClient?: string): Publication {
   const data = Buffer.from(text)
-  return { type: 'publication', data, isBinary: false, excludedClient, publishedAtMs: Date.now() }
+  return {
+    type: 'publication',
+    data,
+    isBinary: false,
+    isJson: false,
+    info: undefined,
+    tags: undefined,
+    position: undefined,
+    excludedClient,
+    publishedAtMs: Date.now(),
+  }
 }
 
 describe('a channel', () => {
@@ -238,7 +248,11 @@ describe('a publication', () => {
 })
 
 describe('a join or leave', () => {
-  const event = (type: 'join' | 'leave'): ChannelEvent => ({ type, client: 'c', user: 'ann "a"', online: 3 })
+  const event = (type: 'join' | 'leave'): ChannelEvent => ({
+    type,
+    info: { client: 'c', user: 'ann "a"', connInfo: undefined, chanInfo: undefined },
+    online: 3,
+  })
 
   it.each(['join', 'leave'] as const)('(%s) is told to those who asked for it', async (type) => {
     const wishes = { ...NO_WISHES, [type]: true }

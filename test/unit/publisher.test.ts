@@ -6,6 +6,7 @@ import { Publisher } from '../../src/hub/publisher.js'
 import type { Logger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+import { clientInfo, publication } from '../contract/publications.js'
 
 /** Takes everything, until it is told to refuse. */
 class FickleBroker extends MemoryBroker {
@@ -39,9 +40,7 @@ describe('a publication', () => {
     const publisher = new Publisher(broker, metrics, log)
     const data = Buffer.from('hello')
     await publisher.publish('raw', 'room', data, true, 'ann')
-    expect(broker.events).toEqual([
-      { type: 'publication', data, isBinary: true, excludedClient: 'ann', publishedAtMs: 1_800_000_000_000 },
-    ])
+    expect(broker.events).toEqual([publication(data, { isBinary: true, excludedClient: 'ann' })])
     await publisher.publish('api', 'room', data, false, undefined)
     expect([metrics.publications.raw.value, metrics.publications.api.value]).toEqual([1, 1])
   })
@@ -69,25 +68,25 @@ describe('a publication', () => {
 describe('who comes and goes', () => {
   it('is announced with the number of those who are there', async () => {
     const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
-    presence.joined('room', 'c-1', 'ann')
-    presence.joined('room', 'c-2', '')
-    presence.left('room', 'c-1', 'ann')
+    presence.joined('room', clientInfo('c-1', 'ann'))
+    presence.joined('room', clientInfo('c-2', ''))
+    presence.left('room', clientInfo('c-1', 'ann'))
     await vi.advanceTimersByTimeAsync(0)
     expect(broker.events).toEqual([
-      { type: 'join', client: 'c-1', user: 'ann', online: 1 },
-      { type: 'join', client: 'c-2', user: '', online: 2 },
-      { type: 'leave', client: 'c-1', user: 'ann', online: 1 },
+      { type: 'join', info: clientInfo('c-1', 'ann'), online: 1 },
+      { type: 'join', info: clientInfo('c-2', ''), online: 2 },
+      { type: 'leave', info: clientInfo('c-1', 'ann'), online: 1 },
     ])
   })
 
   it('is not logged as an error while the relay is down, but a defect is', async () => {
     const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
     broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
-    presence.joined('room', 'c-1', 'ann')
+    presence.joined('room', clientInfo('c-1', 'ann'))
     await vi.advanceTimersByTimeAsync(0)
     expect(lines).toEqual([])
     broker.failure = new TypeError('a defect')
-    presence.left('room', 'c-1', 'ann')
+    presence.left('room', clientInfo('c-1', 'ann'))
     await vi.advanceTimersByTimeAsync(0)
     expect(lines).toEqual(['presence failed'])
   })

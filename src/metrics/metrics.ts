@@ -9,11 +9,16 @@ import {
   type MetricValue,
   Registry,
 } from 'prom-client'
-import { ABNORMAL_CLOSE, CLOSES } from '../protocol/closes.js'
+import { ABNORMAL_CLOSE, CLOSES, DISCONNECTS } from '../protocol/closes.js'
 import { Tally } from './tally.js'
 
 /** Close codes that always have a label of their own: those that nodes send, and those of ordinary ends. */
-const OWN_CLOSE_CODES = [1000, 1005, ABNORMAL_CLOSE, ...Object.values(CLOSES).map(({ code }) => code)]
+const OWN_CLOSE_CODES = [
+  1000,
+  1005,
+  ABNORMAL_CLOSE,
+  ...[...Object.values(CLOSES), ...Object.values(DISCONNECTS)].map(({ code }) => code),
+]
 /** Further codes that get one; clients choose codes, and must not be able to fill the registry. */
 const MAX_CLIENT_CLOSE_CODES = 100
 /** Gauges that prom-client names like counters, which Prometheus' checker objects to. */
@@ -88,17 +93,30 @@ export class Metrics {
   readonly messagesReceived = {
     raw: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'raw' }),
     echo: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'echo' }),
+    centrifuge: this.tally('messages_received_total', 'Messages that clients sent.', {
+      protocol: 'centrifuge',
+    }),
   }
   readonly publications = {
     raw: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'raw' }),
+    centrifuge: this.tally('publications_total', 'Publications accepted.', {
+      namespace: '',
+      source: 'centrifuge',
+    }),
     api: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'api' }),
   }
-  readonly deliveries = this.tally('deliveries_total', 'Publications handed to connections.', {
-    protocol: 'raw',
-  })
-  readonly deliveredBytes = this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', {
-    protocol: 'raw',
-  })
+  readonly deliveries = {
+    raw: this.tally('deliveries_total', 'Publications handed to connections.', { protocol: 'raw' }),
+    centrifuge: this.tally('deliveries_total', 'Publications handed to connections.', {
+      protocol: 'centrifuge',
+    }),
+  }
+  readonly deliveredBytes = {
+    raw: this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', { protocol: 'raw' }),
+    centrifuge: this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', {
+      protocol: 'centrifuge',
+    }),
+  }
   readonly publicationFailures = this.counter(
     'publication_failures_total',
     'Publications that the relay did not take; their publisher was told where it can be.',
@@ -120,6 +138,11 @@ export class Metrics {
     'Entries that left in one relay message.',
     BATCH_SIZES,
   )
+  readonly relayGaps = this.counter(
+    'relay_gaps_total',
+    'Publications of a stream that did not follow the one before them.',
+    [],
+  )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
   readonly relayQueueBytes = this.gauge('relay_queue_bytes', 'Entries waiting for Redis, in bytes.', [])
   readonly relayProbe = this.histogram(
@@ -136,6 +159,21 @@ export class Metrics {
   readonly redisReconnects = this.counter('redis_reconnects_total', 'Reconnections to Redis.', [
     'shard',
     'role',
+  ])
+
+  readonly commandDuration = this.histogram(
+    'command_duration_seconds',
+    'From reading a command of the Centrifuge protocol to its answer.',
+    LATENCY_SECONDS,
+    ['command'],
+  )
+  readonly commandErrors = this.counter(
+    'command_errors_total',
+    'Commands of the Centrifuge protocol that were answered with an error.',
+    ['command', 'code'],
+  )
+  readonly recoveries = this.counter('recoveries_total', 'Subscribers that asked for what they had missed.', [
+    'result',
   ])
 
   readonly apiRequests = this.counter('api_requests_total', 'Requests of the server API.', ['method', 'code'])

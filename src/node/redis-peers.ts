@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { toBrokerError } from '../broker/redis-broker-error.js'
-import type { Entry } from '../redis/envelope.js'
+import { type Entry, plainEntry } from '../redis/envelope.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisRelay } from '../redis/redis-relay.js'
 import { LEASE_MS, type PeerMessage, type Peers } from './peers.js'
@@ -60,12 +60,12 @@ export class RedisPeers implements Peers {
     })
   }
 
-  sendToAll(message: PeerMessage): Promise<void> {
-    return this.relay.publish(this.keys.allNodes(), toEntry(message)).catch(toBrokerError)
+  async sendToAll(message: PeerMessage): Promise<void> {
+    await this.relay.publish(this.keys.allNodes(), toEntry(message)).catch(toBrokerError)
   }
 
-  sendTo(node: string, message: PeerMessage): Promise<void> {
-    return this.relay.publish(this.keys.oneNode(node), toEntry(message)).catch(toBrokerError)
+  async sendTo(node: string, message: PeerMessage): Promise<void> {
+    await this.relay.publish(this.keys.oneNode(node), toEntry(message)).catch(toBrokerError)
   }
 
   async leave(): Promise<void> {
@@ -85,7 +85,7 @@ export class RedisPeers implements Peers {
 
 function toEntry(message: PeerMessage): Entry {
   const payload = Buffer.from(JSON.stringify(message))
-  return { kind: 'control', isBinary: false, client: undefined, timeMs: Date.now(), payload }
+  return plainEntry({ kind: 'control', client: undefined, timeMs: Date.now(), payload })
 }
 
 /** Undefined for what no node of ours would have sent. */

@@ -13,10 +13,10 @@ class FickleBroker extends MemoryBroker {
   readonly events: ChannelEvent[] = []
   failure: Error | undefined
 
-  override publish(_channel: string, event: ChannelEvent): Promise<void> {
+  override publish(_channel: string, event: ChannelEvent): Promise<undefined> {
     if (this.failure !== undefined) return Promise.reject(this.failure)
     this.events.push(event)
-    return Promise.resolve()
+    return Promise.resolve(undefined)
   }
 }
 

@@ -3,6 +3,7 @@ import type { ClientInfo } from '../protocol/client-info.js'
 import { Session, type SessionContext } from './session.js'
 
 const PING = Buffer.from('ping')
+const ANNOUNCEMENT = { presence: true, joinLeave: true }
 
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
 export class RawSession extends Session {
@@ -28,12 +29,12 @@ export class RawSession extends Session {
 
   protected joined(): void {
     this.context.hub.join(this.channel, this, this.wishes)
-    this.context.presence.joined(this.channel, this.info)
+    this.context.presence.joined(this.channel, this.info, ANNOUNCEMENT)
   }
 
   protected left(): void {
     this.context.hub.leave(this.channel, this.wishes)
-    this.context.presence.left(this.channel, this.info)
+    this.context.presence.left(this.channel, this.info, ANNOUNCEMENT)
   }
 
   protected received(data: Buffer, isBinary: boolean): void {

@@ -24,6 +24,7 @@ export class RedisRelay {
   private readonly publisher: RelayPublisher
   private readonly subscriber: RelaySubscriber
   private isSubscriberUp = false
+  private commandConnections = 0
 
   constructor({ url, queueBytes, log, metrics }: RedisRelayOptions) {
     this.commands = createRedisConnection(url, 'publisher', log, metrics)
@@ -33,8 +34,16 @@ export class RedisRelay {
       this.isSubscriberUp = isUp
       this.open()
     })
-    this.commands.on('ready', () => this.open())
+    this.commands.on('ready', () => {
+      this.commandConnections++
+      this.open()
+    })
     this.commands.on('close', () => this.publisher.connectionLost())
+  }
+
+  /** How often the connection for commands has been made: Redis may have forgotten something in between. */
+  get connections(): number {
+    return this.commandConnections
   }
 
   /** Starts connecting, and goes on for ever. */

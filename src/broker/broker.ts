@@ -31,8 +31,8 @@ export interface Publication {
 export interface PresenceEvent {
   readonly type: 'join' | 'leave'
   readonly info: ClientInfo
-  /** Clients in the channel after it. */
-  readonly online: number
+  /** Clients in the channel after it; undefined where presence is not kept. */
+  readonly online: number | undefined
 }
 
 export type ChannelEvent = Publication | PresenceEvent

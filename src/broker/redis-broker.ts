@@ -156,7 +156,8 @@ function toEvent(entry: Entry, position: StreamPosition | undefined): ChannelEve
       connInfo?: unknown
       chanInfo?: unknown
     }
-    if (typeof user !== 'string' || typeof online !== 'number') return undefined
+    if (typeof user !== 'string') return undefined
+    if (online !== undefined && typeof online !== 'number') return undefined
     if (!isOptionalText(connInfo) || !isOptionalText(chanInfo)) return undefined
     return { type: kind, info: { client, user, connInfo, chanInfo }, online }
   } catch {

@@ -44,6 +44,44 @@ export class Keys {
   lease(node: string): string {
     return `${this.prefix}:lease:${node}`
   }
+
+  /** Hash of everybody in a channel: client → who it is, and on which node. */
+  presenceClients(channel: string): string {
+    return `${this.prefix}:presence:clients:${tag(channel)}`
+  }
+
+  /** Hash of the users in a channel: user → number of its clients. */
+  presenceUsers(channel: string): string {
+    return `${this.prefix}:presence:users:${tag(channel)}`
+  }
+
+  /** Set of a node's clients in a channel. */
+  presenceOfNode(node: string, channel: string): string {
+    return `${this.prefix}:presence:node:${node}:${tag(channel)}`
+  }
+
+  /** Set of the channels that a node has clients in, and perhaps of some more. */
+  presenceChannels(node: string): string {
+    return `${this.prefix}:presence:channels:${node}`
+  }
+
+  /** There while somebody sweeps a dead node. */
+  sweepLock(node: string): string {
+    return `${this.prefix}:sweep:${node}`
+  }
+
+  /** There since somebody began to sweep a node, to tell it should it come back. */
+  swept(node: string): string {
+    return `${this.prefix}:swept:${node}`
+  }
+}
+
+/**
+ * Keeps a channel's keys in one slot of a Redis Cluster. The equals sign keeps a channel whose name begins with a brace
+ * from making the tag empty, which would not count as one.
+ */
+function tag(channel: string): string {
+  return `{=${channel}}`
 }
 
 /**

@@ -36,6 +36,7 @@ export class RedisRelay {
   /** Replication id of the master, on its way or read; undefined while there is no connection. */
   private reading: Promise<string> | undefined
   private masterId: string | undefined
+  private commandConnections = 0
 
   constructor({ url, queueBytes, log, metrics }: RedisRelayOptions) {
     this.commands = createRedisConnection(url, 'publisher', log, metrics)
@@ -46,12 +47,20 @@ export class RedisRelay {
       this.open()
     })
     this.warnOfUnknownMaster = warnOfUnknownMaster(log)
-    this.commands.on('ready', () => this.identifyMaster())
+    this.commands.on('ready', () => {
+      this.commandConnections++
+      this.identifyMaster()
+    })
     this.commands.on('close', () => {
       this.reading = undefined
       this.masterId = undefined
       this.publisher.connectionLost()
     })
+  }
+
+  /** How often the connection for commands has been made: Redis may have forgotten something in between. */
+  get connections(): number {
+    return this.commandConnections
   }
 
   /** Starts connecting, and goes on for ever. */

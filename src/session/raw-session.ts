@@ -3,6 +3,7 @@ import type { ClientInfo } from '../protocol/client-info.js'
 import { PlainSession, type PlainSessionContext } from './plain-session.js'
 
 const PING = Buffer.from('ping')
+const ANNOUNCEMENT = { presence: true, joinLeave: true }
 
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
 export class RawSession extends PlainSession {
@@ -24,13 +25,13 @@ export class RawSession extends PlainSession {
 
   protected override begin(): number {
     this.context.hub.join(this.channel, this, this.wishes)
-    this.context.presence.joined(this.channel, this.info)
+    this.context.presence.joined(this.channel, this.info, ANNOUNCEMENT)
     return super.begin()
   }
 
   protected end(): void {
     this.context.hub.leave(this.channel, this, this.wishes)
-    this.context.presence.left(this.channel, this.info)
+    this.context.presence.left(this.channel, this.info, ANNOUNCEMENT)
   }
 
   protected received(data: Buffer, isBinary: boolean): void {

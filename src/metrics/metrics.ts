@@ -9,11 +9,16 @@ import {
   type MetricValue,
   Registry,
 } from 'prom-client'
-import { ABNORMAL_CLOSE, CLOSES } from '../protocol/closes.js'
+import { ABNORMAL_CLOSE, CLOSES, DISCONNECTS } from '../protocol/closes.js'
 import { Tally } from './tally.js'
 
 /** Close codes that always have a label of their own: those that nodes send, and those of ordinary ends. */
-const OWN_CLOSE_CODES = [1000, 1005, ABNORMAL_CLOSE, ...Object.values(CLOSES).map(({ code }) => code)]
+const OWN_CLOSE_CODES = [
+  1000,
+  1005,
+  ABNORMAL_CLOSE,
+  ...[...Object.values(CLOSES), ...Object.values(DISCONNECTS)].map(({ code }) => code),
+]
 /** Further codes that get one; clients choose codes, and must not be able to fill the registry. */
 const MAX_CLIENT_CLOSE_CODES = 100
 /** Gauges that prom-client names like counters, which Prometheus' checker objects to. */

@@ -2,13 +2,22 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker } from '../broker/broker.js'
 import { matchesGlob } from '../channel/glob.js'
 import type { Admission } from '../hub/admission.js'
+import { ConnectionControl, type Outcome } from '../hub/control.js'
 import type { Hub } from '../hub/hub.js'
 import type { TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
+import {
+  type ChannelList,
+  channelList,
+  MAX_LISTED_CHANNELS,
+  type NodeInfo,
+  nodeInfo,
+  outcome,
+} from './answers.js'
 import { closeAll } from './drain.js'
-import type { PeerMessage, Peers, Question } from './peers.js'
+import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
 import { RelayWatch } from './relay-watch.js'
 import { type Survey, Surveys } from './surveys.js'
 
@@ -40,17 +49,6 @@ export interface NodeParts {
   readonly ready: (port: number) => void
 }
 
-/** What a node says of itself to `POST /api/info`. */
-export interface NodeInfo {
-  readonly uid: string
-  readonly name: string
-  readonly version: string
-  readonly num_clients: number
-  readonly num_channels: number
-  /** Seconds. */
-  readonly uptime: number
-}
-
 export type ReadyState = 'starting' | 'ok' | 'degraded' | 'deaf' | 'draining'
 
 /** The answer to a readiness check. */
@@ -64,6 +62,7 @@ export interface Readiness {
 export class Node {
   readonly surveys: Surveys
   private readonly relayWatch: RelayWatch
+  private readonly control: ConnectionControl
   private readonly startedMs = performance.now()
   private isDraining = false
   private hasStopped = false
@@ -74,6 +73,7 @@ export class Node {
     private readonly parts: NodeParts,
   ) {
     const { peers, metrics, log, hub, ready } = parts
+    this.control = new ConnectionControl(hub)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
     this.relayWatch = new RelayWatch(options.id, peers, metrics, log, () => ready(this.port))
     metrics.watch({
@@ -105,13 +105,18 @@ export class Node {
   }
 
   /** Every live node's description. */
-  info(): Promise<Survey> {
-    return this.surveys.ask({ about: 'info' })
+  info(): Promise<Survey<NodeInfo>> {
+    return this.surveys.ask({ about: 'info' }, nodeInfo)
   }
 
   /** Every live node's clients by channel, of channels that match the pattern. */
-  channels(pattern: string): Promise<Survey> {
-    return this.surveys.ask({ about: 'channels', pattern })
+  channels(pattern: string): Promise<Survey<ChannelList>> {
+    return this.surveys.ask({ about: 'channels', pattern }, channelList)
+  }
+
+  /** Has every live node do something to its connections. */
+  controlConnections(question: ControlQuestion): Promise<Survey<Outcome>> {
+    return this.surveys.ask(question, outcome)
   }
 
   /**
@@ -174,21 +179,43 @@ export class Node {
     })
   }
 
-  private answer(question: Question): unknown {
-    const { hub } = this.parts
-    if (question.about === 'info') {
-      const info: NodeInfo = {
-        uid: this.options.id,
-        name: `${this.options.publicListener.host}:${this.port}`,
-        version: this.options.version,
-        num_clients: hub.connectionCount,
-        num_channels: hub.channelCount,
-        uptime: Math.round((performance.now() - this.startedMs) / 1_000),
-      }
-      return info
+  private answer(question: Question): NodeInfo | ChannelList | Outcome | Promise<Outcome> {
+    switch (question.about) {
+      case 'info':
+        return this.describe()
+      case 'channels':
+        return this.listChannels(question.pattern)
+      case 'subscribe':
+        return this.control.subscribe(question.to, question.channel, question.options)
+      case 'unsubscribe':
+        return this.control.unsubscribe(question.to, question.channel)
+      case 'disconnect':
+        return this.control.disconnect(question.to, question.close, question.whitelist)
+      case 'refresh':
+        return this.control.refresh(question.to, question.expiresAtMs)
     }
-    const matching = [...hub.channelSizes()].filter(([name]) => matchesGlob(question.pattern, name))
-    return Object.fromEntries(matching)
+  }
+
+  private describe(): NodeInfo {
+    const { hub } = this.parts
+    return {
+      uid: this.options.id,
+      name: `${this.options.publicListener.host}:${this.port}`,
+      version: this.options.version,
+      num_clients: hub.connectionCount,
+      num_channels: hub.channelCount,
+      uptime: Math.round((performance.now() - this.startedMs) / 1_000),
+    }
+  }
+
+  private listChannels(pattern: string): ChannelList {
+    const channels: [string, number][] = []
+    for (const [name, clients] of this.parts.hub.channelSizes()) {
+      if (!matchesGlob(pattern, name)) continue
+      if (channels.length === MAX_LISTED_CHANNELS) return { channels, isTruncated: true }
+      channels.push([name, clients])
+    }
+    return { channels, isTruncated: false }
   }
 }
 

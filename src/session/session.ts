@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { Admission } from '../hub/admission.js'
-import type { Hub, Member } from '../hub/hub.js'
+import type { Hub, Member, ServerSubscription } from '../hub/hub.js'
 import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
 import type { Publisher } from '../hub/publisher.js'
 import type { Timed, TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import { CLOSES, type Close } from '../protocol/closes.js'
+import { CLOSES, type Close, DISCONNECTS } from '../protocol/closes.js'
+import { errors } from '../protocol/errors.js'
 import type { Socket, SocketHandler } from '../transport/transport.js'
 
 /** What all sessions of a node share. */
@@ -32,6 +33,8 @@ export abstract class Session implements SocketHandler, Timed, Member {
   abstract readonly protocol: 'raw' | 'echo'
   readonly client = randomUUID()
   socket: Socket | undefined
+  /** In the wheel's time; undefined: the connection does not expire. */
+  private expiresMs: number | undefined
   private lastHeardMs = 0
   private openedMs = 0
 
@@ -84,8 +87,45 @@ export abstract class Session implements SocketHandler, Timed, Member {
     this.close(CLOSES.slowConsumer)
   }
 
+  /** The protocol knows no sessions. */
+  get session(): undefined {
+    return undefined
+  }
+
+  subscribe(_channel: string, _options: ServerSubscription): Promise<void> {
+    const why = `${this.protocol} connections are in the channel that they ask for, and in no other`
+    return Promise.reject(errors.notAvailable(why))
+  }
+
+  /** The channel is what such a connection is for. */
+  unsubscribe(): void {
+    this.close(CLOSES.unsubscribed)
+  }
+
+  refresh(expiresAtMs: number | undefined): void {
+    if (expiresAtMs === undefined) {
+      this.expiresMs = undefined
+      return
+    }
+    // Counted from here, since the clock of the machine may be set.
+    const remainingMs = expiresAtMs - Date.now()
+    if (remainingMs <= 0) {
+      this.close(DISCONNECTS.connectionExpired)
+      return
+    }
+    const { wheel } = this.context
+    this.expiresMs = wheel.laterThanNowMs + remainingMs
+    const delayMs = this.onTimer(wheel.nowMs)
+    if (delayMs !== undefined) wheel.schedule(this, delayMs)
+  }
+
   onTimer(nowMs: number): number | undefined {
     const { checkIntervalMs, timeoutMs } = this.context.heartbeat
+    const remainingMs = this.expiresMs === undefined ? Number.POSITIVE_INFINITY : this.expiresMs - nowMs
+    if (remainingMs <= 0) {
+      this.close(DISCONNECTS.connectionExpired)
+      return undefined
+    }
     const silenceMs = nowMs - this.lastHeardMs
     if (silenceMs >= timeoutMs) {
       this.context.metrics.heartbeatTimeouts.inc({ protocol: this.protocol })
@@ -94,7 +134,7 @@ export abstract class Session implements SocketHandler, Timed, Member {
     }
     // In time for the answer to be seen by the next check.
     if (silenceMs + Math.max(checkIntervalMs, timeoutMs / 2) >= timeoutMs) this.socket?.ping()
-    return Math.min(checkIntervalMs, timeoutMs - silenceMs)
+    return Math.min(checkIntervalMs, timeoutMs - silenceMs, remainingMs)
   }
 
   close(close: Close): void {

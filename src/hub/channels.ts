@@ -11,13 +11,13 @@ export interface ApiPublication {
   readonly tags: Readonly<Record<string, string>> | undefined
 }
 
-export interface PublishOptions {
+export interface ApiPublishOptions {
   readonly skipHistory: boolean
   /** A second publication with a key that was used a short time ago is not made. */
   readonly idempotencyKey: string | undefined
 }
 
-export interface HistoryQuery {
+export interface HistoryRequest {
   /** Of publications; 0: only the position; -1: all that may be had at once. */
   readonly limit: number
   readonly since: Position | undefined
@@ -34,10 +34,10 @@ export interface ChannelOperations {
   publish(
     channel: string,
     publication: ApiPublication,
-    options: PublishOptions,
+    options: ApiPublishOptions,
   ): Promise<Position | undefined>
   /** ProtocolError 102: no such namespace; 108: it keeps no history; 112: another epoch than `since` has. */
-  history(channel: string, query: HistoryQuery): Promise<History>
+  history(channel: string, query: HistoryRequest): Promise<History>
   removeHistory(channel: string): Promise<void>
   /** Clients in the channel, by id. */
   presence(channel: string): Promise<ReadonlyMap<string, ClientInfo>>
@@ -51,7 +51,7 @@ export class Channels implements ChannelOperations {
   async publish(
     channel: string,
     { data, excludedClient, tags }: ApiPublication,
-    { idempotencyKey }: PublishOptions,
+    { idempotencyKey }: ApiPublishOptions,
   ): Promise<Position | undefined> {
     if (tags !== undefined) throw errors.notAvailable('publications have no tags')
     if (idempotencyKey !== undefined) throw errors.notAvailable('this channel knows no idempotency keys')

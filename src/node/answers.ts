@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { matchesGlob } from '../channel/glob.js'
 
 /** The most channels that a node tells of in one answer. */
 export const MAX_LISTED_CHANNELS = 10_000
@@ -23,6 +24,17 @@ export const channelList = z.object({
   isTruncated: z.boolean(),
 })
 export type ChannelList = z.infer<typeof channelList>
+
+/** Of a node's clients by channel, those whose channel matches the glob, as far as one answer has room. */
+export function listChannels(sizes: Iterable<readonly [string, number]>, pattern: string): ChannelList {
+  const channels: [string, number][] = []
+  for (const [name, clients] of sizes) {
+    if (!matchesGlob(pattern, name)) continue
+    if (channels.length === MAX_LISTED_CHANNELS) return { channels, isTruncated: true }
+    channels.push([name, clients])
+  }
+  return { channels, isTruncated: false }
+}
 
 /** What became of a request about connections on a node. */
 export const outcome = z.object({

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker } from '../broker/broker.js'
-import { matchesGlob } from '../channel/glob.js'
 import type { Admission } from '../hub/admission.js'
 import { ConnectionControl, type Outcome } from '../hub/control.js'
 import type { Hub } from '../hub/hub.js'
@@ -8,14 +7,7 @@ import type { TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
-import {
-  type ChannelList,
-  channelList,
-  MAX_LISTED_CHANNELS,
-  type NodeInfo,
-  nodeInfo,
-  outcome,
-} from './answers.js'
+import { type ChannelList, channelList, listChannels, type NodeInfo, nodeInfo, outcome } from './answers.js'
 import { closeAll } from './drain.js'
 import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
 import { RelayWatch } from './relay-watch.js'
@@ -184,7 +176,7 @@ export class Node {
       case 'info':
         return this.describe()
       case 'channels':
-        return this.listChannels(question.pattern)
+        return listChannels(this.parts.hub.channelSizes(), question.pattern)
       case 'subscribe':
         return this.control.subscribe(question.to, question.channel, question.options)
       case 'unsubscribe':
@@ -206,16 +198,6 @@ export class Node {
       num_channels: hub.channelCount,
       uptime: Math.round((performance.now() - this.startedMs) / 1_000),
     }
-  }
-
-  private listChannels(pattern: string): ChannelList {
-    const channels: [string, number][] = []
-    for (const [name, clients] of this.parts.hub.channelSizes()) {
-      if (!matchesGlob(pattern, name)) continue
-      if (channels.length === MAX_LISTED_CHANNELS) return { channels, isTruncated: true }
-      channels.push([name, clients])
-    }
-    return { channels, isTruncated: false }
   }
 }
 

@@ -3,7 +3,7 @@ import type { ChannelOperations } from '../hub/channels.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
-import { errors, type ProtocolError } from '../protocol/errors.js'
+import { ERRORS, errors, type ProtocolError } from '../protocol/errors.js'
 import type { HttpRequest, HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
 import { type ApiReply, runBatch } from './api-batch.js'
 import { failure, toProtocolError } from './api-errors.js'
@@ -14,6 +14,8 @@ import { parseExactly, stringifyExactly } from './exact-json.js'
 const PATH_PREFIX = '/api/'
 /** Room in a body beside the data of the largest message, which JSON may write twice as long. */
 const BODY_MARGIN_BYTES = 64 * 1024
+/** Codes that have a label of their own; others come from elsewhere, and must not be able to fill the registry. */
+const LABELLED_CODES: ReadonlySet<number> = new Set([0, ...Object.values(ERRORS).map(({ code }) => code)])
 
 export interface ServerApiOptions {
   /** Undefined: every request is refused. */
@@ -48,7 +50,7 @@ export class ServerApi {
     const method = methodOf(request)
     const isKnown = isApiMethod(method)
     const refused = (status: number, error: ProtocolError, headers = {}) => {
-      this.options.metrics.apiRequests.inc({ method: isKnown ? method : 'unknown', code: error.code })
+      this.count(isKnown ? method : 'unknown', error.code)
       return reply(status, failure(error), headers)
     }
     if (!this.isAuthorized(request)) {
@@ -75,7 +77,7 @@ export class ServerApi {
       const error = isJson
         ? toProtocolError(thrown, this.options.log)
         : errors.badRequest('the body is not JSON')
-      this.options.metrics.apiRequests.inc({ method, code: error.code })
+      this.count(method, error.code)
       return reply(isJson ? 200 : 400, failure(error))
     }
     return reply(200, await this.execute(method, json))
@@ -96,15 +98,20 @@ export class ServerApi {
         method === 'batch'
           ? await runBatch(parseBody(method, json), (...command) => this.execute(...command))
           : await this.methods.run(method, json)
-      metrics.apiRequests.inc({ method, code: 0 })
+      this.count(method, 0)
       return { result }
     } catch (thrown) {
       const error = toProtocolError(thrown, log)
-      metrics.apiRequests.inc({ method, code: error.code })
+      this.count(method, error.code)
       return failure(error)
     } finally {
       stopTimer()
     }
+  }
+
+  private count(method: ApiMethod | 'unknown', code: number): void {
+    const label = LABELLED_CODES.has(code) ? code : 'other'
+    this.options.metrics.apiRequests.inc({ method, code: label })
   }
 }
 

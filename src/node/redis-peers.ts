@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { toBrokerError } from '../broker/redis-broker-error.js'
+import { MAX_REASON_BYTES } from '../protocol/closes.js'
 import type { Entry } from '../redis/envelope.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisRelay } from '../redis/redis-relay.js'
@@ -10,7 +11,11 @@ const addressee = z.object({
   client: z.string().optional(),
   session: z.string().optional(),
 })
-const close = z.object({ code: z.int().min(1000).max(4999), reason: z.string() })
+/** What a close frame can hold: the library takes anything. */
+const close = z.object({
+  code: z.int().min(3000).max(4999),
+  reason: z.string().refine((reason) => Buffer.byteLength(reason) <= MAX_REASON_BYTES),
+})
 const subscription = z.object({
   info: z.string().optional(),
   data: z.string().optional(),

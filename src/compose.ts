@@ -5,9 +5,11 @@ import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'
 import { RedisBroker } from './broker/redis-broker.js'
 import type { Config } from './config/settings.js'
+import { openApiRoute } from './http/openapi.js'
 import { type OperationsSource, operationsRoutes } from './http/operations.js'
 import { ServerApi } from './http/server-api.js'
 import { Admission } from './hub/admission.js'
+import { Channels } from './hub/channels.js'
 import { Hub } from './hub/hub.js'
 import { PresenceAnnouncer } from './hub/presence-announcer.js'
 import { Publisher } from './hub/publisher.js'
@@ -92,11 +94,12 @@ export function composeNode({ config, log, isPortShared, ready }: ComposeOptions
     authHeader: config.authHeader,
   })
   const { apiKey, maxMessageBytes } = config
-  const api = new ServerApi({ apiKey, maxMessageBytes, publisher, node: () => node, metrics, log })
+  const channels = new Channels(publisher)
+  const api = new ServerApi({ apiKey, maxMessageBytes, channels, node: () => node, metrics, log })
 
   const publicTransport = new UwsTransport({
     webSockets: handshakes.routes,
-    http: [api.route, ...plainHttpRoutes()],
+    http: [openApiRoute(version), api.route, ...plainHttpRoutes()],
     maxFrameBytes: config.maxMessageBytes + OVERSIZE_MARGIN_BYTES,
     maxQueueBytes: config.rawQueueBytes,
     tls: certificate(config.tlsCert, config.tlsKey),

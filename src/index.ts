@@ -52,7 +52,11 @@ export interface FanfareNode {
  * Runs a node inside this process; it is the node that `fanfare serve` runs. Rejects, with every problem on a line, when
  * the settings are not right, and when it cannot listen.
  */
-export async function createNode({ settings = {}, hooks = {}, log }: CreateNodeOptions): Promise<FanfareNode> {
+export async function createNode({
+  settings = {},
+  hooks = {},
+  log,
+}: CreateNodeOptions): Promise<FanfareNode> {
   const { config, problems } = loadConfig({ options: settings })
   if (problems.length > 0) {
     throw new Error(problems.map(({ where, what }) => `${where}: ${what}`).join('\n'))

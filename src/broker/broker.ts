@@ -27,6 +27,13 @@ export interface Publication {
   readonly publishedAtMs: number
 }
 
+/** A part of a channel's stream. */
+export interface History {
+  readonly publications: readonly Publication[]
+  /** The top of the stream when it was read. */
+  readonly position: Position
+}
+
 /** Somebody joined or left a channel. */
 export interface PresenceEvent {
   readonly type: 'join' | 'leave'

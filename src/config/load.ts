@@ -51,12 +51,7 @@ export function loadConfig(inputs: Inputs): Loaded {
   const file = readFile(inputs.file, problems)
   const environment = readEnvironment(inputs.environment ?? {}, problems)
   const options = readKeys(inputs.options ?? {}, 'option', (key) => key, problems)
-  for (const [key, value] of [
-    ...file,
-    ...environment.given,
-    ...readFlags(inputs.flags ?? {}),
-    ...options,
-  ]) {
+  for (const [key, value] of [...file, ...environment.given, ...readFlags(inputs.flags ?? {}), ...options]) {
     given.set(key, value)
   }
 

@@ -24,13 +24,34 @@ const LINGER_MS = 1_000
 /** A larger lag is a clock that is wrong, or a forged time. */
 const MAX_LAG_MS = 3_600_000
 
-/** A connection in channels. */
+/** A subscription that the server makes on a client's behalf. */
+export interface ServerSubscription {
+  /** One line of JSON, for presence, joins and leaves. */
+  readonly info?: string | undefined
+  /** One line of JSON that the client is told with it. */
+  readonly data?: string | undefined
+  /** Unix time in milliseconds; undefined: it does not expire. */
+  readonly expiresAtMs?: number | undefined
+  /** After which the client is told what it has missed. */
+  readonly recoverSince?: Position | undefined
+}
+
+/** A connection, which may be in channels. */
 export interface Member {
   readonly client: string
+  /** Empty for somebody without a name. */
   readonly user: string
+  /** What a client of the Centrifuge protocol was told as its session; others have none. */
+  readonly session: string | undefined
   readonly codec: Codec
   readonly socket: Socket | undefined
   isIn(channel: string): boolean
+  /** Subscribes it on behalf of the server; rejects with a ProtocolError. */
+  subscribe(channel: string, options: ServerSubscription): Promise<void>
+  /** Takes it out of a channel that it is in. */
+  unsubscribe(channel: string, why: Close): void
+  /** Sets when the connection expires, in Unix milliseconds; undefined: never. In the past: closes it with 3005. */
+  refresh(expiresAtMs: number | undefined): void
   close(close: Close): void
   /** Ends with code 1001, or whatever its protocol says to somebody who shall come back elsewhere. */
   shutDown(): void

@@ -1,15 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker } from '../broker/broker.js'
-import { matchesGlob } from '../channel/glob.js'
 import type { Admission } from '../hub/admission.js'
+import { ConnectionControl, type Outcome } from '../hub/control.js'
 import type { Hub } from '../hub/hub.js'
 import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
 import type { TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
+import { type ChannelList, channelList, listChannels, type NodeInfo, nodeInfo, outcome } from './answers.js'
 import { closeAll } from './drain.js'
-import type { PeerMessage, Peers, Question } from './peers.js'
+import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
 import type { PresenceKeeper } from './presence-keeper.js'
 import { RelayWatch } from './relay-watch.js'
 import { type Survey, Surveys } from './surveys.js'
@@ -45,17 +46,6 @@ export interface NodeParts {
   readonly ready: (port: number) => void
 }
 
-/** What a node says of itself to `POST /api/info`. */
-export interface NodeInfo {
-  readonly uid: string
-  readonly name: string
-  readonly version: string
-  readonly num_clients: number
-  readonly num_channels: number
-  /** Seconds. */
-  readonly uptime: number
-}
-
 export type ReadyState = 'starting' | 'ok' | 'degraded' | 'deaf' | 'draining'
 
 /** The answer to a readiness check. */
@@ -69,6 +59,7 @@ export interface Readiness {
 export class Node {
   readonly surveys: Surveys
   private readonly relayWatch: RelayWatch
+  private readonly control: ConnectionControl
   private readonly startedMs = performance.now()
   private isDraining = false
   private hasStopped = false
@@ -79,6 +70,7 @@ export class Node {
     private readonly parts: NodeParts,
   ) {
     const { peers, presenceKeeper, metrics, log, hub, ready } = parts
+    this.control = new ConnectionControl(hub)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
     this.relayWatch = new RelayWatch(
       options.id,
@@ -117,13 +109,18 @@ export class Node {
   }
 
   /** Every live node's description. */
-  info(): Promise<Survey> {
-    return this.surveys.ask({ about: 'info' })
+  info(): Promise<Survey<NodeInfo>> {
+    return this.surveys.ask({ about: 'info' }, nodeInfo)
   }
 
   /** Every live node's clients by channel, of channels that match the pattern. */
-  channels(pattern: string): Promise<Survey> {
-    return this.surveys.ask({ about: 'channels', pattern })
+  channels(pattern: string): Promise<Survey<ChannelList>> {
+    return this.surveys.ask({ about: 'channels', pattern }, channelList)
+  }
+
+  /** Has every live node do something to its connections. */
+  controlConnections(question: ControlQuestion): Promise<Survey<Outcome>> {
+    return this.surveys.ask(question, outcome)
   }
 
   /**
@@ -200,21 +197,33 @@ export class Node {
     })
   }
 
-  private answer(question: Question): unknown {
-    const { hub } = this.parts
-    if (question.about === 'info') {
-      const info: NodeInfo = {
-        uid: this.options.id,
-        name: `${this.options.publicListener.host}:${this.port}`,
-        version: this.options.version,
-        num_clients: hub.connectionCount,
-        num_channels: hub.channelCount,
-        uptime: Math.round((performance.now() - this.startedMs) / 1_000),
-      }
-      return info
+  private answer(question: Question): NodeInfo | ChannelList | Outcome | Promise<Outcome> {
+    switch (question.about) {
+      case 'info':
+        return this.describe()
+      case 'channels':
+        return listChannels(this.parts.hub.channelSizes(), question.pattern)
+      case 'subscribe':
+        return this.control.subscribe(question.to, question.channel, question.options)
+      case 'unsubscribe':
+        return this.control.unsubscribe(question.to, question.channel)
+      case 'disconnect':
+        return this.control.disconnect(question.to, question.close, question.whitelist)
+      case 'refresh':
+        return this.control.refresh(question.to, question.expiresAtMs)
     }
-    const matching = [...hub.channelSizes()].filter(([name]) => matchesGlob(question.pattern, name))
-    return Object.fromEntries(matching)
+  }
+
+  private describe(): NodeInfo {
+    const { hub } = this.parts
+    return {
+      uid: this.options.id,
+      name: `${this.options.publicListener.host}:${this.port}`,
+      version: this.options.version,
+      num_clients: hub.connectionCount,
+      num_channels: hub.channelCount,
+      uptime: Math.round((performance.now() - this.startedMs) / 1_000),
+    }
   }
 }
 

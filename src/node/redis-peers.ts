@@ -1,10 +1,28 @@
 import { z } from 'zod'
 import { toBrokerError } from '../broker/redis-broker-error.js'
+import { MAX_REASON_BYTES } from '../protocol/closes.js'
 import { type Entry, plainEntry } from '../redis/envelope.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisRelay } from '../redis/redis-relay.js'
 import { LEASE_MS, type PeerMessage, type Peers } from './peers.js'
 import type { DeadNodes } from './presence-keeper.js'
+
+const addressee = z.object({
+  user: z.string(),
+  client: z.string().optional(),
+  session: z.string().optional(),
+})
+/** What a close frame can hold: the library takes anything. */
+const close = z.object({
+  code: z.int().min(3000).max(4999),
+  reason: z.string().refine((reason) => Buffer.byteLength(reason) <= MAX_REASON_BYTES),
+})
+const subscription = z.object({
+  info: z.string().optional(),
+  data: z.string().optional(),
+  expiresAtMs: z.number().optional(),
+  recoverSince: z.object({ epoch: z.string(), offset: z.number() }).optional(),
+})
 
 const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
   z.object({ type: z.literal('probe'), sentAtMs: z.number() }),
@@ -15,6 +33,20 @@ const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
     ask: z.discriminatedUnion('about', [
       z.object({ about: z.literal('info') }),
       z.object({ about: z.literal('channels'), pattern: z.string() }),
+      z.object({
+        about: z.literal('subscribe'),
+        to: addressee,
+        channel: z.string(),
+        options: subscription,
+      }),
+      z.object({ about: z.literal('unsubscribe'), to: addressee, channel: z.string() }),
+      z.object({
+        about: z.literal('disconnect'),
+        to: addressee,
+        close,
+        whitelist: z.array(z.string()),
+      }),
+      z.object({ about: z.literal('refresh'), to: addressee, expiresAtMs: z.number().optional() }),
     ]),
   }),
   z.object({ type: z.literal('answer'), id: z.string(), from: z.string(), answer: z.unknown() }),

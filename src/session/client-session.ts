@@ -1,6 +1,7 @@
 import type { Authenticator } from '../auth/authenticator.js'
 import { type Broker, BrokerError } from '../broker/broker.js'
 import type { Channels } from '../hub/channels.js'
+import type { ServerSubscription } from '../hub/hub.js'
 import {
   type ClientLine,
   encodeErrorReply,
@@ -16,6 +17,7 @@ import { errors, ProtocolError } from '../protocol/errors.js'
 import type { JsonValue } from '../protocol/json-writer.js'
 import { runCommand } from './commands/run-command.js'
 import type { Hooks } from './hooks.js'
+import { subscribe } from './pending-subscription.js'
 import { Session, type SessionContext } from './session.js'
 import type { Subscription } from './subscription.js'
 
@@ -63,6 +65,10 @@ export class ClientSession extends Session<ClientSessionContext> {
   /** Times of the wheel. Before it is connected, the next ping is when it is stale. */
   private nextPingMs = 0
   private pongDueMs = 0
+
+  get session(): string {
+    return this.client
+  }
 
   /** For commands, which are part of the session. */
   get shared(): ClientSessionContext {
@@ -161,6 +167,28 @@ export class ClientSession extends Session<ClientSessionContext> {
     if (state !== 'subscribed') return
     hub.leave(channel, this, wishes)
     presence.left(channel, this.infoIn(subscription), namespace)
+  }
+
+  /** Subscribes it from this side, and says so. */
+  async subscribe(channel: string, options: ServerSubscription): Promise<void> {
+    if (this.state !== 'connected') throw errors.notAvailable('the connection is not ready')
+    const subscribing = subscribe(
+      this,
+      {
+        channel,
+        namespace: this.context.channels.namespaceOf(channel),
+        isServerSide: true,
+        wantsJoinLeave: true,
+        wantsPosition: true,
+        wantsRecovery: true,
+        since: options.recoverSince,
+        chanInfo: options.info,
+        data: options.data,
+        expiresAtMs: options.expiresAtMs,
+      },
+      (result) => this.push(channel, 'subscribe', result),
+    )
+    await subscribing
   }
 
   /** Ends a subscription from this side, and says so. */
@@ -281,7 +309,7 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.state = 'refused'
       this.queue = undefined
     }
-    if (error instanceof Disconnect) this.close(error.close)
+    if (error instanceof Closing) this.close(error.close)
     else this.refuse(id, name, this.toProtocolError(error))
   }
 

@@ -66,7 +66,8 @@ export class PendingSubscription {
    * Takes a place among the session's subscriptions, at once: whoever comes second is refused. Throws errors 105, 106.
    */
   static open(session: ClientSession, options: SubscriptionOptions): PendingSubscription {
-    if (session.find(options.channel) !== undefined) throw errors.alreadySubscribed()
+    if (session.find(options.channel) !== undefined)
+      throw errors.alreadySubscribed('this connection is in the channel')
     const { maxChannels, hub } = session.shared
     if (session.subscriptions.length >= maxChannels) {
       throw errors.limitExceeded(`a connection may have ${maxChannels} subscriptions`)
@@ -94,7 +95,7 @@ export class PendingSubscription {
   result(): JsonValue | undefined {
     const { socket } = this.session
     if (socket === undefined || this.subscription.state === 'gone')
-      throw new Disconnect(DISCONNECTS.connectionClosed)
+      throw new Closing(DISCONNECTS.connectionClosed)
     this.startsAt = this.reader?.start()
     if (this.reader !== undefined && this.startsAt === undefined) return undefined
     const { data, since } = this.options

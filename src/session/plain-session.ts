@@ -1,4 +1,5 @@
-import { CLOSES } from '../protocol/closes.js'
+import { CLOSES, DISCONNECTS } from '../protocol/closes.js'
+import { errors } from '../protocol/errors.js'
 import { Session, type SessionContext } from './session.js'
 
 /** What sessions that speak plain WebSocket share beside. */
@@ -17,7 +18,11 @@ export abstract class PlainSession extends Session<PlainSessionContext> {
   abstract override readonly protocol: 'raw' | 'echo'
   readonly codec = 'raw'
   protected readonly slowClose = CLOSES.slowConsumer
+  /** The protocol knows no sessions. */
+  readonly session = undefined
   private lastHeardMs = 0
+  /** In the wheel's time; undefined: the connection does not expire. */
+  private expiresMs: number | undefined
 
   /** A message within the limit. */
   protected abstract received(data: Buffer, isBinary: boolean): void
@@ -41,6 +46,11 @@ export abstract class PlainSession extends Session<PlainSessionContext> {
 
   onTimer(nowMs: number): number | undefined {
     const { checkIntervalMs, timeoutMs } = this.context.heartbeat
+    const remainingMs = this.expiresMs === undefined ? Number.POSITIVE_INFINITY : this.expiresMs - nowMs
+    if (remainingMs <= 0) {
+      this.close(DISCONNECTS.connectionExpired)
+      return undefined
+    }
     const silenceMs = nowMs - this.lastHeardMs
     if (silenceMs >= timeoutMs) {
       this.context.metrics.heartbeatTimeouts.inc({ protocol: this.protocol })
@@ -49,7 +59,34 @@ export abstract class PlainSession extends Session<PlainSessionContext> {
     }
     // In time for the answer to be seen by the next check.
     if (silenceMs + Math.max(checkIntervalMs, timeoutMs / 2) >= timeoutMs) this.socket?.ping()
-    return Math.min(checkIntervalMs, timeoutMs - silenceMs)
+    return Math.min(checkIntervalMs, timeoutMs - silenceMs, remainingMs)
+  }
+
+  subscribe(): Promise<void> {
+    const why = `${this.protocol} connections are in the channel that they ask for, and in no other`
+    return Promise.reject(errors.notAvailable(why))
+  }
+
+  /** The channel is what such a connection is for. */
+  unsubscribe(): void {
+    this.close(CLOSES.unsubscribed)
+  }
+
+  refresh(expiresAtMs: number | undefined): void {
+    if (expiresAtMs === undefined) {
+      this.expiresMs = undefined
+      return
+    }
+    // Counted from here, since the clock of the machine may be set.
+    const remainingMs = expiresAtMs - Date.now()
+    if (remainingMs <= 0) {
+      this.close(DISCONNECTS.connectionExpired)
+      return
+    }
+    const { wheel } = this.context
+    this.expiresMs = wheel.laterThanNowMs + remainingMs
+    const delayMs = this.onTimer(wheel.nowMs)
+    if (delayMs !== undefined) wheel.schedule(this, delayMs)
   }
 
   shutDown(): void {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Admission } from '../hub/admission.js'
-import type { Hub, Member } from '../hub/hub.js'
+import type { Hub, Member, ServerSubscription } from '../hub/hub.js'
 import type { Codec } from '../hub/local-channel.js'
 import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
 import type { Publisher } from '../hub/publisher.js'
@@ -42,6 +42,10 @@ export abstract class Session<C extends SessionContext = SessionContext>
   abstract alive(): void
   abstract onTimer(nowMs: number): number | undefined
   abstract isIn(channel: string): boolean
+  abstract readonly session: string | undefined
+  abstract subscribe(channel: string, options: ServerSubscription): Promise<void>
+  abstract unsubscribe(channel: string, why: Close): void
+  abstract refresh(expiresAtMs: number | undefined): void
   abstract shutDown(): void
   abstract missed(channel: string): void
   /** How it is closed when it leaves too much unread. */

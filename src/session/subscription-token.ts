@@ -12,6 +12,6 @@ export function verifySubscriptionToken(
   const { grant, failure } = authenticator.authenticateSubscription(token, session.user, channel)
   if (grant !== undefined) return grant
   metrics.authFailures.inc({ reason: failure })
-  if (failure === 'expired') throw errors.tokenExpired()
+  if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
   throw errors.permissionDenied('the token of the subscription is not valid')
 }

@@ -4,11 +4,24 @@ import { FanfareProcess } from '../support/fanfare-process.js'
 import { LogOf } from '../support/log-of.js'
 import { RawClient } from '../support/raw-client.js'
 
-const channel = fc.constantFrom('a', 'b', 'kept:a', '$kept:b', 'nowhere:a', '', 'ü', '__proto__', 'kept:a#1,2')
+const channel = fc.constantFrom(
+  'a',
+  'b',
+  'kept:a',
+  '$kept:b',
+  'nowhere:a',
+  '',
+  'ü',
+  '__proto__',
+  'kept:a#1,2',
+)
 const anything = fc.jsonValue({ maxDepth: 3 })
 /** Requests that are right most of the time, so that a sequence gets somewhere. */
 const requests: Record<string, fc.Arbitrary<unknown>> = {
-  connect: fc.record({ token: fc.constantFrom('secret-a', 'secret-a', 'secret-a', '', 'wrong'), data: anything }, { requiredKeys: ['token'] }),
+  connect: fc.record(
+    { token: fc.constantFrom('secret-a', 'secret-a', 'secret-a', '', 'wrong'), data: anything },
+    { requiredKeys: ['token'] },
+  ),
   subscribe: fc.record(
     {
       channel,
@@ -38,7 +51,10 @@ const wrongCommand = fc.tuple(fc.constantFrom(...Object.keys(requests), 'shutdow
 const command = fc.oneof({ weight: 6, arbitrary: rightCommand }, { weight: 1, arbitrary: wrongCommand })
 const line = fc.oneof(
   { weight: 30, arbitrary: command.map(([name, request]) => ({ name, request })) },
-  { weight: 1, arbitrary: fc.constantFrom('{}', '[]', 'x', '{"id":1}', '{"id":0,"ping":{}}').map((text) => ({ text })) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom('{}', '[]', 'x', '{"id":1}', '{"id":0,"ping":{}}').map((text) => ({ text })),
+  },
 )
 type Line = { name: string; request: unknown } | { text: string }
 
@@ -65,35 +81,38 @@ describe('a session of the Centrifuge protocol', () => {
 
   it('answers every command once, or ends with a code of the protocol, whatever it is sent', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.array(line, { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 5 }), async (frames) => {
-        const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
-        const replies = new LogOf<{ id: number }>()
-        client.socket.on('message', (data: Buffer) => {
-          for (const text of data.toString().split('\n')) {
-            const object = JSON.parse(text) as { id?: number }
-            if (object.id !== undefined) replies.add({ id: object.id })
-          }
-        })
-        let id = 0
-        const asked: number[] = []
-        const first: Line = { name: 'connect', request: { token: 'secret-a' } }
-        for (const frame of [[first], ...frames]) {
-          const texts = frame.map((one) => {
-            if ('text' in one) return one.text
-            asked.push(++id)
-            return `{"id":${id},${JSON.stringify(one.name)}:${JSON.stringify(one.request) ?? 'null'}}`
+      fc.asyncProperty(
+        fc.array(fc.array(line, { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 5 }),
+        async (frames) => {
+          const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
+          const replies = new LogOf<{ id: number }>()
+          client.socket.on('message', (data: Buffer) => {
+            for (const text of data.toString().split('\n')) {
+              const object = JSON.parse(text) as { id?: number }
+              if (object.id !== undefined) replies.add({ id: object.id })
+            }
           })
-          client.send(texts.join('\n'))
-        }
-        // Whatever is answered is answered before this; a second connect ends what has not ended.
-        client.send(`{"id":${id + 1},"connect":{}}`)
-        const { code } = await client.closed
-        expect(code).toBeGreaterThanOrEqual(3_000)
-        expect(code).toBeLessThan(4_000)
-        const answered = replies.items.map((reply) => reply.id)
-        expect(new Set(answered).size).toBe(answered.length)
-        expect(asked).toEqual(expect.arrayContaining(answered))
-      }),
+          let id = 0
+          const asked: number[] = []
+          const first: Line = { name: 'connect', request: { token: 'secret-a' } }
+          for (const frame of [[first], ...frames]) {
+            const texts = frame.map((one) => {
+              if ('text' in one) return one.text
+              asked.push(++id)
+              return `{"id":${id},${JSON.stringify(one.name)}:${JSON.stringify(one.request) ?? 'null'}}`
+            })
+            client.send(texts.join('\n'))
+          }
+          // Whatever is answered is answered before this; a second connect ends what has not ended.
+          client.send(`{"id":${id + 1},"connect":{}}`)
+          const { code } = await client.closed
+          expect(code).toBeGreaterThanOrEqual(3_000)
+          expect(code).toBeLessThan(4_000)
+          const answered = replies.items.map((reply) => reply.id)
+          expect(new Set(answered).size).toBe(answered.length)
+          expect(asked).toEqual(expect.arrayContaining(answered))
+        },
+      ),
       { numRuns: 300 },
     )
     expect(node.child.output).not.toMatch(/"level":"(error|fatal)"/)
@@ -105,7 +124,11 @@ describe('a session of the Centrifuge protocol', () => {
     ['a binary frame', Buffer.from('{"id":1,"connect":{"token":"secret-a"}}'), 3506],
     ['a pong nobody asked for', '{"id":1,"connect":{"token":"secret-a"}}\n{}', 3501],
     ['lists of a depth of 100,000', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, 3501],
-    ['connect twice', '{"id":1,"connect":{"token":"secret-a"}}\n{"id":1,"connect":{"token":"secret-a"}}', 3501],
+    [
+      'connect twice',
+      '{"id":1,"connect":{"token":"secret-a"}}\n{"id":1,"connect":{"token":"secret-a"}}',
+      3501,
+    ],
   ])('ends after %s', async (_what, frame, code) => {
     const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
     client.send(frame)
@@ -129,7 +152,10 @@ describe('a session of the Centrifuge protocol', () => {
     client.send(['{"id":1,"connect":{"token":"secret-a"}}', ...lines].join('\n'))
     const texts = await client.nextTexts(10_001)
     expect(JSON.parse(texts.at(-1) ?? '')).toEqual({ id: 10_001, ping: {} })
-    const waiting = Array.from({ length: 10_000 }, (_, index) => `{"id":${index + 2},"presence":{"channel":"a"}}`)
+    const waiting = Array.from(
+      { length: 10_000 },
+      (_, index) => `{"id":${index + 2},"presence":{"channel":"a"}}`,
+    )
     client.send(waiting.join('\n'))
     expect((await client.closed).code).toBe(3013)
   })

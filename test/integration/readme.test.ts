@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { settingsMarkdown } from '../../src/config/describe.js'
-import { CLOSES } from '../../src/protocol/closes.js'
-import { ERROR_CODES } from '../../src/protocol/errors.js'
+import { CLOSES, DISCONNECTS } from '../../src/protocol/closes.js'
+import { ERRORS } from '../../src/protocol/errors.js'
 import { Child } from '../support/child-process.js'
 import { FanfareProcess } from '../support/fanfare-process.js'
 import { RawClient } from '../support/raw-client.js'
@@ -21,9 +21,20 @@ describe('the README', () => {
     )
   })
 
+  it('has the disconnects that the code has', () => {
+    const documented = tableRows(section('disconnects')).map(
+      ([code, reason, back]) => `${code} ${reason} ${back}`,
+    )
+    expect(documented).toEqual(
+      Object.values(DISCONNECTS).map(
+        ({ code, reason, reconnect }) => `${code} ${reason} ${reconnect ? 'yes' : 'no'}`,
+      ),
+    )
+  })
+
   it('has the error codes that the code has', () => {
     const documented = tableRows(section('errors')).map(([code]) => Number(code))
-    expect(documented).toEqual(Object.values(ERROR_CODES))
+    expect(documented).toEqual(Object.values(ERRORS).map(({ code }) => code))
   })
 
   it('names every metric that a node exports, and no other', async () => {

@@ -74,12 +74,18 @@ describe('the official SDK', () => {
     const raw = await RawClient.connect(`${node.wsUrl}/ws/lobby`, { token: 'secret-b' })
     const joined = await seen.joins.find(({ info: who }) => who.user === 'bob')
     const { clients } = await seen.sdk.presence()
-    expect(Object.values(clients).map(({ user }) => user).sort()).toEqual(['alice', 'bob', 'carol'])
+    expect(
+      Object.values(clients)
+        .map(({ user }) => user)
+        .sort(),
+    ).toEqual(['alice', 'bob', 'carol'])
     expect(Object.values(clients).find(({ user }) => user === 'carol')?.connInfo).toEqual(info)
     expect(await seen.sdk.presenceStats()).toMatchObject({ numClients: 3, numUsers: 3 })
     raw.close()
     alice.close()
-    expect((await seen.leaves.find(({ info: who }) => who.user === 'bob')).info.client).toBe(joined.info.client)
+    expect((await seen.leaves.find(({ info: who }) => who.user === 'bob')).info.client).toBe(
+      joined.info.client,
+    )
     await seen.leaves.find(({ info: who }) => who.user === 'alice')
     expect(await seen.sdk.presenceStats()).toMatchObject({ numClients: 1, numUsers: 1 })
     carol.close()

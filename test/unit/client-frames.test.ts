@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { type ClientLine, encodeErrorReply, encodePush, encodeReply, readClientFrame } from '../../src/protocol/client-frames.js'
+import {
+  type ClientLine,
+  encodeErrorReply,
+  encodePush,
+  encodeReply,
+  readClientFrame,
+} from '../../src/protocol/client-frames.js'
 import { errors } from '../../src/protocol/errors.js'
 import { JsonText, writeJson } from '../../src/protocol/json-writer.js'
 
@@ -86,10 +92,12 @@ describe('what a client is sent', () => {
   })
 
   it('names the error, and whether trying again may help', () => {
-    expect(encodeErrorReply(4, errors.alreadySubscribed())).toBe(
-      '{"id":4,"error":{"code":105,"message":"already subscribed"}}',
+    expect(encodeErrorReply(4, errors.alreadySubscribed('a'))).toBe(
+      '{"id":4,"error":{"code":105,"message":"already subscribed: a"}}',
     )
-    expect(JSON.parse(encodeErrorReply(4, errors.internal('x')))).toMatchObject({ error: { temporary: true } })
+    expect(JSON.parse(encodeErrorReply(4, errors.internal('x')))).toMatchObject({
+      error: { temporary: true },
+    })
   })
 
   it('writes nested objects and lists', () => {

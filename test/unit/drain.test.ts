@@ -39,8 +39,13 @@ function connect(count: number, prefix = 'client'): void {
   for (let index = 0; index < count; index++) {
     const member: Member = {
       client: `${prefix}-${index}`,
+      user: '',
+      session: undefined,
       socket: undefined,
       isIn: () => false,
+      subscribe: () => Promise.resolve(),
+      unsubscribe: () => undefined,
+      refresh: () => undefined,
       close: (close) => {
         hub.remove(member)
         closed.push({ client: member.client, close, atMs: Date.now() - startMs })

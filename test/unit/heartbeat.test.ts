@@ -119,6 +119,28 @@ describe('a connection', () => {
     },
   )
 
+  it('that is told when it expires is closed then with 3005, to the tick, unless it is told otherwise', () => {
+    const [closed, refreshed, endless] = [new Client(true), new Client(true), new Client(true)]
+    for (const { session } of [closed, refreshed, endless]) session.refresh(Date.now() + 45_000)
+    pass(40_000)
+    refreshed.session.refresh(Date.now() + 100_000)
+    endless.session.refresh(undefined)
+    pass(600_000)
+    expect(closed.closes).toEqual([
+      { atMs: expect.any(Number), close: { code: 3005, reason: 'connection expired', reconnect: true } },
+    ])
+    expect(closed.closes[0]?.atMs).toBeGreaterThanOrEqual(45_000)
+    expect(closed.closes[0]?.atMs).toBeLessThanOrEqual(45_000 + 3 * TICK_MS)
+    expect(refreshed.closes[0]?.atMs).toBeGreaterThanOrEqual(140_000)
+    expect(endless.closes).toEqual([])
+  })
+
+  it('that has expired already is closed with 3005 at once', () => {
+    const client = new Client(true)
+    client.session.refresh(Date.now() - 1)
+    expect(client.closes[0]?.close.code).toBe(3005)
+  })
+
   it('that sends now and then is not pinged at all', () => {
     const client = new Client(false)
     for (let turn = 0; turn < 20; turn++) {

@@ -70,7 +70,18 @@ function member(client: string, channel: string): Member & { readonly topics: st
     publish: (topic, data) => frames.push(`but ${client} ${topic} ${textOf(data)}`),
     bufferedBytes: () => 0,
   }
-  return { client, socket, topics, isIn: (name) => name === channel, close: () => undefined }
+  return {
+    client,
+    user: '',
+    session: undefined,
+    socket,
+    topics,
+    isIn: (name) => name === channel,
+    subscribe: () => Promise.resolve(),
+    unsubscribe: () => undefined,
+    refresh: () => undefined,
+    close: () => undefined,
+  }
 }
 
 async function enter(client: string, channel = 'room', wishes = NO_WISHES) {

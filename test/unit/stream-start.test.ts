@@ -33,16 +33,24 @@ async function channelWith(made: number, kept: number, during: number) {
   await say(made)
   // The subscriber comes now.
   buffer.publications.length = 0
-  const { epoch } = (await broker.history(CHANNEL, { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs: 60_000 })).position
+  const { epoch } = (
+    await broker.history(CHANNEL, { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs: 60_000 })
+  ).position
   return { broker, buffer, epoch, say, during }
 }
 
 const offsets = (publications: readonly Publication[]) => publications.map(({ position }) => position?.offset)
-const range = (from: number, to: number) => Array.from({ length: Math.max(0, to - from) }, (_, index) => from + 1 + index)
+const range = (from: number, to: number) =>
+  Array.from({ length: Math.max(0, to - from) }, (_, index) => from + 1 + index)
 
 describe('a subscriber that comes back', () => {
   it('recovers exactly what it missed, or is told that it cannot, whatever is published meanwhile', async () => {
-    const numbers = { made: fc.nat(30), kept: fc.integer({ min: 1, max: 30 }), seen: fc.nat(35), during: fc.nat(10) }
+    const numbers = {
+      made: fc.nat(30),
+      kept: fc.integer({ min: 1, max: 30 }),
+      seen: fc.nat(35),
+      during: fc.nat(10),
+    }
     await fc.assert(
       fc.asyncProperty(fc.record(numbers), fc.boolean(), async ({ made, kept, seen, during }, isEarly) => {
         const { broker, buffer, epoch, say } = await channelWith(made, kept, during)

@@ -30,7 +30,7 @@ export function handleConnect(
   request: Request,
   reply: Reply,
 ): Promise<void> | undefined {
-  if (session.state !== 'new' && session.state !== 'refused') throw new Disconnect(DISCONNECTS.badRequest)
+  if (session.state !== 'new' && session.state !== 'refused') throw new Closing(DISCONNECTS.badRequest)
   session.state = 'connecting'
   const { token, data, name, version } = request
   const decided = session.shared.hooks.connect?.({ client: session.client, token, data, name, version })
@@ -68,16 +68,16 @@ function decide(
   )
 }
 
-/** By the token. Throws error 109, or a Disconnect. */
+/** By the token. Throws error 109, or a Closing. */
 function authenticate(session: ClientSession, token: string): Admitted {
   const { authenticator, metrics } = session.shared
   const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
   if (identity !== undefined) return admittedBy(identity)
   metrics.authFailures.inc({ reason: failure })
-  if (failure === 'missing') throw new Disconnect(DISCONNECTS.badRequest)
+  if (failure === 'missing') throw new Closing(DISCONNECTS.badRequest)
   // The client fetches a new token and connects again.
-  if (failure === 'expired') throw errors.tokenExpired()
-  throw new Disconnect(DISCONNECTS.invalidToken)
+  if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
+  throw new Closing(DISCONNECTS.invalidToken)
 }
 
 function admittedBy({ user, info, expiresAtMs, channels = [], subs = {} }: Identity): Admitted {

@@ -15,10 +15,10 @@ export function handleRefresh(
   const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
   if (identity === undefined) {
     metrics.authFailures.inc({ reason: failure })
-    if (failure === 'expired') throw errors.tokenExpired()
-    throw new Disconnect(DISCONNECTS.invalidToken)
+    if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
+    throw new Closing(DISCONNECTS.invalidToken)
   }
-  if (identity.user !== session.user) throw new Disconnect(DISCONNECTS.invalidToken)
+  if (identity.user !== session.user) throw new Closing(DISCONNECTS.invalidToken)
   const { expiresAtMs } = identity
   session.connInfo = identity.info
   session.refresh(expiresAtMs)

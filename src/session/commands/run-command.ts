@@ -19,7 +19,7 @@ export type Reply = (result: JsonValue) => void
 
 /**
  * Does what a command asks. Returns nothing when it is done at once. Throws or rejects with a ProtocolError, a
- * BrokerError or a Disconnect.
+ * BrokerError or a Closing.
  */
 export function runCommand(
   session: ClientSession,

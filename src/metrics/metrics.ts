@@ -1,6 +1,5 @@
 import {
   type Aggregator,
-  AggregatorRegistry,
   Counter,
   collectDefaultMetrics,
   Gauge,
@@ -33,12 +32,6 @@ export interface Exposition {
 }
 
 export type MetricsSnapshot = MetricObjectWithValues<MetricValue<string>>[]
-
-/** The metrics of several nodes as those of one: most are added up. */
-export async function exposeTogether(snapshots: readonly MetricsSnapshot[]): Promise<Exposition> {
-  const registry = AggregatorRegistry.aggregate([...snapshots])
-  return { contentType: registry.contentType, body: await registry.metrics() }
-}
 
 /** What is only known when somebody looks. */
 export interface LiveNumbers {
@@ -117,7 +110,7 @@ export class Metrics {
 
   readonly relayBatchSize = this.histogram(
     'relay_batch_size',
-    'Entries that left in one relay message.',
+    'Publications, joins and leaves that left in one relay message.',
     BATCH_SIZES,
   )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
@@ -133,10 +126,11 @@ export class Metrics {
     ['shard', 'role'],
     'min',
   )
-  readonly redisReconnects = this.counter('redis_reconnects_total', 'Reconnections to Redis.', [
-    'shard',
-    'role',
-  ])
+  readonly redisReconnects = this.counter(
+    'redis_reconnects_total',
+    'Connections to Redis that were lost and made again.',
+    ['shard', 'role'],
+  )
 
   readonly apiRequests = this.counter('api_requests_total', 'Requests of the server API.', ['method', 'code'])
   readonly apiDuration = this.histogram(
@@ -163,7 +157,9 @@ export class Metrics {
   /** Connects the gauges that are computed at scrape time. */
   watch(live: LiveNumbers): void {
     this.computed('backpressure_bytes', 'Bytes queued for connections.', () => live.backpressureBytes())
-    this.computed('channels', 'Channels with a subscriber on this node.', () => live.channels())
+    this.computed('channels', 'Channels with a subscriber on this node; of workers the sum.', () =>
+      live.channels(),
+    )
     this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes(), 'max')
   }
 
@@ -180,7 +176,7 @@ export class Metrics {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() }
   }
 
-  /** For `exposeTogether` in another process: plain data. */
+  /** For `JointMetrics` in another process: plain data. */
   snapshot(): Promise<MetricsSnapshot> {
     return this.registry.getMetricsAsJSON()
   }

@@ -46,7 +46,7 @@ export class RedisRelay {
 
   /** Resolves when Redis has taken the entry; rejects with a RelayError within 2 s otherwise. */
   publish(redisChannel: string, entry: Entry): Promise<void> {
-    return this.publisher.publish(redisChannel, encodeEntry(entry))
+    return this.publisher.publish(redisChannel, encodeEntry(entry), entry.kind === 'control')
   }
 
   subscribe(redisChannel: string, listener: EntryListener): Promise<void> {

@@ -28,6 +28,7 @@ export class RelayError extends Error {
 
 interface Pending {
   readonly entry: Buffer
+  readonly isControl: boolean
   readonly deadlineMs: number
   readonly resolve: () => void
   readonly reject: (error: RelayError) => void
@@ -75,14 +76,15 @@ export class RelayPublisher {
     this.isOpen = false
   }
 
-  publish(redisChannel: string, entry: Buffer): Promise<void> {
+  /** Control entries, such as probes, are none of those that the metric of batches is about. */
+  publish(redisChannel: string, entry: Buffer, isControl = false): Promise<void> {
     if (this.isClosed) return Promise.reject(new RelayError('unavailable', STOPPING))
     if (this.queuedBytes + costOf(entry) > this.maxQueuedBytes) {
       const message = `${this.queuedBytes} bytes wait for Redis already, the limit is ${this.maxQueuedBytes}`
       return Promise.reject(new RelayError('overloaded', message))
     }
     return new Promise((resolve, reject) => {
-      const pending = { entry, deadlineMs: performance.now() + DEADLINE_MS, resolve, reject }
+      const pending = { entry, isControl, deadlineMs: performance.now() + DEADLINE_MS, resolve, reject }
       const sameChannel = this.waiting.get(redisChannel)
       if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
       else sameChannel.push(pending)
@@ -151,7 +153,8 @@ export class RelayPublisher {
     const { messages } = batch
     const pipeline = this.redis.pipeline()
     for (const { redisChannel, entries } of messages) {
-      this.metrics.relayBatchSize.observe(entries.length)
+      const events = entries.filter(({ isControl }) => !isControl).length
+      if (events > 0) this.metrics.relayBatchSize.observe(events)
       pipeline.publish(redisChannel, encodeMessage(entries.map(({ entry }) => entry)))
     }
     const results = await pipeline.exec().catch((error: Error) => messages.map(() => [error] as const))
@@ -170,10 +173,12 @@ export class RelayPublisher {
   }
 
   private watchDeadlines(): void {
-    this.deadlineTimer ??= setInterval(() => this.checkDeadlines(), DEADLINE_CHECK_MS)
+    // Checked once the loop has read what is there: an answer may have come while this process stood still.
+    this.deadlineTimer ??= setInterval(() => setImmediate(() => this.checkDeadlines()), DEADLINE_CHECK_MS)
   }
 
   private checkDeadlines(): void {
+    if (this.deadlineTimer === undefined) return
     const nowMs = performance.now()
     if (this.inFlight !== undefined && this.inFlight.deadlineMs <= nowMs) this.giveUpInFlight(this.inFlight)
     this.rejectWaiting(nowMs, 'Redis cannot be reached')

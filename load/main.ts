@@ -57,6 +57,8 @@ async function main([name, ...args]: string[]): Promise<number> {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const) {
+    // Without the listener of the tests' child processes, which would end this one before its cleanup.
+    process.removeAllListeners(signal)
     process.once(signal, () => {
       isInterrupted = true
       void cleanup.run().finally(() => process.exit(exitCode))

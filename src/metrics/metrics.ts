@@ -1,6 +1,5 @@
 import {
   type Aggregator,
-  AggregatorRegistry,
   Counter,
   collectDefaultMetrics,
   Gauge,
@@ -38,12 +37,6 @@ export interface Exposition {
 }
 
 export type MetricsSnapshot = MetricObjectWithValues<MetricValue<string>>[]
-
-/** The metrics of several nodes as those of one: most are added up. */
-export async function exposeTogether(snapshots: readonly MetricsSnapshot[]): Promise<Exposition> {
-  const registry = AggregatorRegistry.aggregate([...snapshots])
-  return { contentType: registry.contentType, body: await registry.metrics() }
-}
 
 /** What is only known when somebody looks. */
 export interface LiveNumbers {
@@ -135,7 +128,7 @@ export class Metrics {
 
   readonly relayBatchSize = this.histogram(
     'relay_batch_size',
-    'Entries that left in one relay message.',
+    'Publications, joins and leaves that left in one relay message.',
     BATCH_SIZES,
   )
   readonly relayGaps = this.counter(
@@ -156,10 +149,11 @@ export class Metrics {
     ['shard', 'role'],
     'min',
   )
-  readonly redisReconnects = this.counter('redis_reconnects_total', 'Reconnections to Redis.', [
-    'shard',
-    'role',
-  ])
+  readonly redisReconnects = this.counter(
+    'redis_reconnects_total',
+    'Connections to Redis that were lost and made again.',
+    ['shard', 'role'],
+  )
 
   readonly commandDuration = this.histogram(
     'command_duration_seconds',
@@ -201,7 +195,9 @@ export class Metrics {
   /** Connects the gauges that are computed at scrape time. */
   watch(live: LiveNumbers): void {
     this.computed('backpressure_bytes', 'Bytes queued for connections.', () => live.backpressureBytes())
-    this.computed('channels', 'Channels with a subscriber on this node.', () => live.channels())
+    this.computed('channels', 'Channels with a subscriber on this node; of workers the sum.', () =>
+      live.channels(),
+    )
     this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes(), 'max')
   }
 
@@ -218,7 +214,7 @@ export class Metrics {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() }
   }
 
-  /** For `exposeTogether` in another process: plain data. */
+  /** For `JointMetrics` in another process: plain data. */
   snapshot(): Promise<MetricsSnapshot> {
     return this.registry.getMetricsAsJSON()
   }

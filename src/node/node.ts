@@ -17,6 +17,8 @@ import { type Survey, Surveys } from './surveys.js'
 
 /** How long a stop may take beyond its delay and window before it counts as failed. */
 const STOP_GRACE_MS = 10_000
+/** Between the beginnings of two attempts to join the cluster, which may fail at once. */
+const JOIN_INTERVAL_MS = 1_000
 /** Time for the last close frames to be read, and for the last leaves to reach Redis. */
 const LAST_WORDS_MS = 200
 
@@ -175,6 +177,7 @@ export class Node {
   private async joinCluster(): Promise<void> {
     const { peers, log } = this.parts
     while (!this.hasStopped) {
+      const nextAttempt = sleep(JOIN_INTERVAL_MS, undefined, { ref: false })
       try {
         await peers.start((message) => this.receive(message))
         this.relayWatch.start()
@@ -182,6 +185,7 @@ export class Node {
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error)
         log.warn({ error: message }, 'not ready: the relay cannot be reached')
+        await nextAttempt
       }
     }
   }

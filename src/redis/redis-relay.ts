@@ -75,7 +75,7 @@ export class RedisRelay {
    * otherwise.
    */
   publish(redisChannel: string, entry: Entry, handling?: EntryHandling): Promise<StreamPosition | undefined> {
-    return this.publisher.publish(redisChannel, encodeEntry(entry), handling)
+    return this.publisher.publish(redisChannel, encodeEntry(entry), handling, entry.kind === 'control')
   }
 
   /** Entries of a stream and its position, of one moment. Rejects with a RelayError within 2 s. */

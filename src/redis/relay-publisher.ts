@@ -34,6 +34,8 @@ interface Pending {
   readonly entry: Buffer
   /** Undefined for what is published and nothing else. */
   readonly handling: EntryHandling | undefined
+  /** Control entries, such as probes, are none of those that the metric of batches is about. */
+  readonly isControl: boolean
   readonly deadlineMs: number
   readonly resolve: (position: StreamPosition | undefined) => void
   readonly reject: (error: RelayError) => void
@@ -100,7 +102,8 @@ export class RelayPublisher {
   publish(
     redisChannel: string,
     entry: Buffer,
-    handling: EntryHandling | undefined,
+    handling?: EntryHandling,
+    isControl = false,
   ): Promise<StreamPosition | undefined> {
     if (this.isClosed) return Promise.reject(new RelayError('unavailable', STOPPING))
     const cost = costOf({ entry, handling })
@@ -109,7 +112,8 @@ export class RelayPublisher {
       return Promise.reject(new RelayError('overloaded', message))
     }
     return new Promise((resolve, reject) => {
-      const pending = { entry, handling, deadlineMs: performance.now() + DEADLINE_MS, resolve, reject }
+      const deadlineMs = performance.now() + DEADLINE_MS
+      const pending = { entry, handling, isControl, deadlineMs, resolve, reject }
       const sameChannel = this.waiting.get(redisChannel)
       if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
       else sameChannel.push(pending)
@@ -180,7 +184,10 @@ export class RelayPublisher {
 
   private async send(batch: Batch): Promise<void> {
     const { messages } = batch
-    for (const { entries } of messages) this.metrics.relayBatchSize.observe(entries.length)
+    for (const { entries } of messages) {
+      const events = entries.filter(({ isControl }) => !isControl).length
+      if (events > 0) this.metrics.relayBatchSize.observe(events)
+    }
     const answers = await this.run(messages, (message) => message.isFollowed)
     const unknown = messages.filter((_, index) => isUnknownScript(answers[index]?.[0]))
     if (unknown.length > 0 && this.inFlight === batch) {
@@ -240,10 +247,12 @@ export class RelayPublisher {
   }
 
   private watchDeadlines(): void {
-    this.deadlineTimer ??= setInterval(() => this.checkDeadlines(), DEADLINE_CHECK_MS)
+    // Checked once the loop has read what is there: an answer may have come while this process stood still.
+    this.deadlineTimer ??= setInterval(() => setImmediate(() => this.checkDeadlines()), DEADLINE_CHECK_MS)
   }
 
   private checkDeadlines(): void {
+    if (this.deadlineTimer === undefined) return
     const nowMs = performance.now()
     if (this.inFlight !== undefined && this.inFlight.deadlineMs <= nowMs) this.giveUpInFlight(this.inFlight)
     this.rejectWaiting(nowMs, 'Redis cannot be reached')

@@ -155,6 +155,14 @@ describe('packing', () => {
     expect((await publishCalls()) - before).toBe(10)
   })
 
+  it('is measured without what nodes say to each other', async () => {
+    const before = await other.sent()
+    await other.peers.sendTo('node', { type: 'probe', sentAtMs: 1 })
+    await other.broker.publish(channel, publication('hello'))
+    const { messages, entries } = await other.sent()
+    expect([messages - before.messages, entries - before.entries]).toEqual([1, 1])
+  })
+
   it('keeps relay messages below 256 KiB, but for a larger publication', async () => {
     await node.broker.subscribe(channel)
     const before = await publishCalls()

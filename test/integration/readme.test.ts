@@ -6,6 +6,7 @@ import { Child } from '../support/child-process.js'
 import { FanfareProcess } from '../support/fanfare-process.js'
 import { RawClient } from '../support/raw-client.js'
 import { readme, section, tableRows } from '../support/readme.js'
+import { RedisServer } from '../support/redis-server.js'
 
 describe('the README', () => {
   it('has the table of settings that the code has (npm run readme writes it)', () => {
@@ -38,7 +39,13 @@ describe('the README', () => {
   })
 
   it('names every metric that a node exports, and no other', async () => {
-    const node = await FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'secret' })
+    const redis = await RedisServer.start()
+    // The supervisor of workers has all that a node has, and its own.
+    const node = await FanfareProcess.start({
+      FANFARE_AUTH_TOKENS: 'secret',
+      FANFARE_REDIS_URL: redis.url,
+      FANFARE_WORKERS: '2',
+    })
     const exported = [...(await node.metrics()).matchAll(/^# TYPE fanfare_(\w+) /gm)].map(([, name]) => name)
     const table = readme().split('| metric (`fanfare_…`) | labels |')[1]?.split('\n\n')[0] ?? ''
     const documented = tableRows(table).flatMap(([names = '']) =>
@@ -46,6 +53,7 @@ describe('the README', () => {
     )
     expect(documented.sort()).toEqual(exported.sort())
     await node.child.stop()
+    await redis.remove()
   })
 
   it('has a client in JavaScript that works', async () => {

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
+import { JointMetrics } from '../../src/metrics/joint-metrics.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 
 async function linesOf(metrics: Metrics, name: string): Promise<string[]> {
@@ -165,5 +166,39 @@ describe('close codes', () => {
         `fanfare_connections_closed_total{protocol="raw",code="${code}"} 1`,
       )
     }
+  })
+})
+
+describe('the metrics of several workers', () => {
+  const sampleOf = (body: string, name: string) =>
+    body
+      .split('\n')
+      .find((line) => line.startsWith(`fanfare_${name} `) || line.startsWith(`fanfare_${name}{`))
+
+  it('are accepted by promtool', async () => {
+    const joint = new JointMetrics()
+    joint.workerEnded(await busyMetrics().snapshot())
+    const { body } = await joint.expose([await busyMetrics().snapshot(), await busyMetrics().snapshot()])
+    const promtool = spawnSync('promtool', ['check', 'metrics'], { input: body, encoding: 'utf8' })
+    expect(`${promtool.stdout}${promtool.stderr}`).toBe('')
+    expect(promtool.status).toBe(0)
+  })
+
+  it('keep what workers counted that have ended, but not what they held', async () => {
+    const joint = new JointMetrics()
+    for (let ended = 0; ended < 10; ended++) joint.workerEnded(await busyMetrics().snapshot())
+    joint.workerEnded(undefined)
+    const { body } = await joint.expose([await busyMetrics().snapshot()])
+    expect(sampleOf(body, 'deliveries_total')).toBe('fanfare_deliveries_total{protocol="raw"} 55')
+    expect(sampleOf(body, 'relay_batch_size_sum')).toBe('fanfare_relay_batch_size_sum 187')
+    expect(sampleOf(body, 'connections')).toBe('fanfare_connections{protocol="raw"} 1')
+    expect(sampleOf(body, 'worker_restarts_total')).toBe('fanfare_worker_restarts_total 11')
+  })
+
+  it('are there while no worker is', async () => {
+    const joint = new JointMetrics()
+    joint.workerEnded(await busyMetrics().snapshot())
+    const { body } = await joint.expose([])
+    expect(sampleOf(body, 'deliveries_total')).toBe('fanfare_deliveries_total{protocol="raw"} 5')
   })
 })

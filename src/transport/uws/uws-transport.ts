@@ -139,7 +139,7 @@ export class UwsTransport implements Transport {
   ): void {
     if (!(verdict instanceof Promise)) {
       if ('refusal' in verdict) answer(response, verdict.refusal, true)
-      else upgrade(response, request, context, verdict)
+      else upgradeOrAbandon(response, request, context, verdict)
       return
     }
     let isAborted = false
@@ -154,7 +154,14 @@ export class UwsTransport implements Transport {
         if ('refusal' in decided) return refuse(decided.refusal)
         if (isAborted) return decided.abandoned()
         this.corkHolder?.whileHeld(() => {
-          response.cork(() => upgrade(response, request, context, decided))
+          response.cork(() => {
+            try {
+              upgradeOrAbandon(response, request, context, decided)
+            } catch (error) {
+              this.options.onDefect(error)
+              answer(response, { status: 500 }, true)
+            }
+          })
         })
       },
       (error: unknown) => {
@@ -168,6 +175,21 @@ export class UwsTransport implements Transport {
   private failed(socket: UwsSocket, error: unknown): void {
     this.options.onDefect(error)
     socket.close(CLOSES.internalError)
+  }
+}
+
+/** Throws what the upgrade throws, after the session has given back what it holds. */
+function upgradeOrAbandon(
+  response: UwsHttpResponse,
+  request: HttpRequest,
+  context: us_socket_context_t,
+  acceptance: Acceptance,
+): void {
+  try {
+    upgrade(response, request, context, acceptance)
+  } catch (error) {
+    acceptance.abandoned()
+    throw error
   }
 }
 

@@ -12,7 +12,7 @@ import {
 } from '../protocol/client-frames.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { ClientCommand, CommandName } from '../protocol/client-requests.js'
-import { type Close, DISCONNECTS, Disconnect, UNSUBSCRIBES } from '../protocol/closes.js'
+import { type Close, Closing, DISCONNECTS, UNSUBSCRIBES } from '../protocol/closes.js'
 import { errors, ProtocolError } from '../protocol/errors.js'
 import type { JsonValue } from '../protocol/json-writer.js'
 import { runCommand } from './commands/run-command.js'

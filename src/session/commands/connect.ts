@@ -1,6 +1,6 @@
 import type { Identity } from '../../auth/authenticator.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
-import { DISCONNECTS, Disconnect } from '../../protocol/closes.js'
+import { Closing, DISCONNECTS } from '../../protocol/closes.js'
 import { errors } from '../../protocol/errors.js'
 import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'

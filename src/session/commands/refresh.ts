@@ -1,5 +1,5 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
-import { DISCONNECTS, Disconnect } from '../../protocol/closes.js'
+import { Closing, DISCONNECTS } from '../../protocol/closes.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
 import { secondsUntil } from '../pending-subscription.js'

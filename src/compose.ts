@@ -19,8 +19,11 @@ import { Metrics } from './metrics/metrics.js'
 import { MemoryPeers } from './node/memory-peers.js'
 import { Node } from './node/node.js'
 import type { Peers } from './node/peers.js'
+import { type DeadNodes, PresenceKeeper } from './node/presence-keeper.js'
 import { RedisPeers } from './node/redis-peers.js'
 import { MemoryPresenceStore } from './presence/memory-presence-store.js'
+import type { PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
+import { RedisPresenceStore } from './presence/redis-presence-store.js'
 import { Keys } from './redis/keys.js'
 import { RedisRelay } from './redis/redis-relay.js'
 import { Handshakes } from './session/handshake.js'
@@ -37,6 +40,9 @@ const OVERSIZE_MARGIN_BYTES = 64 * 1024
 interface Relay {
   readonly broker: Broker
   readonly peers: Peers
+  readonly presenceStore: PresenceStore
+  /** Of shared presence. */
+  readonly shared: { readonly upkeep: PresenceUpkeep; readonly nodes: DeadNodes } | undefined
   readonly close: () => void
 }
 
@@ -57,18 +63,22 @@ export function composeNode({ config, log, isPortShared, ready }: ComposeOptions
   const id = randomUUID()
   const version = packageVersion()
   const metrics = new Metrics(version)
-  const { broker, peers, close: closeRelay } = composeRelay(config, id, log, metrics)
+  const relay = composeRelay(config, id, log, metrics)
+  const { broker, peers, shared, close: closeRelay } = relay
 
   const hub = new Hub(broker, (...frame) => publicTransport.publish(...frame), metrics)
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)
+  const presence = new PresenceAnnouncer(relay.presenceStore, broker, log)
+  const presenceKeeper =
+    shared && new PresenceKeeper(shared.upkeep, shared.nodes, (change) => presence.report(change), log)
   const wheel = new TimerWheel(undefined, wheelTickMs(config.rawCheckInterval))
   const handshakes = new Handshakes({
     context: {
       hub,
       admission,
       publisher,
-      presence: new PresenceAnnouncer(new MemoryPresenceStore(), broker, log),
+      presence,
       wheel,
       metrics,
       log,
@@ -103,7 +113,20 @@ export function composeNode({ config, log, isPortShared, ready }: ComposeOptions
       drainDelayMs: config.drainDelay,
       drainWindowMs: config.drainWindow,
     },
-    { hub, admission, wheel, broker, peers, publicTransport, metrics, log, closeRelay, ready },
+    {
+      hub,
+      admission,
+      wheel,
+      broker,
+      peers,
+      presence,
+      presenceKeeper,
+      publicTransport,
+      metrics,
+      log,
+      closeRelay,
+      ready,
+    },
   )
   return { node, metrics }
 }
@@ -126,15 +149,25 @@ function logDefect(log: Logger) {
 
 function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics): Relay {
   if (config.redisUrl === undefined) {
-    return { broker: new MemoryBroker(), peers: new MemoryPeers(id), close: () => undefined }
+    return {
+      broker: new MemoryBroker(),
+      peers: new MemoryPeers(id),
+      presenceStore: new MemoryPresenceStore(),
+      shared: undefined,
+      close: () => undefined,
+    }
   }
   const relay = new RedisRelay({ url: config.redisUrl, queueBytes: config.relayQueueBytes, log, metrics })
   const keys = new Keys(config.redisPrefix)
   const ignored = () => metrics.relayMalformed.inc()
+  const peers = new RedisPeers(id, relay, keys, ignored)
+  const presenceStore = new RedisPresenceStore(id, relay, keys)
   relay.start()
   return {
     broker: new RedisBroker(relay, keys, ignored),
-    peers: new RedisPeers(id, relay, keys, ignored),
+    peers,
+    presenceStore,
+    shared: { upkeep: presenceStore, nodes: peers },
     close: () => relay.close(),
   }
 }

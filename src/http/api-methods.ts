@@ -1,5 +1,5 @@
 import type { Publication } from '../broker/broker.js'
-import type { ChannelOperations } from '../hub/channels.js'
+import type { Channels } from '../hub/channels.js'
 import type { Logger } from '../log.js'
 import type { Node } from '../node/node.js'
 import type { ClientInfo } from '../protocol/client-info.js'
@@ -20,7 +20,7 @@ import { JsonText, parseExactly, stringifyExactly } from './exact-json.js'
 
 export interface ApiMethodsOptions {
   readonly maxMessageBytes: number
-  readonly channels: ChannelOperations
+  readonly channels: Channels
   readonly node: () => Node
   readonly log: Logger
 }
@@ -86,9 +86,11 @@ export class ApiMethods {
     options: Omit<ApiBody<'publish'>, 'channel' | 'data'>,
   ): Promise<ApiResult<'publish'>> {
     if (options.delta) throw errors.notAvailable('publications are sent whole, delta cannot be true')
+    const { exclude: excludedClient, tags } = options
     const position = await this.options.channels.publish(
+      'api',
       channel,
-      { data, excludedClient: options.exclude, tags: options.tags },
+      { data, isBinary: false, isJson: true, excludedClient, tags },
       {
         skipHistory: options.skip_history,
         idempotencyKey: options.idempotency_key === '' ? undefined : options.idempotency_key,

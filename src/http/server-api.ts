@@ -1,5 +1,5 @@
 import { Secret } from '../auth/secret.js'
-import type { ChannelOperations } from '../hub/channels.js'
+import type { Channels } from '../hub/channels.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
@@ -21,7 +21,7 @@ export interface ServerApiOptions {
   /** Undefined: every request is refused. */
   readonly apiKey: string | undefined
   readonly maxMessageBytes: number
-  readonly channels: ChannelOperations
+  readonly channels: Channels
   readonly node: () => Node
   readonly metrics: Metrics
   readonly log: Logger

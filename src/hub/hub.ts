@@ -9,6 +9,15 @@ import type {
 import type { Metrics } from '../metrics/metrics.js'
 import type { Close } from '../protocol/closes.js'
 import type { Socket } from '../transport/transport.js'
+import {
+  type Codec,
+  continuityOf,
+  createLocalChannel,
+  type LocalChannel,
+  memberCount,
+} from './local-channel.js'
+import { PublicationBuffer } from './publication-buffer.js'
+import { presencePush, publicationPush } from './pushes.js'
 
 /** How long a channel stays subscribed after its last member left: leaving and coming back costs Redis nothing. */
 const LINGER_MS = 1_000
@@ -34,6 +43,7 @@ export interface Member {
   readonly user: string
   /** What a client of the Centrifuge protocol was told as its session; others have none. */
   readonly session: string | undefined
+  readonly codec: Codec
   readonly socket: Socket | undefined
   isIn(channel: string): boolean
   /** Subscribes it on behalf of the server; rejects with a ProtocolError. */
@@ -43,6 +53,10 @@ export interface Member {
   /** Sets when the connection expires, in Unix milliseconds; undefined: never. In the past: closes it with 3005. */
   refresh(expiresAtMs: number | undefined): void
   close(close: Close): void
+  /** Ends with code 1001, or whatever its protocol says to somebody who shall come back elsewhere. */
+  shutDown(): void
+  /** Publications of a channel were missed. */
+  missed(channel: string): void
 }
 
 /** Which of a channel's events a member wants beside publications. */
@@ -54,29 +68,18 @@ export interface Wishes {
 /** Sends a frame to everybody in a topic; the transport's. */
 export type PublishToTopic = (topic: string, data: Uint8Array | string, isBinary: boolean) => void
 
-/** A channel that somebody on this node is in, or is about to be. */
-interface LocalChannel {
-  readonly name: string
-  members: number
-  joinWatchers: number
-  leaveWatchers: number
-  /** Members, and handshakes that wait for the subscription. */
-  holds: number
-  isSubscribed: boolean
-  subscribing: Promise<void> | undefined
-  lingerTimer: NodeJS.Timeout | undefined
-}
-
 const topics = {
-  data: (channel: string) => `data:${channel}`,
-  join: (channel: string) => `join:${channel}`,
-  leave: (channel: string) => `leave:${channel}`,
+  data: (codec: Codec, channel: string) => `${codec}:data:${channel}`,
+  join: (codec: Codec, channel: string) => `${codec}:join:${channel}`,
+  leave: (codec: Codec, channel: string) => `${codec}:leave:${channel}`,
 }
 
 /** This node's connections and the channels they are in: asks the broker for what they want, and hands it out to them. */
 export class Hub implements BrokerHandler {
   private readonly members = new Map<string, Member>()
   private readonly channels = new Map<string, LocalChannel>()
+  /** Channels with pushes that leave at the end of the tick. */
+  private unflushed: LocalChannel[] = []
 
   constructor(
     private readonly broker: Broker,
@@ -92,7 +95,7 @@ export class Hub implements BrokerHandler {
   /** Channels with a member now. */
   get channelCount(): number {
     let count = 0
-    for (const { members } of this.channels.values()) if (members > 0) count++
+    for (const channel of this.channels.values()) if (memberCount(channel) > 0) count++
     return count
   }
 
@@ -102,7 +105,10 @@ export class Hub implements BrokerHandler {
 
   /** Number of this node's clients by channel. */
   *channelSizes(): IterableIterator<[string, number]> {
-    for (const { name, members } of this.channels.values()) if (members > 0) yield [name, members]
+    for (const channel of this.channels.values()) {
+      const members = memberCount(channel)
+      if (members > 0) yield [channel.name, members]
+    }
   }
 
   add(member: Member): void {
@@ -135,37 +141,75 @@ export class Hub implements BrokerHandler {
     channel.lingerTimer = setTimeout(() => this.forget(channel), LINGER_MS)
   }
 
-  /** Puts a member into a channel that is held for it. */
+  /** Puts a member into a channel that is held for it: from now on it hears what is delivered. */
   join(name: string, member: Member, wishes: Wishes): void {
     const channel = this.channels.get(name)
     if (channel === undefined) throw new Error('joined a channel that is not held')
-    channel.members++
-    member.socket?.join(topics.data(name))
+    // What was delivered before, it must not hear.
+    this.flush(channel)
+    const { codec, socket } = member
+    const audience = channel[codec]
+    audience.members++
+    socket?.join(topics.data(codec, name))
     if (wishes.join) {
-      channel.joinWatchers++
-      member.socket?.join(topics.join(name))
+      audience.joinWatchers++
+      socket?.join(topics.join(codec, name))
     }
     if (wishes.leave) {
-      channel.leaveWatchers++
-      member.socket?.join(topics.leave(name))
+      audience.leaveWatchers++
+      socket?.join(topics.leave(codec, name))
     }
     this.metrics.subscriptions.inc({ namespace: '' })
   }
 
-  /** Takes a member whose socket is gone out of a channel, and releases it. */
-  leave(name: string, wishes: Wishes): void {
+  /** Takes a member out of a channel, and releases it. */
+  leave(name: string, member: Member, wishes: Wishes): void {
     const channel = this.channels.get(name)
     if (channel === undefined) return
-    channel.members--
-    if (wishes.join) channel.joinWatchers--
-    if (wishes.leave) channel.leaveWatchers--
+    // What was delivered before, it must still hear.
+    this.flush(channel)
+    const { codec, socket } = member
+    const audience = channel[codec]
+    audience.members--
+    socket?.leave(topics.data(codec, name))
+    if (wishes.join) {
+      audience.joinWatchers--
+      socket?.leave(topics.join(codec, name))
+    }
+    if (wishes.leave) {
+      audience.leaveWatchers--
+      socket?.leave(topics.leave(codec, name))
+    }
     this.metrics.subscriptions.dec({ namespace: '' })
     this.release(name)
   }
 
+  /** Keeps what is said in a channel that is held, until it is unbuffered. */
+  buffer(name: string): PublicationBuffer {
+    const buffer = new PublicationBuffer()
+    const channel = this.channels.get(name)
+    if (channel === undefined) throw new Error('buffered a channel that is not held')
+    channel.buffers ??= new Set()
+    channel.buffers.add(buffer)
+    return buffer
+  }
+
+  /** Ends keeping; the position of whoever goes on from there, if somebody does. */
+  unbuffer(name: string, buffer: PublicationBuffer, position: Position | undefined): void {
+    const channel = this.channels.get(name)
+    if (channel === undefined) return
+    channel.buffers?.delete(buffer)
+    if (channel.buffers?.size === 0) channel.buffers = undefined
+    channel.position ??= position
+  }
+
   deliver(name: string, events: readonly ChannelEvent[]): void {
     const channel = this.channels.get(name)
-    if (channel === undefined || channel.members === 0) return
+    if (channel === undefined) return
+    if (memberCount(channel) === 0 && channel.buffers === undefined) {
+      channel.position = undefined
+      return
+    }
     const startMs = performance.now()
     let publishedAtMs: number | undefined
     for (const event of events) {
@@ -173,6 +217,10 @@ export class Hub implements BrokerHandler {
         this.deliverPresence(channel, event)
         continue
       }
+      const continuity = continuityOf(channel.position, event)
+      if (continuity === 'old') continue
+      if (continuity === 'gap') this.reportGap(channel)
+      channel.position = event.position
       publishedAtMs ??= event.publishedAtMs
       this.deliverPublication(channel, event)
     }
@@ -183,37 +231,88 @@ export class Hub implements BrokerHandler {
     this.metrics.deliveryLag.observe(lagMs / 1_000)
   }
 
-  private deliverPublication(channel: LocalChannel, { data, isBinary, excludedClient }: Publication): void {
+  private deliverPublication(channel: LocalChannel, publication: Publication): void {
+    if (channel.buffers !== undefined) for (const buffer of channel.buffers) buffer.add(publication)
+    const { excludedClient } = publication
     const excluded = excludedClient === undefined ? undefined : this.members.get(excludedClient)
-    const topic = topics.data(channel.name)
-    let receivers = channel.members
-    if (excluded?.isIn(channel.name) === true) {
+    const excludedHere = excluded?.isIn(channel.name) === true ? excluded : undefined
+    if (channel.raw.members > 0) this.deliverRaw(channel, publication, excludedHere)
+    if (channel.json.members > 0) this.deliverJson(channel, publication, excludedHere)
+  }
+
+  private deliverRaw(
+    channel: LocalChannel,
+    { data, isBinary }: Publication,
+    excluded: Member | undefined,
+  ): void {
+    const topic = topics.data('raw', channel.name)
+    let receivers = channel.raw.members
+    if (excluded?.codec === 'raw') {
       receivers--
       excluded.socket?.publish(topic, data, isBinary)
     } else {
       this.publishToTopic(topic, data, isBinary)
     }
-    this.metrics.deliveries.value += receivers
-    this.metrics.deliveredBytes.value += receivers * data.byteLength
+    this.metrics.deliveries.raw.value += receivers
+    this.metrics.deliveredBytes.raw.value += receivers * data.byteLength
   }
 
-  private deliverPresence(channel: LocalChannel, { type, info, online }: PresenceEvent): void {
-    if ((type === 'join' ? channel.joinWatchers : channel.leaveWatchers) === 0) return
-    const frame = JSON.stringify({ event: type, client: info.client, user: info.user, online })
-    this.publishToTopic(topics[type](channel.name), frame, false)
+  private deliverJson(channel: LocalChannel, publication: Publication, excluded: Member | undefined): void {
+    const push = publicationPush(channel.name, publication)
+    let receivers = channel.json.members
+    if (excluded?.codec === 'json') {
+      receivers--
+      this.flush(channel)
+      excluded.socket?.publish(topics.data('json', channel.name), Buffer.from(push), false)
+    } else {
+      if (channel.pushes.length === 0) this.flushSoon(channel)
+      channel.pushes.push(push)
+    }
+    this.metrics.deliveries.centrifuge.value += receivers
+    this.metrics.deliveredBytes.centrifuge.value += receivers * publication.data.byteLength
+  }
+
+  private deliverPresence(channel: LocalChannel, event: PresenceEvent): void {
+    const { type, info, online } = event
+    const watchers = type === 'join' ? 'joinWatchers' : 'leaveWatchers'
+    if (channel.raw[watchers] > 0) {
+      const frame = JSON.stringify({ event: type, client: info.client, user: info.user, online })
+      this.publishToTopic(topics[type]('raw', channel.name), frame, false)
+    }
+    if (channel.json[watchers] > 0) {
+      this.flush(channel)
+      this.publishToTopic(topics[type]('json', channel.name), presencePush(channel.name, event), false)
+    }
+  }
+
+  /** All pushes of one tick leave as one frame of lines. */
+  private flushSoon(channel: LocalChannel): void {
+    if (this.unflushed.length === 0) {
+      setImmediate(() => {
+        const channels = this.unflushed
+        this.unflushed = []
+        for (const unflushed of channels) this.flush(unflushed)
+      })
+    }
+    this.unflushed.push(channel)
+  }
+
+  private flush(channel: LocalChannel): void {
+    const { pushes } = channel
+    if (pushes.length === 0) return
+    channel.pushes = []
+    this.publishToTopic(topics.data('json', channel.name), Buffer.from(pushes.join('\n')), false)
+  }
+
+  private reportGap(channel: LocalChannel): void {
+    this.metrics.relayGaps.inc()
+    this.flush(channel)
+    channel.position = undefined
+    for (const member of this.members.values()) if (member.isIn(channel.name)) member.missed(channel.name)
   }
 
   private create(name: string): LocalChannel {
-    const channel: LocalChannel = {
-      name,
-      members: 0,
-      joinWatchers: 0,
-      leaveWatchers: 0,
-      holds: 0,
-      isSubscribed: false,
-      subscribing: undefined,
-      lingerTimer: undefined,
-    }
+    const channel = createLocalChannel(name)
     this.channels.set(name, channel)
     return channel
   }

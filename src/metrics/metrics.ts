@@ -93,17 +93,30 @@ export class Metrics {
   readonly messagesReceived = {
     raw: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'raw' }),
     echo: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'echo' }),
+    centrifuge: this.tally('messages_received_total', 'Messages that clients sent.', {
+      protocol: 'centrifuge',
+    }),
   }
   readonly publications = {
     raw: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'raw' }),
+    centrifuge: this.tally('publications_total', 'Publications accepted.', {
+      namespace: '',
+      source: 'centrifuge',
+    }),
     api: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'api' }),
   }
-  readonly deliveries = this.tally('deliveries_total', 'Publications handed to connections.', {
-    protocol: 'raw',
-  })
-  readonly deliveredBytes = this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', {
-    protocol: 'raw',
-  })
+  readonly deliveries = {
+    raw: this.tally('deliveries_total', 'Publications handed to connections.', { protocol: 'raw' }),
+    centrifuge: this.tally('deliveries_total', 'Publications handed to connections.', {
+      protocol: 'centrifuge',
+    }),
+  }
+  readonly deliveredBytes = {
+    raw: this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', { protocol: 'raw' }),
+    centrifuge: this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', {
+      protocol: 'centrifuge',
+    }),
+  }
   readonly publicationFailures = this.counter(
     'publication_failures_total',
     'Publications that the relay did not take; their publisher was told where it can be.',
@@ -125,6 +138,11 @@ export class Metrics {
     'Entries that left in one relay message.',
     BATCH_SIZES,
   )
+  readonly relayGaps = this.counter(
+    'relay_gaps_total',
+    'Publications of a stream that did not follow the one before them.',
+    [],
+  )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
   readonly relayQueueBytes = this.gauge('relay_queue_bytes', 'Entries waiting for Redis, in bytes.', [])
   readonly relayProbe = this.histogram(
@@ -141,6 +159,21 @@ export class Metrics {
   readonly redisReconnects = this.counter('redis_reconnects_total', 'Reconnections to Redis.', [
     'shard',
     'role',
+  ])
+
+  readonly commandDuration = this.histogram(
+    'command_duration_seconds',
+    'From reading a command of the Centrifuge protocol to its answer.',
+    LATENCY_SECONDS,
+    ['command'],
+  )
+  readonly commandErrors = this.counter(
+    'command_errors_total',
+    'Commands of the Centrifuge protocol that were answered with an error.',
+    ['command', 'code'],
+  )
+  readonly recoveries = this.counter('recoveries_total', 'Subscribers that asked for what they had missed.', [
+    'result',
   ])
 
   readonly apiRequests = this.counter('api_requests_total', 'Requests of the server API.', ['method', 'code'])

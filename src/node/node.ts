@@ -3,6 +3,7 @@ import type { Broker } from '../broker/broker.js'
 import type { Admission } from '../hub/admission.js'
 import { ConnectionControl, type Outcome } from '../hub/control.js'
 import type { Hub } from '../hub/hub.js'
+import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
 import type { TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
@@ -10,6 +11,7 @@ import type { ListenOptions, Transport } from '../transport/transport.js'
 import { type ChannelList, channelList, listChannels, type NodeInfo, nodeInfo, outcome } from './answers.js'
 import { closeAll } from './drain.js'
 import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
+import type { PresenceKeeper } from './presence-keeper.js'
 import { RelayWatch } from './relay-watch.js'
 import { type Survey, Surveys } from './surveys.js'
 
@@ -32,6 +34,9 @@ export interface NodeParts {
   readonly wheel: TimerWheel
   readonly broker: Broker
   readonly peers: Peers
+  readonly presence: PresenceAnnouncer
+  /** Where presence is shared with other nodes. */
+  readonly presenceKeeper: PresenceKeeper | undefined
   readonly publicTransport: Transport
   readonly metrics: Metrics
   readonly log: Logger
@@ -64,10 +69,17 @@ export class Node {
     private readonly options: NodeOptions,
     private readonly parts: NodeParts,
   ) {
-    const { peers, metrics, log, hub, ready } = parts
+    const { peers, presenceKeeper, metrics, log, hub, ready } = parts
     this.control = new ConnectionControl(hub)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
-    this.relayWatch = new RelayWatch(options.id, peers, metrics, log, () => ready(this.port))
+    this.relayWatch = new RelayWatch(
+      options.id,
+      peers,
+      metrics,
+      log,
+      () => ready(this.port),
+      (hasLapsed) => presenceKeeper?.announced(hasLapsed),
+    )
     metrics.watch({
       backpressureBytes: () => {
         let bytes = 0
@@ -132,7 +144,7 @@ export class Node {
     )
     if (hadConnections) await sleep(LAST_WORDS_MS)
     if (!isInTime) return false
-    await this.parts.peers.leave().catch(() => undefined)
+    await this.leaveCluster()
     return true
   }
 
@@ -144,6 +156,20 @@ export class Node {
     wheel.stop()
     publicTransport.close()
     closeRelay()
+  }
+
+  /** Others find what could not be undone, and do it: nothing here is worth failing for. */
+  private async leaveCluster(): Promise<void> {
+    const { peers, presence, presenceKeeper } = this.parts
+    await presence.settled()
+    try {
+      await presenceKeeper?.leave()
+      // Only now: the presence of a node that has taken its leave is swept by nobody.
+      await peers.leave()
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      this.parts.log.warn({ error: message }, 'the cluster could not be told that this node stops')
+    }
   }
 
   private async joinCluster(): Promise<void> {

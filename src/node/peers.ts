@@ -36,8 +36,11 @@ export type Question =
 export interface Peers {
   /** Once; then messages to this node, its own included, go to the handler. Resolves when they do. */
   start(handler: (message: PeerMessage) => void): Promise<void>
-  /** Says that this node is alive; to be repeated every `ANNOUNCE_INTERVAL_MS`. Rejects where nobody can be told. */
-  announce(): Promise<void>
+  /**
+   * Says that this node is alive; to be repeated every `ANNOUNCE_INTERVAL_MS`. Resolves with whether others may have
+   * taken it for dead since the last time; rejects where nobody can be told.
+   */
+  announce(): Promise<boolean>
   /** Ids of the nodes that are alive, this one included. Rejects where that can't be known. */
   alive(): Promise<readonly string[]>
   sendToAll(message: PeerMessage): Promise<void>

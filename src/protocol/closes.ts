@@ -56,5 +56,12 @@ export const UNSUBSCRIBES = {
   stateInvalidated: { code: 2502, reason: 'state invalidated' },
 } as const satisfies Record<string, Close>
 
+/** Thrown to end a connection instead of answering. */
+export class Closing extends Error {
+  constructor(readonly close: Close) {
+    super(close.reason)
+  }
+}
+
 /** What uWebSockets.js reports when a connection ended without a close frame. RFC 6455 §7.1.5. */
 export const ABNORMAL_CLOSE = 1006

@@ -1,7 +1,13 @@
 import type { Redis } from 'ioredis'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import { decodeMessage, type Entry, MalformedMessage } from './envelope.js'
+import {
+  decodeMessage,
+  type Entry,
+  MalformedMessage,
+  type RelayMessage,
+  type StreamPosition,
+} from './envelope.js'
 import { RelayError } from './relay-publisher.js'
 
 /** After which somebody who waits for a SUBSCRIBE is told that it failed. */
@@ -11,8 +17,11 @@ const SUBSCRIBE_BATCH = 1_000
 /** Between attempts to subscribe that Redis refused. */
 const RETRY_MS = 1_000
 
-/** Receives the entries of one message; payloads live until the call returns. */
-export type EntryListener = (entries: readonly Entry[]) => void
+/**
+ * Receives the entries of one message, and the position of the first where they are in a stream. Payloads live until
+ * the call returns.
+ */
+export type EntryListener = (entries: readonly Entry[], position: StreamPosition | undefined) => void
 
 interface Interest {
   readonly listener: EntryListener
@@ -146,16 +155,16 @@ export class RelaySubscriber {
     this.lastProgressMs = performance.now()
     const interest = this.interests.get(redisChannel.toString('latin1'))
     if (interest === undefined) return
-    let entries: Entry[]
+    let decoded: RelayMessage
     try {
-      entries = decodeMessage(message)
+      decoded = decodeMessage(message)
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
       this.metrics.relayMalformed.inc()
       return
     }
     try {
-      interest.listener(entries)
+      interest.listener(decoded.entries, decoded.position)
     } catch (error) {
       // It would surface in the connection's data handler and end the process.
       this.log.error({ err: error }, 'a relay message could not be delivered')

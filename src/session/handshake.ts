@@ -1,19 +1,29 @@
 import type { Authenticator, Identity } from '../auth/authenticator.js'
 import type { OriginPolicy } from '../auth/origins.js'
-import { chooseSubprotocol, findToken } from '../auth/token-source.js'
+import { chooseSubprotocol, findToken, offeredSubprotocols } from '../auth/token-source.js'
 import { BrokerError } from '../broker/broker.js'
 import { channelNameProblem } from '../channel/channel-name.js'
 import type { Wishes } from '../hub/hub.js'
-import type { HttpRequest, HttpResponse, Verdict, WebSocketRoute } from '../transport/transport.js'
+import type {
+  Acceptance,
+  HttpRequest,
+  HttpResponse,
+  SocketHandler,
+  Verdict,
+  WebSocketRoute,
+} from '../transport/transport.js'
+import { ClientSession, type ClientSessionContext } from './client-session.js'
 import { EchoSession } from './echo-session.js'
+import type { PlainSessionContext } from './plain-session.js'
 import { RawSession } from './raw-session.js'
-import type { Session, SessionContext } from './session.js'
 
+const JSON_SUBPROTOCOL = 'centrifuge-json'
 /** Spread of `Retry-After` in seconds, so that clients refused together don't come back together. */
 const RETRY_AFTER_SECONDS = { least: 1, most: 5 } as const
 
 export interface HandshakeOptions {
-  readonly context: SessionContext
+  readonly context: PlainSessionContext
+  readonly clientContext: ClientSessionContext
   readonly authenticator: Authenticator
   readonly origins: OriginPolicy
   /** Header that a token is looked for in first. */
@@ -46,6 +56,7 @@ export class Handshakes {
   readonly routes: readonly WebSocketRoute[] = [
     { path: '/ws/*', handshake: (request) => this.raw(request) },
     { path: '/echo', handshake: (request) => this.echo(request) },
+    { path: '/connection/websocket', handshake: (request) => this.client(request) },
   ]
 
   constructor(private readonly options: HandshakeOptions) {}
@@ -54,6 +65,14 @@ export class Handshakes {
     const identity = this.checkUpgrade(request) ?? this.identify(request)
     if (identity instanceof Refusal) return this.refuse(identity)
     return this.enter() ?? this.accept(request, new EchoSession(this.options.context, identity.user))
+  }
+
+  /** Who it is, the `connect` command says. */
+  private client(request: HttpRequest): Verdict {
+    const refusal = this.checkUpgrade(request) ?? checkSubprotocol(request)
+    if (refusal !== undefined) return this.refuse(refusal)
+    const handler = new ClientSession(this.options.clientContext, '')
+    return this.enter() ?? { ...this.accept(request, handler), subprotocol: clientSubprotocol(request) }
   }
 
   private raw(request: HttpRequest): Verdict | Promise<Verdict> {
@@ -101,7 +120,7 @@ export class Handshakes {
     })
   }
 
-  private accept(request: HttpRequest, handler: Session, release?: () => void): Verdict {
+  private accept(request: HttpRequest, handler: SocketHandler, release?: () => void): Acceptance {
     const abandoned = () => {
       release?.()
       this.options.context.admission.leave()
@@ -148,6 +167,17 @@ export class Handshakes {
     }[failure]
     return new Refusal('unauthorized', 401, message, { 'WWW-Authenticate': 'Bearer' })
   }
+}
+
+/** Of the Centrifuge protocol only its JSON form is spoken; a client that offers no subprotocol means that one. */
+function checkSubprotocol(request: HttpRequest): Refusal | undefined {
+  const offered = offeredSubprotocols(request)
+  if (offered.length === 0 || offered.includes(JSON_SUBPROTOCOL)) return undefined
+  return new Refusal('subprotocol', 400, `the only subprotocol spoken here is ${JSON_SUBPROTOCOL}`)
+}
+
+function clientSubprotocol(request: HttpRequest): string {
+  return offeredSubprotocols(request).length === 0 ? '' : JSON_SUBPROTOCOL
 }
 
 /** The channel is what follows `/ws/`, percent-decoded. */

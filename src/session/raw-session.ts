@@ -1,15 +1,16 @@
 import type { Wishes } from '../hub/hub.js'
 import type { ClientInfo } from '../protocol/client-info.js'
-import { Session, type SessionContext } from './session.js'
+import { PlainSession, type PlainSessionContext } from './plain-session.js'
 
 const PING = Buffer.from('ping')
+const ANNOUNCEMENT = { presence: true, joinLeave: true }
 
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
-export class RawSession extends Session {
+export class RawSession extends PlainSession {
   readonly protocol = 'raw'
 
   constructor(
-    context: SessionContext,
+    context: PlainSessionContext,
     user: string,
     /** Held in the hub for this session, which releases it. */
     readonly channel: string,
@@ -18,22 +19,19 @@ export class RawSession extends Session {
     super(context, user)
   }
 
-  private get info(): ClientInfo {
-    return { client: this.client, user: this.user, connInfo: undefined, chanInfo: undefined }
-  }
-
   isIn(channel: string): boolean {
     return channel === this.channel
   }
 
-  protected joined(): void {
+  protected override begin(): number {
     this.context.hub.join(this.channel, this, this.wishes)
-    this.context.presence.joined(this.channel, this.info)
+    this.context.presence.joined(this.channel, this.info, ANNOUNCEMENT)
+    return super.begin()
   }
 
-  protected left(): void {
-    this.context.hub.leave(this.channel, this.wishes)
-    this.context.presence.left(this.channel, this.info)
+  protected end(): void {
+    this.context.hub.leave(this.channel, this, this.wishes)
+    this.context.presence.left(this.channel, this.info, ANNOUNCEMENT)
   }
 
   protected received(data: Buffer, isBinary: boolean): void {
@@ -41,7 +39,12 @@ export class RawSession extends Session {
       this.socket?.send('pong', false)
       return
     }
+    const publication = { data, isBinary, isJson: false, excludedClient: this.client }
     // The protocol has no way to tell the sender; the publisher has counted and logged the failure.
-    this.context.publisher.publish('raw', this.channel, data, isBinary, this.client).catch(() => undefined)
+    this.context.publisher.publish('raw', this.channel, publication).catch(() => undefined)
+  }
+
+  private get info(): ClientInfo {
+    return { client: this.client, user: this.user, connInfo: undefined, chanInfo: undefined }
   }
 }

@@ -9,6 +9,7 @@ export interface Socket {
   /** Sends a close frame and ends; `closed` is called before this returns. */
   close(close: Close): void
   join(topic: string): void
+  leave(topic: string): void
   /** Publishes to everybody in the topic but this socket. */
   publish(topic: string, data: Uint8Array | string, isBinary: boolean): void
   /** Bytes that the client has left unread, beyond what the system buffers. */

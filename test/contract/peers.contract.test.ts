@@ -172,13 +172,23 @@ describe('RedisPeers', () => {
     expect([...(await one.peers.alive())].sort()).toEqual(['one', 'two'])
   })
 
-  it('take a node for dead whose lease has run out, and clean up after it', async () => {
+  it('take a node for dead whose lease has run out, until it is forgotten', async () => {
     const leaseMs = await admin.pttl(one.keys.lease('two'))
     expect(leaseMs).toBeGreaterThan(0)
     expect(leaseMs).toBeLessThanOrEqual(LEASE_MS)
     await admin.del(one.keys.lease('two'))
     expect(await one.peers.alive()).toEqual(['one'])
+    expect(await one.peers.dead()).toEqual(['two'])
+    await one.peers.forget('two')
+    expect(await one.peers.dead()).toEqual([])
     expect(await admin.smembers(one.keys.members())).toEqual(['one'])
+  })
+
+  it('tell a node that others may have taken it for dead', async () => {
+    expect(await one.peers.announce()).toBe(false)
+    await admin.del(one.keys.lease('one'))
+    expect(await one.peers.announce()).toBe(true)
+    expect(await one.peers.announce()).toBe(false)
   })
 
   it('leave nothing in Redis when all have left, and only leases that end before', async () => {

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { encodeEntry, encodeMessage } from '../../src/redis/envelope.js'
+import { encodeEntry, encodeMessage, plainEntry } from '../../src/redis/envelope.js'
 import { RedisServer } from '../support/redis-server.js'
 import { publication } from './publications.js'
 import { RedisNode } from './redis-node.js'
@@ -41,7 +41,7 @@ async function subscribersOf(name: string): Promise<number> {
 }
 
 describe('what is malformed in Redis is counted and ignored', () => {
-  const entry = { kind: 'publication', isBinary: false, client: undefined, timeMs: 1 } as const
+  const entry = plainEntry({ kind: 'publication', client: undefined, timeMs: 1, payload: Buffer.alloc(0) })
   const good = encodeEntry({ ...entry, payload: Buffer.from('good') })
   const join = (payload: string, client: string | undefined = 'ann') =>
     encodeMessage([encodeEntry({ ...entry, kind: 'join', client, payload: Buffer.from(payload) })])
@@ -52,9 +52,10 @@ describe('what is malformed in Redis is counted and ignored', () => {
     ['JSON', Buffer.from('{"channel":"room","data":1}')],
     ['another version', Buffer.concat([Buffer.of(2), good])],
     ['a version and nothing else', Buffer.of(1)],
+    ['an opening and nothing else', Buffer.of(1, 0)],
     ['a message that is cut short', encodeMessage([good]).subarray(0, -1)],
     ['a good entry before a bad one', Buffer.concat([encodeMessage([good]), Buffer.from('bad')])],
-    ['a length beyond all memory', Buffer.from([1, 255, 255, 255, 255, 1, 0])],
+    ['a length beyond all memory', Buffer.from([1, 0, 255, 255, 255, 255, 1, 0])],
     ['a megabyte of zeros', Buffer.alloc(1024 ** 2)],
     [
       'control in a channel',

@@ -2,6 +2,7 @@ import { RedisBroker } from '../../src/broker/redis-broker.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { RedisPeers } from '../../src/node/redis-peers.js'
+import { RedisPresenceStore } from '../../src/presence/redis-presence-store.js'
 import { Keys } from '../../src/redis/keys.js'
 import { RedisRelay } from '../../src/redis/redis-relay.js'
 import { Recorder } from './recorder.js'
@@ -15,6 +16,7 @@ export class RedisNode {
   readonly recorder = new Recorder()
   readonly broker: RedisBroker
   readonly peers: RedisPeers
+  readonly presence: RedisPresenceStore
   private readonly relay: RedisRelay
 
   constructor(url: string, id = 'node', queueBytes = DEFAULT_QUEUE_BYTES) {
@@ -23,6 +25,7 @@ export class RedisNode {
     const ignored = () => this.metrics.relayMalformed.inc()
     this.broker = new RedisBroker(this.relay, this.keys, ignored)
     this.peers = new RedisPeers(id, this.relay, this.keys, ignored)
+    this.presence = new RedisPresenceStore(id, this.relay, this.keys)
     this.broker.start(this.recorder)
     this.relay.start()
   }

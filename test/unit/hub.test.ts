@@ -1,32 +1,33 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type Broker, BrokerError, type ChannelEvent, type Publication } from '../../src/broker/broker.js'
+import { BrokerError, type ChannelEvent, type Publication } from '../../src/broker/broker.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import type { Socket } from '../../src/transport/transport.js'
 
 /** Writes down what it is asked, and answers when the test says. */
-class RecordingBroker implements Broker {
+class RecordingBroker extends MemoryBroker {
   readonly calls: string[] = []
   private readonly open: { resolve: () => void; reject: (error: Error) => void }[] = []
 
-  start(): void {
+  override start(): void {
     this.calls.push('start')
   }
 
-  subscribe(channel: string): Promise<void> {
+  override subscribe(channel: string): Promise<void> {
     this.calls.push(`subscribe ${channel}`)
     return new Promise((resolve, reject) => {
       this.open.push({ resolve, reject })
     })
   }
 
-  unsubscribe(channel: string): void {
+  override unsubscribe(channel: string): void {
     this.calls.push(`unsubscribe ${channel}`)
   }
 
-  publish(channel: string): Promise<void> {
+  override publish(channel: string): Promise<undefined> {
     this.calls.push(`publish ${channel}`)
-    return Promise.resolve()
+    return Promise.resolve(undefined)
   }
 
   confirm(): void {

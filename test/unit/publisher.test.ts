@@ -13,10 +13,10 @@ class FickleBroker extends MemoryBroker {
   readonly events: ChannelEvent[] = []
   failure: Error | undefined
 
-  override publish(_channel: string, event: ChannelEvent): Promise<void> {
+  override publish(_channel: string, event: ChannelEvent): Promise<undefined> {
     if (this.failure !== undefined) return Promise.reject(this.failure)
     this.events.push(event)
-    return Promise.resolve()
+    return Promise.resolve(undefined)
   }
 }
 
@@ -65,12 +65,14 @@ describe('a publication', () => {
   })
 })
 
+const BOTH = { presence: true, joinLeave: true }
+
 describe('who comes and goes', () => {
   it('is announced with the number of those who are there', async () => {
     const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
-    presence.joined('room', clientInfo('c-1', 'ann'))
-    presence.joined('room', clientInfo('c-2', ''))
-    presence.left('room', clientInfo('c-1', 'ann'))
+    presence.joined('room', clientInfo('c-1', 'ann'), BOTH)
+    presence.joined('room', clientInfo('c-2', ''), BOTH)
+    presence.left('room', clientInfo('c-1', 'ann'), BOTH)
     await vi.advanceTimersByTimeAsync(0)
     expect(broker.events).toEqual([
       { type: 'join', info: clientInfo('c-1', 'ann'), online: 1 },
@@ -82,11 +84,11 @@ describe('who comes and goes', () => {
   it('is not logged as an error while the relay is down, but a defect is', async () => {
     const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
     broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
-    presence.joined('room', clientInfo('c-1', 'ann'))
+    presence.joined('room', clientInfo('c-1', 'ann'), BOTH)
     await vi.advanceTimersByTimeAsync(0)
     expect(lines).toEqual([])
     broker.failure = new TypeError('a defect')
-    presence.left('room', clientInfo('c-1', 'ann'))
+    presence.left('room', clientInfo('c-1', 'ann'), BOTH)
     await vi.advanceTimersByTimeAsync(0)
     expect(lines).toEqual(['presence failed'])
   })

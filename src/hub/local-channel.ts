@@ -1,0 +1,60 @@
+import type { Position, Publication } from '../broker/broker.js'
+import type { PublicationBuffer } from './publication-buffer.js'
+
+/** How a member is spoken to: frames as they are, or JSON pushes of the Centrifuge protocol. */
+export type Codec = 'raw' | 'json'
+
+/** Members of one codec, and how many of them want to know who comes and goes. */
+export interface Audience {
+  members: number
+  joinWatchers: number
+  leaveWatchers: number
+}
+
+/** A channel that somebody on this node is in, or is about to be. */
+export interface LocalChannel {
+  readonly name: string
+  readonly raw: Audience
+  readonly json: Audience
+  /** Members, and those who wait for the subscription. */
+  holds: number
+  isSubscribed: boolean
+  subscribing: Promise<void> | undefined
+  lingerTimer: NodeJS.Timeout | undefined
+  /** Of the latest publication that was delivered, where the channel keeps a stream. */
+  position: Position | undefined
+  /** Subscribers that are still reading history. */
+  buffers: Set<PublicationBuffer> | undefined
+  /** JSON pushes of this tick, to leave as one frame. */
+  pushes: string[]
+}
+
+export function createLocalChannel(name: string): LocalChannel {
+  return {
+    name,
+    raw: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
+    json: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
+    holds: 0,
+    isSubscribed: false,
+    subscribing: undefined,
+    lingerTimer: undefined,
+    position: undefined,
+    buffers: undefined,
+    pushes: [],
+  }
+}
+
+export function memberCount({ raw, json }: LocalChannel): number {
+  return raw.members + json.members
+}
+
+/** What a publication's place says about the stream that was delivered until now. */
+export type Continuity = 'next' | 'old' | 'gap'
+
+/** Compares a publication's position with the latest one delivered. Anything may follow where nothing is known. */
+export function continuityOf(last: Position | undefined, { position }: Publication): Continuity {
+  if (position === undefined || last === undefined) return 'next'
+  if (position.epoch !== last.epoch) return 'gap'
+  if (position.offset <= last.offset) return 'old'
+  return position.offset === last.offset + 1 ? 'next' : 'gap'
+}

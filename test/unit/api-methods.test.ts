@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { History, Position, Publication } from '../../src/broker/broker.js'
-import { ApiMethods } from '../../src/http/api-methods.js'
+import { type ApiChannels, ApiMethods } from '../../src/http/api-methods.js'
 import { API_RESULTS, type ApiResult } from '../../src/http/api-results.js'
 import { parseExactly, stringifyExactly } from '../../src/http/exact-json.js'
-import type { ChannelOperations } from '../../src/hub/channels.js'
+import type { ChannelPublishOptions } from '../../src/hub/channels.js'
+import type { Draft, PublicationSource } from '../../src/hub/publisher.js'
 import { createLogger } from '../../src/log.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
 import { errors } from '../../src/protocol/errors.js'
@@ -12,17 +13,18 @@ import { clientInfo, publication } from '../contract/publications.js'
 const POSITION: Position = { epoch: 'AbCd', offset: 7 }
 
 /** Channels that write down what they are asked, and answer what the test says. */
-class RecordedChannels implements ChannelOperations {
+class RecordedChannels implements ApiChannels {
   readonly calls: unknown[] = []
   publications: readonly Publication[] = []
   clients: ReadonlyMap<string, ClientInfo> = new Map()
 
   publish(
+    source: PublicationSource,
     channel: string,
-    { data, ...more }: { data: Buffer },
-    options: object,
+    { data, ...more }: Draft,
+    options?: ChannelPublishOptions,
   ): Promise<Position | undefined> {
-    this.calls.push([channel, data.toString(), more, options])
+    this.calls.push([source, channel, Buffer.from(data).toString(), more, options])
     if (channel === 'nowhere') return Promise.reject(errors.unknownChannel('nowhere'))
     return Promise.resolve(channel === 'kept' ? POSITION : undefined)
   }
@@ -83,15 +85,17 @@ describe('publish', () => {
     await call('publish', '{"channel":"c","data":null,"idempotency_key":""}')
     expect(channels.calls).toEqual([
       [
+        'api',
         'c',
         '{"a":[9007199254740993]}',
-        { excludedClient: 'x', tags: { t: '1' } },
+        { isBinary: false, isJson: true, excludedClient: 'x', tags: { t: '1' } },
         { skipHistory: true, idempotencyKey: 'k' },
       ],
       [
+        'api',
         'c',
         'null',
-        { excludedClient: undefined, tags: undefined },
+        { isBinary: false, isJson: true, excludedClient: undefined, tags: undefined },
         { skipHistory: false, idempotencyKey: undefined },
       ],
     ])

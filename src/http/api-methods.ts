@@ -18,9 +18,15 @@ import type { ApiResult } from './api-results.js'
 import { API_SCHEMAS, type ApiBody, type ApiMethod } from './api-schemas.js'
 import { JsonText, parseExactly, stringifyExactly } from './exact-json.js'
 
+/** What the API does with channels. */
+export type ApiChannels = Pick<
+  Channels,
+  'publish' | 'history' | 'removeHistory' | 'presence' | 'presenceStats'
+>
+
 export interface ApiMethodsOptions {
   readonly maxMessageBytes: number
-  readonly channels: Channels
+  readonly channels: ApiChannels
   readonly node: () => Node
   readonly log: Logger
 }

@@ -1,5 +1,4 @@
 import { Secret } from '../auth/secret.js'
-import type { Channels } from '../hub/channels.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
@@ -7,7 +6,7 @@ import { ERRORS, errors, type ProtocolError } from '../protocol/errors.js'
 import type { HttpRequest, HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
 import { type ApiReply, runBatch } from './api-batch.js'
 import { failure, toProtocolError } from './api-errors.js'
-import { ApiMethods, parseBody } from './api-methods.js'
+import { type ApiChannels, ApiMethods, parseBody } from './api-methods.js'
 import { API_SCHEMAS, type ApiMethod, isApiMethod } from './api-schemas.js'
 import { parseExactly, stringifyExactly } from './exact-json.js'
 
@@ -21,7 +20,7 @@ export interface ServerApiOptions {
   /** Undefined: every request is refused. */
   readonly apiKey: string | undefined
   readonly maxMessageBytes: number
-  readonly channels: Channels
+  readonly channels: ApiChannels
   readonly node: () => Node
   readonly metrics: Metrics
   readonly log: Logger

@@ -22,6 +22,7 @@ function connect(client: string, user: string, session?: string, refusal?: Error
     client,
     user,
     session,
+    codec: 'raw',
     socket: undefined,
     isIn: (channel) => channel === 'room',
     subscribe: (channel, options) => {
@@ -34,6 +35,8 @@ function connect(client: string, user: string, session?: string, refusal?: Error
       done.push(`${client} closes: ${code} ${reason}`)
       hub.remove(member)
     },
+    shutDown: () => undefined,
+    missed: () => undefined,
   }
   hub.add(member)
 }

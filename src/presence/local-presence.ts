@@ -24,10 +24,13 @@ export class LocalPresence {
     return local
   }
 
-  delete(channel: string, client: string): void {
+  /** Returns who that was. */
+  delete(channel: string, client: string): LocalClient | undefined {
     const clients = this.channels.get(channel)
+    const known = clients?.get(client)
     clients?.delete(client)
     if (clients?.size === 0) this.channels.delete(channel)
+    return known
   }
 
   has(channel: string, client: string): boolean {

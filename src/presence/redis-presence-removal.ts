@@ -5,9 +5,12 @@ import { decodePresenceEntry } from './presence-entry.js'
 import type { ReportPresence } from './presence-store.js'
 
 /** Clients that are read and taken out together: short for Redis, which does nothing else meanwhile. */
-const CLIENT_BATCH = 200
-/** Channels that are seen to at once, so that very many small ones don't take a round trip each. */
-const CHANNELS_AT_ONCE = 64
+const CLIENT_BATCH = 100
+/**
+ * Channels that are seen to at once, so that very many small ones don't take a round trip each. Times the clients of a
+ * batch it is also how many leaves wait to be published, a small part of what the relay's queue holds.
+ */
+const CHANNELS_AT_ONCE = 32
 
 export interface Removal {
   /** Whose clients are taken out. */

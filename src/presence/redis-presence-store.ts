@@ -17,6 +17,8 @@ const RESTORE_BATCH = 200
 const SWEEP_LOCK_MS = 3_000
 /** How long a node that was swept can be away and still learn of it. */
 const SWEPT_MS = 86_400_000
+/** Clients that left during an outage whose leaves are told after it; of further ones nobody hears. */
+const MAX_UNTOLD = 10_000
 
 type RunCommands = Parameters<RedisRelay['run']>[0]
 type Redis = Parameters<RunCommands>[0]
@@ -28,6 +30,8 @@ type Redis = Parameters<RunCommands>[0]
 export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private readonly local = new LocalPresence()
   private readonly removal: RedisPresenceRemoval
+  /** Who was kept, left, and could not be taken out then: the leave is still to be told. */
+  private untold: LocalClient[] = []
   private generation = 0
   /** Whether Redis may hold something else than this node's clients. */
   private isUnsure = false
@@ -63,11 +67,12 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   }
 
   async remove(channel: string, { client }: ClientInfo): Promise<number> {
-    this.local.delete(channel, client)
+    const known = this.local.delete(channel, client)
     try {
       return await this.relay.run((redis) => this.take(redis, channel, client))
     } catch (error) {
       this.isUnsure = true
+      if (known?.state === 'kept' && this.untold.length < MAX_UNTOLD) this.untold.push(known)
       return toBrokerError(error)
     }
   }
@@ -113,14 +118,8 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
         this.generation++
         this.mayHaveLapsed = false
       }
+      await this.removeStrangers(report)
       await this.putAllBack(report)
-      await this.removal.run({
-        node: this.node,
-        isKept: (channel, client) =>
-          client === undefined ? this.local.hasChannel(channel) : this.local.has(channel, client),
-        mayGoOn: () => Promise.resolve(true),
-        report,
-      })
       this.wasSwept = false
       this.seenConnections = connections
     } catch (error) {
@@ -155,6 +154,31 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   async removeOwn(report: ReportPresence): Promise<void> {
     const all = { node: this.node, isKept: () => false, mayGoOn: () => Promise.resolve(true), report }
     await this.removal.run(all).catch(toBrokerError)
+  }
+
+  /** Takes out who has left meanwhile, and tells of it. */
+  private async removeStrangers(report: ReportPresence): Promise<void> {
+    await this.removal.run({
+      node: this.node,
+      isKept: (channel, client) =>
+        client === undefined ? this.local.hasChannel(channel) : this.local.has(channel, client),
+      mayGoOn: () => Promise.resolve(true),
+      // Not by what is found, since an order that was given up may have been carried out late.
+      report: () => Promise.resolve(),
+    })
+    // Whoever swept this node has told it.
+    if (this.wasSwept) this.untold = []
+    while (this.untold.length > 0) {
+      const some = this.untold.slice(0, RESTORE_BATCH)
+      const counts = await this.relay.run((redis) =>
+        Promise.all(some.map(({ channel }) => redis.hlen(this.keys.presenceClients(channel)))),
+      )
+      this.untold = this.untold.slice(some.length)
+      const reports = some.map(({ channel, info }, index) =>
+        report({ type: 'leave', channel, info, online: counts[index] ?? 0 }),
+      )
+      await Promise.all(reports)
+    }
   }
 
   private async putAllBack(report: ReportPresence): Promise<void> {

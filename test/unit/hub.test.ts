@@ -266,6 +266,18 @@ describe('a join or leave', () => {
     online: 3,
   })
 
+  it('is told without a number where presence is not kept', async () => {
+    await enter('ann', 'room', { join: true, leave: false })
+    hub.deliver('room', [
+      {
+        type: 'join',
+        info: { client: 'c', user: '', connInfo: '1', chanInfo: undefined },
+        online: undefined,
+      },
+    ])
+    expect(frames).toEqual(['all join:room {"event":"join","client":"c","user":""}'])
+  })
+
   it.each(['join', 'leave'] as const)('(%s) is told to those who asked for it', async (type) => {
     const wishes = { ...NO_WISHES, [type]: true }
     const ann = await enter('ann', 'room', wishes)

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { OriginPolicy } from './auth/origins.js'
+import { JwtVerifier } from './auth/jwt-verifier.js'
 import { TokenAuthenticator } from './auth/token-authenticator.js'
 import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'
 import { RedisBroker } from './broker/redis-broker.js'
+import { Namespaces } from './channel/namespaces.js'
 import type { Config } from './config/settings.js'
 import { openApiRoute } from './http/openapi.js'
 import { type OperationsSource, operationsRoutes } from './http/operations.js'
@@ -27,6 +29,7 @@ import { RedisPresenceStore } from './presence/redis-presence-store.js'
 import { Keys } from './redis/keys.js'
 import { RedisRelay } from './redis/redis-relay.js'
 import { Handshakes } from './session/handshake.js'
+import type { Hooks } from './session/hooks.js'
 import type { HttpRoute, Transport } from './transport/transport.js'
 import { UwsTransport } from './transport/uws/uws-transport.js'
 import { packageVersion } from './version.js'
@@ -51,13 +54,16 @@ export interface ComposeOptions {
   readonly log: Logger
   /** Whether other processes listen on the public port too. */
   readonly isPortShared: boolean
+  /** Where an embedding application takes part. */
+  readonly hooks?: Hooks
   /** Called once, with the public port, when the node hears the cluster for the first time. */
   readonly ready: (port: number) => void
 }
 
 /** Wires a node from its configuration: the one place that picks implementations. Throws one line where the system doesn't fit. */
-export function composeNode({ config, log, isPortShared, ready }: ComposeOptions): {
+export function composeNode({ config, log, isPortShared, hooks = {}, ready }: ComposeOptions): {
   node: Node
+  channels: Channels
   metrics: Metrics
 } {
   const id = randomUUID()
@@ -72,36 +78,53 @@ export function composeNode({ config, log, isPortShared, ready }: ComposeOptions
   const presence = new PresenceAnnouncer(relay.presenceStore, broker, log)
   const presenceKeeper =
     shared && new PresenceKeeper(shared.upkeep, shared.nodes, (change) => presence.report(change), log)
-  const wheel = new TimerWheel(undefined, wheelTickMs(config.rawCheckInterval))
+  const namespaces = new Namespaces(config.namespaces)
+  const { maxHistoryPublications, maxMessageBytes } = config
+  const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
+  const wheel = new TimerWheel(undefined, wheelTickMs(config))
+  const authenticator = new TokenAuthenticator({
+    staticTokens: config.authTokens ?? [],
+    jwts: new JwtVerifier({
+      hmacSecret: config.authHmacSecret,
+      publicKeys: config.authPublicKey,
+      audience: config.authAudience,
+      issuer: config.authIssuer,
+    }),
+    allowAnonymous: config.authAnonymous,
+  })
+  const common = { hub, admission, channels, presence, wheel, metrics, log }
   const handshakes = new Handshakes({
-    context: {
-      hub,
-      admission,
-      publisher,
-      presence,
-      wheel,
-      metrics,
-      log,
-      maxMessageBytes: config.maxMessageBytes,
+    plain: {
+      ...common,
+      maxMessageBytes,
       heartbeat: { checkIntervalMs: config.rawCheckInterval, timeoutMs: config.rawTimeout },
     },
-    authenticator: new TokenAuthenticator({
-      staticTokens: config.authTokens ?? [],
-      hmacSecret: config.authHmacSecret,
-      allowAnonymous: config.authAnonymous,
-    }),
+    centrifuge: {
+      ...common,
+      broker,
+      authenticator,
+      hooks,
+      node: { id, version },
+      pingIntervalMs: config.pingInterval,
+      pongTimeoutMs: config.pongTimeout,
+      staleTimeoutMs: config.staleTimeout,
+      maxChannels: config.maxChannelsPerConnection,
+      maxCommandBytes: config.maxCommandBytes,
+      maxHistoryPublications,
+    },
+    authenticator,
     origins: new OriginPolicy(config.allowedOrigins ?? []),
     authHeader: config.authHeader,
+    maxRawQueueBytes: config.rawQueueBytes,
+    maxClientQueueBytes: config.queueBytes,
   })
-  const { apiKey, maxMessageBytes } = config
-  const channels = new Channels(publisher)
+  const { apiKey } = config
   const api = new ServerApi({ apiKey, maxMessageBytes, channels, node: () => node, metrics, log })
 
   const publicTransport = new UwsTransport({
     webSockets: handshakes.routes,
     http: [openApiRoute(version), api.route, ...plainHttpRoutes()],
     maxFrameBytes: config.maxMessageBytes + OVERSIZE_MARGIN_BYTES,
-    maxQueueBytes: config.rawQueueBytes,
     tls: certificate(config.tlsCert, config.tlsKey),
     onDefect: logDefect(log),
   })
@@ -128,7 +151,7 @@ export function composeNode({ config, log, isPortShared, ready }: ComposeOptions
       ready,
     },
   )
-  return { node, metrics }
+  return { node, channels, metrics }
 }
 
 /** The listener for operators, still to be told to listen. */
@@ -137,7 +160,6 @@ export function composeInternalListener(config: Config, log: Logger, source: Ope
     webSockets: [],
     http: operationsRoutes(source),
     maxFrameBytes: 0,
-    maxQueueBytes: 0,
     tls: certificate(config.internalTlsCert, config.internalTlsKey),
     onDefect: logDefect(log),
   })
@@ -182,13 +204,15 @@ function plainHttpRoutes(): HttpRoute[] {
   return [
     { path: '/ws/*', maxBodyBytes: 0, handle: () => upgradeRequired },
     { path: '/echo', maxBodyBytes: 0, handle: () => upgradeRequired },
+    { path: '/connection/websocket', maxBodyBytes: 0, handle: () => upgradeRequired },
     { path: '/*', maxBodyBytes: 0, handle: () => ({ status: 404, body: 'Not found.\n' }) },
   ]
 }
 
-/** Exact enough for the heartbeat, and no more: an idle node's cost is mostly what wakes it. */
-function wheelTickMs(checkIntervalMs: number): number {
-  return Math.min(1_000, Math.max(20, checkIntervalMs / 10))
+/** Exact enough for every heartbeat, and no more: an idle node's cost is mostly what wakes it. */
+function wheelTickMs({ rawCheckInterval, pingInterval, pongTimeout, staleTimeout }: Config): number {
+  const shortestMs = Math.min(rawCheckInterval, pingInterval, pongTimeout, staleTimeout)
+  return Math.min(1_000, Math.max(20, shortestMs / 10))
 }
 
 function certificate(certPath: string | undefined, keyPath: string | undefined) {

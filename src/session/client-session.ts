@@ -1,6 +1,5 @@
 import type { Authenticator } from '../auth/authenticator.js'
 import { type Broker, BrokerError } from '../broker/broker.js'
-import type { Channels } from '../hub/channels.js'
 import type { ServerSubscription } from '../hub/hub.js'
 import {
   type ClientLine,
@@ -32,7 +31,6 @@ const NO_SUBSCRIPTIONS: Subscription[] = []
 /** What all sessions of the Centrifuge protocol share. */
 export interface ClientSessionContext extends SessionContext {
   readonly broker: Broker
-  readonly channels: Channels
   readonly authenticator: Authenticator
   readonly hooks: Hooks
   readonly node: { readonly id: string; readonly version: string }

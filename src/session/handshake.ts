@@ -22,12 +22,16 @@ const JSON_SUBPROTOCOL = 'centrifuge-json'
 const RETRY_AFTER_SECONDS = { least: 1, most: 5 } as const
 
 export interface HandshakeOptions {
-  readonly context: PlainSessionContext
-  readonly clientContext: ClientSessionContext
+  /** For raw and echo sessions. */
+  readonly plain: PlainSessionContext
+  readonly centrifuge: ClientSessionContext
   readonly authenticator: Authenticator
   readonly origins: OriginPolicy
   /** Header that a token is looked for in first. */
   readonly authHeader: string
+  /** Unread bytes that a raw or echo client may have, and a client of the Centrifuge protocol. */
+  readonly maxRawQueueBytes: number
+  readonly maxClientQueueBytes: number
 }
 
 /** A handshake that ends without a connection; the reason is a metric's label. */
@@ -53,25 +57,33 @@ function unavailable(reason: string, message: string): Refusal {
 
 /** Decides who may open a connection. Everything is settled before the upgrade: a refused client never has a socket. */
 export class Handshakes {
-  readonly routes: readonly WebSocketRoute[] = [
-    { path: '/ws/*', handshake: (request) => this.raw(request) },
-    { path: '/echo', handshake: (request) => this.echo(request) },
-    { path: '/connection/websocket', handshake: (request) => this.client(request) },
-  ]
+  readonly routes: readonly WebSocketRoute[]
 
-  constructor(private readonly options: HandshakeOptions) {}
+  constructor(private readonly options: HandshakeOptions) {
+    const { maxRawQueueBytes, maxClientQueueBytes } = options
+    this.routes = [
+      { path: '/ws/*', maxQueueBytes: maxRawQueueBytes, handshake: (request) => this.raw(request) },
+      { path: '/echo', maxQueueBytes: maxRawQueueBytes, handshake: (request) => this.echo(request) },
+      {
+        path: '/connection/websocket',
+        maxQueueBytes: maxClientQueueBytes,
+        handshake: (request) => this.client(request),
+      },
+    ]
+  }
+
 
   private echo(request: HttpRequest): Verdict {
     const identity = this.checkUpgrade(request) ?? this.identify(request)
     if (identity instanceof Refusal) return this.refuse(identity)
-    return this.enter() ?? this.accept(request, new EchoSession(this.options.context, identity.user))
+    return this.enter() ?? this.accept(request, new EchoSession(this.options.plain, identity.user))
   }
 
   /** Who it is, the `connect` command says. */
   private client(request: HttpRequest): Verdict {
     const refusal = this.checkUpgrade(request) ?? checkSubprotocol(request)
     if (refusal !== undefined) return this.refuse(refusal)
-    const handler = new ClientSession(this.options.clientContext, '')
+    const handler = new ClientSession(this.options.centrifuge, '')
     return this.enter() ?? { ...this.accept(request, handler), subprotocol: clientSubprotocol(request) }
   }
 
@@ -98,7 +110,7 @@ export class Handshakes {
     identity: Identity,
     wishes: Wishes,
   ): Verdict | Promise<Verdict> {
-    const { context } = this.options
+    const { plain: context } = this.options
     const held = context.hub.hold(channel)
     const release = () => context.hub.release(channel)
     const accept = () =>
@@ -123,19 +135,19 @@ export class Handshakes {
   private accept(request: HttpRequest, handler: SocketHandler, release?: () => void): Acceptance {
     const abandoned = () => {
       release?.()
-      this.options.context.admission.leave()
+      this.options.plain.admission.leave()
     }
     return { handler, subprotocol: chooseSubprotocol(request), abandoned }
   }
 
   private refuse(refusal: Refusal): Verdict {
-    this.options.context.metrics.connectionRejections.inc({ reason: refusal.reason })
+    this.options.plain.metrics.connectionRejections.inc({ reason: refusal.reason })
     return { refusal: refusal.response() }
   }
 
   /** Takes a place among the connections, or refuses. */
   private enter(): Verdict | undefined {
-    const why = this.options.context.admission.enter()
+    const why = this.options.plain.admission.enter()
     if (why === undefined) return undefined
     const message =
       why === 'draining' ? 'this node is stopping' : 'this node has as many connections as it may'
@@ -158,7 +170,7 @@ export class Handshakes {
     const token = findToken(request, this.options.authHeader)
     const { identity, failure } = this.options.authenticator.authenticate(token)
     if (identity !== undefined) return identity
-    this.options.context.metrics.authFailures.inc({ reason: failure })
+    this.options.plain.metrics.authFailures.inc({ reason: failure })
     const message = {
       missing: 'a token is required',
       invalid: 'the token is not valid',

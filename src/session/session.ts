@@ -3,7 +3,7 @@ import type { Admission } from '../hub/admission.js'
 import type { Hub, Member, ServerSubscription } from '../hub/hub.js'
 import type { Codec } from '../hub/local-channel.js'
 import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
-import type { Publisher } from '../hub/publisher.js'
+import type { Channels } from '../hub/channels.js'
 import type { Timed, TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
@@ -14,7 +14,7 @@ import type { Socket, SocketHandler } from '../transport/transport.js'
 export interface SessionContext {
   readonly hub: Hub
   readonly admission: Admission
-  readonly publisher: Publisher
+  readonly channels: Channels
   readonly presence: PresenceAnnouncer
   readonly wheel: TimerWheel
   readonly metrics: Metrics

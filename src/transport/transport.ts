@@ -62,6 +62,8 @@ export type Verdict = Acceptance | { readonly refusal: HttpResponse }
 export interface WebSocketRoute {
   /** A path, or a prefix and `*`. */
   readonly path: string
+  /** Unread bytes a socket may have; further frames overflow. */
+  readonly maxQueueBytes: number
   /** Decides on a handshake. What it returns takes effect in the same tick, or in the tick its promise resolves. */
   readonly handshake: (request: HttpRequest) => Verdict | Promise<Verdict>
 }
@@ -103,8 +105,6 @@ export interface TransportOptions {
   readonly http: readonly HttpRoute[]
   /** A message larger than this is cut while it arrives, without being buffered; the client sees 1006. */
   readonly maxFrameBytes: number
-  /** Unread bytes a socket may have; further frames overflow. */
-  readonly maxQueueBytes: number
   readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined
   /** Somebody's callback threw: a defect; the connection or request it was about is ended. */
   readonly onDefect: (error: unknown) => void

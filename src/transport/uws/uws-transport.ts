@@ -80,10 +80,10 @@ export class UwsTransport implements Transport {
   }
 
   private behavior(route: WebSocketRoute): WebSocketBehavior<UserData> {
-    const { maxFrameBytes, maxQueueBytes, onDefect } = this.options
+    const { maxFrameBytes, onDefect } = this.options
     return {
       maxPayloadLength: maxFrameBytes,
-      maxBackpressure: maxQueueBytes,
+      maxBackpressure: route.maxQueueBytes,
       // Silence is judged by sessions: the library's timeout has a granularity of 4 s and closes without a reason.
       idleTimeout: 0,
       sendPingsAutomatically: false,

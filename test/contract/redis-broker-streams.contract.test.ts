@@ -193,6 +193,32 @@ describe('streams in Redis', () => {
   })
 })
 
+it('streams begin new epochs when a replica is promoted, for nodes that were connected to it too', async () => {
+  const master = await RedisServer.start(['--repl-diskless-sync-delay', '0'])
+  const replica = await RedisServer.start(['--replicaof', `127.0.0.1 ${master.port}`])
+  const admin = new Redis(replica.url)
+  const before = new RedisNode(master.url)
+  const early = new RedisNode(replica.url)
+  try {
+    await early.broker.subscribe(CHANNEL)
+    const [old] = await eventually(() => keep(before, CHANNEL, ['1']))
+    while ((await admin.exists(early.keys.stream(CHANNEL))) === 0);
+    expect((await refusal(early.broker.publish(CHANNEL, publication('2'), KEPT))).reason).toBe('unavailable')
+    await admin.replicaof('NO', 'ONE')
+    const [fresh, next] = await keep(early, CHANNEL, ['a', 'b'])
+    expect(fresh?.epoch).not.toBe(old?.epoch)
+    expect([fresh?.offset, next]).toEqual([1, { epoch: fresh?.epoch, offset: 2 }])
+    expect(await keep(early, CHANNEL, ['c'])).toEqual([{ epoch: fresh?.epoch, offset: 3 }])
+    expect(await kept(early, CHANNEL)).toEqual(['1 a', '2 b', '3 c'])
+  } finally {
+    before.close()
+    early.close()
+    admin.disconnect()
+    await replica.remove()
+    await master.remove()
+  }
+})
+
 clusterTest('streams begin new epochs when Redis is back and empty', async ({ redis, node, other }) => {
   await keep(other, CHANNEL, ['1', '2'])
   const { position } = await node.broker.history(CHANNEL, ALL)

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { HistoryQuery, PublishOptions } from '../../src/broker/broker.js'
 import type { Logger } from '../../src/log.js'
 import { encodeEntry, plainEntry } from '../../src/redis/envelope.js'
+import { freePort } from '../support/free-port.js'
 import { RedisServer } from '../support/redis-server.js'
 import { CHANNEL, clusterTest } from './cluster-test.js'
 import { eventually, publication, refusal } from './publications.js'
@@ -216,6 +217,27 @@ it('streams begin new epochs when a replica is promoted, for nodes that were con
     admin.disconnect()
     await replica.remove()
     await master.remove()
+  }
+})
+
+it('the keys of a channel are in one slot of a Redis Cluster, whatever its name', async () => {
+  const redis = await RedisServer.start(['--cluster-enabled', 'yes', '--cluster-port', `${await freePort()}`])
+  const admin = new Redis(redis.url)
+  await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  while (!String(await admin.cluster('INFO')).includes('cluster_state:ok'));
+  const node = new RedisNode(redis.url)
+  try {
+    await node.broker.subscribe('warm-up')
+    for (const name of ['room', '}room', '{}', '{room}', 'a{room}b', 'a}b{', '}', '{', '::']) {
+      const once = { ...KEPT, idempotencyKey: '}key{' }
+      expect((await keep(node, name, ['1', '1'], once)).map((one) => one?.offset)).toEqual([1, 1])
+      await keep(node, name, ['2'])
+      expect(await kept(node, name)).toEqual(['1 1', '2 2'])
+    }
+  } finally {
+    node.close()
+    admin.disconnect()
+    await redis.remove()
   }
 })
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { OriginPolicy } from './auth/origins.js'
 import { JwtVerifier } from './auth/jwt-verifier.js'
+import { OriginPolicy } from './auth/origins.js'
 import { TokenAuthenticator } from './auth/token-authenticator.js'
 import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'

@@ -66,7 +66,6 @@ export class JwtVerifier {
     }
     return { failure }
   }
-
 }
 
 /** The algorithm that the token's header names; empty where it names none. */
@@ -107,5 +106,7 @@ function algorithmsOf(key: KeyObject): Algorithm[] {
   if (key.asymmetricKeyType === 'ed25519') return ['EdDSA']
   const algorithm = EC_ALGORITHMS[key.asymmetricKeyDetails?.namedCurve ?? '']
   if (algorithm !== undefined) return [algorithm]
-  throw new Error(`a public key is of the kind ${key.asymmetricKeyType}, use RSA, an EC curve of NIST, or Ed25519`)
+  throw new Error(
+    `a public key is of the kind ${key.asymmetricKeyType}, use RSA, an EC curve of NIST, or Ed25519`,
+  )
 }

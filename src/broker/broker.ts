@@ -65,7 +65,7 @@ export interface PublishOptions {
 export const IDEMPOTENCY_MS = 5 * 60_000
 
 export interface HistoryQuery {
-  /** The most publications to give; 0: only the position. */
+  /** The most publications to give, a whole number; 0: only the position. */
   readonly limit: number
   /** After this offset (before it, if reverse); undefined: from the start (or the end). The epoch is the caller's to compare. */
   readonly sinceOffset: number | undefined

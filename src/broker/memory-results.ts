@@ -1,7 +1,7 @@
 import { IDEMPOTENCY_MS, type Position } from './broker.js'
 
 /** Results that are kept; beyond them the oldest goes, and what has its key would be published again. */
-export const MAX_RESULTS = 100_000
+const MAX_RESULTS = 100_000
 
 /** What came of publications that had an idempotency key, for as long as the key counts. */
 export class MemoryResults {
@@ -11,6 +11,7 @@ export class MemoryResults {
   constructor(
     /** Milliseconds on a clock that never goes back. */
     private readonly nowMs: () => number,
+    private readonly maxResults = MAX_RESULTS,
   ) {}
 
   /** The first result of the key; of `publish` if there is none. */
@@ -20,7 +21,7 @@ export class MemoryResults {
     const name = JSON.stringify([channel, key])
     const known = this.results.get(name)
     if (known !== undefined) return known.position
-    if (this.results.size >= MAX_RESULTS) this.forgetOldest()
+    if (this.results.size >= this.maxResults) this.forgetOldest()
     const position = publish()
     this.results.set(name, { position, expiresAtMs: nowMs + IDEMPOTENCY_MS })
     return position

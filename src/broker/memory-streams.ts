@@ -2,7 +2,7 @@ import { randomEpoch } from '../channel/stream-epoch.js'
 import type { History, HistoryQuery, Position, Publication, StreamOptions } from './broker.js'
 
 /** Streams of different channels; beyond them the one that was used longest ago is forgotten, its epoch too. */
-export const MAX_STREAMS = 100_000
+const MAX_STREAMS = 100_000
 /** Streams that every use looks at for what has expired: enough to get round faster than streams are made. */
 const SWEPT_PER_USE = 2
 
@@ -31,6 +31,7 @@ export class MemoryStreams {
   constructor(
     /** Milliseconds on a clock that never goes back. */
     private readonly nowMs: () => number,
+    private readonly maxStreams = MAX_STREAMS,
   ) {}
 
   /** Keeps a copy, and gives it with its position. */
@@ -69,7 +70,7 @@ export class MemoryStreams {
     stream.endsAtMs = nowMs + metaTtlMs
     this.streams.delete(channel)
     this.streams.set(channel, stream)
-    if (this.streams.size > MAX_STREAMS) this.forgetOldest()
+    if (this.streams.size > this.maxStreams) this.forgetOldest()
     return stream
   }
 

@@ -64,8 +64,7 @@ export function loadConfig(inputs: Inputs): Loaded {
     const value = from === undefined ? setting.default : setting.kind.read(from.input)
     if (from !== undefined && value === undefined) {
       const shown = setting.secret === undefined ? JSON.stringify(from.input) : 'the value'
-      const what =
-        setting.kind.problem?.(from.input) ?? `${shown} is not right; use ${setting.kind.expects}`
+      const what = setting.kind.problem?.(from.input) ?? `${shown} is not right; use ${setting.kind.expects}`
       problems.push({ where: from.where, what })
       unreadable.add(key)
     }

@@ -104,7 +104,9 @@ function readOne(value: unknown, index: number, problems: string[]): NamespaceOp
   const { name, ...options } = value as Record<string, unknown>
   const where = typeof name === 'string' ? `namespace "${name}"` : `entry ${index + 1}`
   if (typeof name !== 'string' || !NAME.test(name)) {
-    problems.push(`${where}: name must be up to 64 letters, digits and - _ . ("" for channels without a prefix)`)
+    problems.push(
+      `${where}: name must be up to 64 letters, digits and - _ . ("" for channels without a prefix)`,
+    )
   }
   for (const [written, input] of Object.entries(options)) {
     const key = KEY_OF.get(written)

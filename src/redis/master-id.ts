@@ -3,11 +3,13 @@ import type { Logger } from '../log.js'
 
 /**
  * The replication id of the master that a connection leads to, which changes on a promotion and on a restart. Empty
- * where Redis refuses to tell; rejects when the connection is lost.
+ * where Redis refuses to tell, and for a replica: it has its master's, and another one if it is promoted under this
+ * connection. Rejects when the connection is lost.
  */
 export async function readMasterId(redis: Redis, warn: (error: string) => void): Promise<string> {
   try {
     const info = await redis.info('replication')
+    if (!/^role:master\b/m.test(info)) return ''
     return /^master_replid:(\w+)/m.exec(info)?.[1] ?? ''
   } catch (error) {
     if (!(error instanceof Error) || error.name !== 'ReplyError') throw error

@@ -149,7 +149,8 @@ export class RedisRelay {
 
   /** A publisher that is back before its node's subscriber would publish what this node never hears. */
   private open(): void {
-    if (this.masterId !== undefined && this.isSubscriberUp) this.publisher.resume(this.masterId)
+    const isUp = this.commands.status === 'ready' && this.isSubscriberUp
+    if (isUp && this.masterId !== undefined) this.publisher.resume(this.masterId)
     else this.publisher.pause()
   }
 }

@@ -1,19 +1,13 @@
 import type { Redis } from 'ioredis'
 import type { Metrics } from '../metrics/metrics.js'
 import { encodeMessage, type StreamPosition } from './envelope.js'
+import { costOf, type PackedMessage, type PendingEntry, pack } from './relay-packing.js'
 import { isUnknownScript } from './script.js'
-import { addPublishingCall, type EntryHandling, firstPosition, isSameCall } from './stream-calls.js'
+import { addPublishingCall, type EntryHandling, firstPosition } from './stream-calls.js'
 
 /** After which an entry that waits, or a batch that is not answered, is given up: callers are promised an answer within 2 s. */
 const DEADLINE_MS = 1_250
 const DEADLINE_CHECK_MS = 250
-/** The most that is packed into one relay message, unless a single entry is larger. */
-const MAX_MESSAGE_BYTES = 256 * 1024
-
-/** What an entry costs in memory beside its bytes: a promise, its place in the queue, a buffer's frame. Measured. */
-const ENTRY_OVERHEAD_BYTES = 700
-/** And one that is more than published: the keys of a channel with a long name, and what holds them. */
-const HANDLING_OVERHEAD_BYTES = 1_000
 /** Messages in one pipeline; the rest waits for the next. */
 const MAX_BATCH_MESSAGES = 10_000
 
@@ -30,30 +24,10 @@ export class RelayError extends Error {
   }
 }
 
-interface Pending {
-  readonly entry: Buffer
-  /** Undefined for what is published and nothing else. */
-  readonly handling: EntryHandling | undefined
-  /** Control entries, such as probes, are none of those that the metric of batches is about. */
-  readonly isControl: boolean
-  readonly deadlineMs: number
-  readonly resolve: (position: StreamPosition | undefined) => void
-  readonly reject: (error: RelayError) => void
-}
-
-/** Entries that leave as one relay message, by one command. */
-interface Message {
-  readonly redisChannel: string
-  readonly handling: EntryHandling | undefined
-  /** Whether further messages of its channel come behind it in the batch. */
-  isFollowed: boolean
-  readonly entries: Pending[]
-}
-
 type Answer = readonly [error: Error | null, reply?: unknown]
 
 interface Batch {
-  readonly messages: readonly Message[]
+  readonly messages: readonly PackedMessage[]
   readonly deadlineMs: number
 }
 
@@ -64,7 +38,7 @@ interface Batch {
  * channel.
  */
 export class RelayPublisher {
-  private readonly waiting = new Map<string, Pending[]>()
+  private readonly waiting = new Map<string, PendingEntry[]>()
   /** Of what waits and what is in flight. */
   private queuedBytes = 0
   private inFlight: Batch | undefined
@@ -145,12 +119,12 @@ export class RelayPublisher {
   }
 
   /** Tells a publisher what became of its entry, once. */
-  private confirm(pending: Pending, position: StreamPosition | undefined): void {
+  private confirm(pending: PendingEntry, position: StreamPosition | undefined): void {
     this.addQueuedBytes(-costOf(pending))
     pending.resolve(position)
   }
 
-  private refuse(pending: Pending, error: RelayError): void {
+  private refuse(pending: PendingEntry, error: RelayError): void {
     this.addQueuedBytes(-costOf(pending))
     pending.reject(error)
   }
@@ -168,7 +142,7 @@ export class RelayPublisher {
 
   private flush(): void {
     if (!this.isOpen || this.inFlight !== undefined || this.waiting.size === 0) return
-    const messages: Message[] = []
+    const messages: PackedMessage[] = []
     let deadlineMs = Number.POSITIVE_INFINITY
     for (const [redisChannel, pending] of this.waiting) {
       if (messages.length >= MAX_BATCH_MESSAGES) break
@@ -208,8 +182,8 @@ export class RelayPublisher {
    * again come behind the rest of the batch. So in a channel of which more comes in the batch they go in full.
    */
   private async run(
-    messages: readonly Message[],
-    isInFull: (message: Message) => boolean,
+    messages: readonly PackedMessage[],
+    isInFull: (message: PackedMessage) => boolean,
   ): Promise<Answer[]> {
     const pipeline = this.redis.pipeline()
     for (const message of messages) {
@@ -233,7 +207,7 @@ export class RelayPublisher {
     }
   }
 
-  private answer({ handling, entries }: Message, answer: Answer | undefined): void {
+  private answer({ handling, entries }: PackedMessage, answer: Answer | undefined): void {
     const [error, reply] = answer ?? [new Error('no answer')]
     if (error !== null) {
       const refusal = new RelayError('unavailable', `Redis did not take it: ${error.message}`)
@@ -285,29 +259,4 @@ export class RelayPublisher {
       else this.waiting.set(redisChannel, rest)
     }
   }
-}
-
-function costOf({ entry, handling }: Pick<Pending, 'entry' | 'handling'>): number {
-  return entry.length + ENTRY_OVERHEAD_BYTES + (handling === undefined ? 0 : HANDLING_OVERHEAD_BYTES)
-}
-
-/**
- * Splits a channel's entries into messages that stay below the largest size and whose entries are handled alike, in
- * their order.
- */
-function pack(redisChannel: string, pending: readonly Pending[]): Message[] {
-  const messages: Message[] = []
-  let message: Message | undefined
-  let bytes = 0
-  for (const one of pending) {
-    bytes += one.entry.length
-    if (message === undefined || bytes > MAX_MESSAGE_BYTES || !isSameCall(message.handling, one.handling)) {
-      if (message !== undefined) message.isFollowed = true
-      message = { redisChannel, handling: one.handling, isFollowed: false, entries: [] }
-      messages.push(message)
-      bytes = one.entry.length
-    }
-    message.entries.push(one)
-  }
-  return messages
 }

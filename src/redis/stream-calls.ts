@@ -35,8 +35,8 @@ export interface EntryHandling {
 
 /** Whether two entries of one channel may share a script call. */
 export function isSameCall(a: EntryHandling | undefined, b: EntryHandling | undefined): boolean {
-  if (a === b) return true
-  if (a?.stream === undefined || b?.stream === undefined) return false
+  if (a === undefined || b === undefined) return a === b
+  if (a.stream === undefined || b.stream === undefined) return false
   if (a.once !== undefined || b.once !== undefined) return false
   const { size, ttlMs, metaTtlMs } = a.stream
   return size === b.stream.size && ttlMs === b.stream.ttlMs && metaTtlMs === b.stream.metaTtlMs

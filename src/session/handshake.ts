@@ -72,7 +72,6 @@ export class Handshakes {
     ]
   }
 
-
   private echo(request: HttpRequest): Verdict {
     const identity = this.checkUpgrade(request) ?? this.identify(request)
     if (identity instanceof Refusal) return this.refuse(identity)

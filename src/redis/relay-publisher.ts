@@ -47,6 +47,8 @@ export class RelayPublisher {
   private masterId = ''
   private isClosed = false
   private deadlineTimer: NodeJS.Timeout | undefined
+  private lastCheckMs = 0
+  private isGraceGiven = false
 
   constructor(
     private readonly redis: Redis,
@@ -221,13 +223,18 @@ export class RelayPublisher {
   }
 
   private watchDeadlines(): void {
-    // Checked once the loop has read what is there: an answer may have come while this process stood still.
-    this.deadlineTimer ??= setInterval(() => setImmediate(() => this.checkDeadlines()), DEADLINE_CHECK_MS)
+    if (this.deadlineTimer !== undefined) return
+    this.lastCheckMs = performance.now()
+    this.deadlineTimer = setInterval(() => this.checkDeadlines(), DEADLINE_CHECK_MS)
   }
 
   private checkDeadlines(): void {
-    if (this.deadlineTimer === undefined) return
     const nowMs = performance.now()
+    const isLate = nowMs - this.lastCheckMs > 2 * DEADLINE_CHECK_MS
+    this.lastCheckMs = nowMs
+    // While this process stood still Redis could not be heard, so everything gets until the next check, but only once.
+    this.isGraceGiven = isLate && !this.isGraceGiven
+    if (this.isGraceGiven) return
     if (this.inFlight !== undefined && this.inFlight.deadlineMs <= nowMs) this.giveUpInFlight(this.inFlight)
     this.rejectWaiting(nowMs, 'Redis cannot be reached')
     if (this.inFlight === undefined && this.waiting.size === 0) {

@@ -24,7 +24,7 @@ import type { Peers } from './node/peers.js'
 import { type DeadNodes, PresenceKeeper } from './node/presence-keeper.js'
 import { RedisPeers } from './node/redis-peers.js'
 import { MemoryPresenceStore } from './presence/memory-presence-store.js'
-import type { PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
+import type { PresenceChange, PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
 import { RedisPresenceStore } from './presence/redis-presence-store.js'
 import { Keys } from './redis/keys.js'
 import { RedisRelay } from './redis/redis-relay.js'
@@ -72,13 +72,20 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const relay = composeRelay(config, id, log, metrics)
   const { broker, peers, shared, close: closeRelay } = relay
 
-  const hub = new Hub(broker, (...frame) => publicTransport.publish(...frame), metrics)
+  const namespaces = new Namespaces(config.namespaces)
+  const hub = new Hub(
+    broker,
+    (...frame) => publicTransport.publish(...frame),
+    metrics,
+    (channel) => namespaces.of(channel)?.name ?? '',
+  )
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)
   const presence = new PresenceAnnouncer(relay.presenceStore, broker, log)
-  const presenceKeeper =
-    shared && new PresenceKeeper(shared.upkeep, shared.nodes, (change) => presence.report(change), log)
-  const namespaces = new Namespaces(config.namespaces)
+  const report = async (change: PresenceChange): Promise<void> => {
+    if (namespaces.of(change.channel)?.joinLeave === true) await presence.report(change)
+  }
+  const presenceKeeper = shared && new PresenceKeeper(shared.upkeep, shared.nodes, report, log)
   const { maxHistoryPublications, maxMessageBytes } = config
   const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
   const wheel = new TimerWheel(undefined, wheelTickMs(config))

@@ -4,6 +4,7 @@ import { loadConfig } from './config/load.js'
 import type { SettingKey } from './config/settings.js'
 import { createLogger, type Logger } from './log.js'
 import type { ClientInfo } from './protocol/client-info.js'
+import { DISCONNECTS } from './protocol/closes.js'
 import type { Hooks } from './session/hooks.js'
 
 export type { Position } from './broker/broker.js'
@@ -83,7 +84,15 @@ export async function createNode({
       port: await ready,
       internalPort,
       publish: (channel, data) => channels.publish('api', channel, jsonDraft(data)),
-      disconnect: (user, options) => node.disconnect(user, options),
+      disconnect: async (user, { code, reason } = {}) => {
+        const close = { ...DISCONNECTS.forceDisconnect, ...(code !== undefined && { code, reason: '' }) }
+        await node.controlConnections({
+          about: 'disconnect',
+          to: { user },
+          close: { code: close.code, reason: reason ?? close.reason },
+          whitelist: [],
+        })
+      },
       presence: (channel) => channels.presence(channel),
       stop: async () => {
         const isClean = await node.drain()

@@ -110,8 +110,8 @@ export class BrokerError extends Error {
 export interface Broker {
   /** Once, before anything else. */
   start(handler: BrokerHandler): void
-  /** Resolves once events published from then on will be delivered; rejects with a BrokerError within 2 s otherwise. */
-  subscribe(channel: string): Promise<void>
+  /** Resolves once events published from then on will be delivered, nothing if they are at once; rejects with a BrokerError within 2 s otherwise. */
+  subscribe(channel: string): Promise<void> | undefined
   unsubscribe(channel: string): void
   /**
    * Copies what it keeps before it returns. Resolves when the relay has taken the event, with its position if it is in

@@ -29,9 +29,8 @@ export class MemoryBroker implements Broker {
     this.handler = handler
   }
 
-  subscribe(channel: string): Promise<void> {
+  subscribe(channel: string): undefined {
     this.subscribed.add(channel)
-    return Promise.resolve()
   }
 
   unsubscribe(channel: string): void {

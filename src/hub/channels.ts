@@ -30,6 +30,10 @@ export class Channels {
     private readonly maxHistoryPublications: number,
   ) {}
 
+  findNamespace(channel: string): NamespaceOptions | undefined {
+    return this.namespaces.of(channel)
+  }
+
   /** Throws error 107 for what is no channel's name, 102 where there is no such namespace. */
   namespaceOf(channel: string): NamespaceOptions {
     const problem = channelNameProblem(channel)
@@ -46,8 +50,9 @@ export class Channels {
     draft: Draft,
     { skipHistory = false, idempotencyKey }: ChannelPublishOptions = {},
   ): Promise<Position | undefined> {
-    const stream = skipHistory ? undefined : streamOf(this.namespaceOf(channel))
-    return this.publisher.publish(source, channel, draft, { stream, idempotencyKey })
+    const namespace = this.namespaceOf(channel)
+    const stream = skipHistory ? undefined : streamOf(namespace)
+    return this.publisher.publish(source, namespace.name, channel, draft, { stream, idempotencyKey })
   }
 
   /** Rejects with error 108 where no history is kept, 112 when the position is of another epoch. */

@@ -85,6 +85,8 @@ export class Hub implements BrokerHandler {
     private readonly broker: Broker,
     private readonly publishToTopic: PublishToTopic,
     private readonly metrics: Metrics,
+    /** The name of a channel's namespace. */
+    private readonly namespaceOf: (channel: string) => string,
   ) {}
 
   /** Connections now. */
@@ -129,8 +131,11 @@ export class Hub implements BrokerHandler {
     clearTimeout(channel.lingerTimer)
     channel.lingerTimer = undefined
     if (channel.isSubscribed) return undefined
-    channel.subscribing ??= this.subscribe(channel)
-    return channel.subscribing
+    // The broker makes one subscription of many; whoever waits has a deadline of its own.
+    const subscribing = this.broker.subscribe(name)
+    if (subscribing !== undefined) return this.subscribed(channel, subscribing)
+    channel.isSubscribed = true
+    return undefined
   }
 
   release(name: string): void {
@@ -159,7 +164,7 @@ export class Hub implements BrokerHandler {
       audience.leaveWatchers++
       socket?.join(topics.leave(codec, name))
     }
-    this.metrics.subscriptions.inc({ namespace: '' })
+    this.metrics.subscriptions.inc({ namespace: channel.namespace })
   }
 
   /** Takes a member out of a channel, and releases it. */
@@ -180,7 +185,7 @@ export class Hub implements BrokerHandler {
       audience.leaveWatchers--
       socket?.leave(topics.leave(codec, name))
     }
-    this.metrics.subscriptions.dec({ namespace: '' })
+    this.metrics.subscriptions.dec({ namespace: channel.namespace })
     this.release(name)
   }
 
@@ -312,22 +317,23 @@ export class Hub implements BrokerHandler {
   }
 
   private create(name: string): LocalChannel {
-    const channel = createLocalChannel(name)
+    const channel = createLocalChannel(name, this.namespaceOf(name))
     this.channels.set(name, channel)
     return channel
   }
 
-  private async subscribe(channel: LocalChannel): Promise<void> {
+  private async subscribed(channel: LocalChannel, subscribing: Promise<void>): Promise<void> {
+    channel.subscribing++
     try {
-      await this.broker.subscribe(channel.name)
+      await subscribing
       channel.isSubscribed = true
     } finally {
-      channel.subscribing = undefined
+      channel.subscribing--
     }
   }
 
   private forget(channel: LocalChannel): void {
-    if (channel.subscribing !== undefined) {
+    if (channel.subscribing > 0) {
       channel.lingerTimer = setTimeout(() => this.forget(channel), LINGER_MS)
       return
     }

@@ -14,12 +14,15 @@ export interface Audience {
 /** A channel that somebody on this node is in, or is about to be. */
 export interface LocalChannel {
   readonly name: string
+  /** The name of its namespace, for metrics. */
+  readonly namespace: string
   readonly raw: Audience
   readonly json: Audience
   /** Members, and those who wait for the subscription. */
   holds: number
   isSubscribed: boolean
-  subscribing: Promise<void> | undefined
+  /** Who waits for the subscription. */
+  subscribing: number
   lingerTimer: NodeJS.Timeout | undefined
   /** Of the latest publication that was delivered, where the channel keeps a stream. */
   position: Position | undefined
@@ -29,14 +32,15 @@ export interface LocalChannel {
   pushes: string[]
 }
 
-export function createLocalChannel(name: string): LocalChannel {
+export function createLocalChannel(name: string, namespace: string): LocalChannel {
   return {
     name,
+    namespace,
     raw: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
     json: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
     holds: 0,
     isSubscribed: false,
-    subscribing: undefined,
+    subscribing: 0,
     lingerTimer: undefined,
     position: undefined,
     buffers: undefined,

@@ -35,6 +35,7 @@ export class Publisher {
    */
   async publish(
     source: PublicationSource,
+    namespace: string,
     channel: string,
     { data, isBinary, isJson, excludedClient, info, tags }: Draft,
     options?: PublishOptions,
@@ -56,7 +57,7 @@ export class Publisher {
         },
         options,
       )
-      this.metrics.publications[source].value++
+      this.metrics.publications(namespace, source).value++
       return position
     } catch (error) {
       if (!(error instanceof BrokerError)) {

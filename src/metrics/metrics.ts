@@ -52,6 +52,8 @@ export interface LiveNumbers {
 export class Metrics {
   private readonly registry = new Registry()
   private readonly tallies = new Map<string, Tally[]>()
+  /** As many as there are namespaces and sources. */
+  private readonly publicationTallies = new Map<string, Tally>()
   private readonly closeCodeLabels = new Set<string>(OWN_CLOSE_CODES.map(String))
   private readonly maxCloseCodeLabels = this.closeCodeLabels.size + MAX_CLIENT_CLOSE_CODES
 
@@ -89,14 +91,6 @@ export class Metrics {
     centrifuge: this.tally('messages_received_total', 'Messages that clients sent.', {
       protocol: 'centrifuge',
     }),
-  }
-  readonly publications = {
-    raw: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'raw' }),
-    centrifuge: this.tally('publications_total', 'Publications accepted.', {
-      namespace: '',
-      source: 'centrifuge',
-    }),
-    api: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'api' }),
   }
   readonly deliveries = {
     raw: this.tally('deliveries_total', 'Publications handed to connections.', { protocol: 'raw' }),
@@ -207,6 +201,17 @@ export class Metrics {
     const isKnown = this.closeCodeLabels.has(label) || this.closeCodeLabels.size < this.maxCloseCodeLabels
     if (isKnown) this.closeCodeLabels.add(label)
     this.connectionsClosed.inc({ protocol, code: isKnown ? label : 'other' })
+  }
+
+  /** Publications accepted, by where they went and came from. */
+  publications(namespace: string, source: string): Tally {
+    const key = `${source} ${namespace}`
+    let tally = this.publicationTallies.get(key)
+    if (tally === undefined) {
+      tally = this.tally('publications_total', 'Publications accepted.', { namespace, source })
+      this.publicationTallies.set(key, tally)
+    }
+    return tally
   }
 
   /** In the text format of Prometheus. */

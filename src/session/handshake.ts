@@ -3,6 +3,8 @@ import type { OriginPolicy } from '../auth/origins.js'
 import { chooseSubprotocol, findToken, offeredSubprotocols } from '../auth/token-source.js'
 import { BrokerError } from '../broker/broker.js'
 import { channelNameProblem } from '../channel/channel-name.js'
+import type { NamespaceOptions } from '../channel/namespaces.js'
+import { subscribeRule } from '../channel/permissions.js'
 import type { Wishes } from '../hub/hub.js'
 import type {
   Acceptance,
@@ -95,17 +97,16 @@ export class Handshakes {
     if (wishes instanceof Refusal) return this.refuse(wishes)
     const identity = this.identify(request)
     if (identity instanceof Refusal) return this.refuse(identity)
-    if (identity.channels !== undefined && !identity.channels.includes(channel)) {
-      const message = 'the token does not allow this channel'
-      return this.refuse(new Refusal('channel_not_allowed', 403, message))
-    }
-    return this.enter() ?? this.acceptInto(request, channel, identity, wishes)
+    const namespace = this.allowed(channel, identity)
+    if (namespace instanceof Refusal) return this.refuse(namespace)
+    return this.enter() ?? this.acceptInto(request, channel, namespace, identity, wishes)
   }
 
   /** Accepts as soon as this node hears the channel: while the relay is up, a client that is connected misses nothing. */
   private acceptInto(
     request: HttpRequest,
     channel: string,
+    namespace: NamespaceOptions,
     identity: Identity,
     wishes: Wishes,
   ): Verdict | Promise<Verdict> {
@@ -113,7 +114,7 @@ export class Handshakes {
     const held = context.hub.hold(channel)
     const release = () => context.hub.release(channel)
     const accept = () =>
-      this.accept(request, new RawSession(context, identity.user, channel, wishes), release)
+      this.accept(request, new RawSession(context, identity.user, channel, namespace, wishes), release)
     const giveUp = () => {
       release()
       context.admission.leave()
@@ -129,6 +130,19 @@ export class Handshakes {
       if (!(error instanceof BrokerError)) throw error
       return this.refuse(unavailable('relay_unavailable', `the channel cannot be joined: ${error.message}`))
     })
+  }
+
+  /** The channel's namespace, if the token or the namespace's rules let the client in. */
+  private allowed(channel: string, { user, channels }: Identity): NamespaceOptions | Refusal {
+    const namespace = this.options.plain.channels.findNamespace(channel)
+    const refuse = (message: string) => new Refusal('channel_not_allowed', 403, message)
+    if (namespace === undefined) return refuse('there is no such namespace')
+    if (channels !== undefined) {
+      return channels.includes(channel) ? namespace : refuse('the token does not allow this channel')
+    }
+    const rule = subscribeRule(namespace, channel, user)
+    if (rule === 'allowed') return namespace
+    return refuse(rule === 'token' ? 'the token must name this channel' : 'this channel may not be joined')
   }
 
   private accept(request: HttpRequest, handler: SocketHandler, release?: () => void): Acceptance {

@@ -1,9 +1,11 @@
+import type { NamespaceOptions } from '../channel/namespaces.js'
+import { mayPublish } from '../channel/permissions.js'
 import type { Wishes } from '../hub/hub.js'
 import type { ClientInfo } from '../protocol/client-info.js'
+import { CLOSES } from '../protocol/closes.js'
 import { PlainSession, type PlainSessionContext } from './plain-session.js'
 
 const PING = Buffer.from('ping')
-const ANNOUNCEMENT = { presence: true, joinLeave: true }
 
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
 export class RawSession extends PlainSession {
@@ -14,6 +16,7 @@ export class RawSession extends PlainSession {
     user: string,
     /** Held in the hub for this session, which releases it. */
     readonly channel: string,
+    private readonly namespace: NamespaceOptions,
     private readonly wishes: Wishes,
   ) {
     super(context, user)
@@ -25,13 +28,13 @@ export class RawSession extends PlainSession {
 
   protected override begin(): number {
     this.context.hub.join(this.channel, this, this.wishes)
-    this.context.presence.joined(this.channel, this.info, ANNOUNCEMENT)
+    this.context.presence.joined(this.channel, this.info, this.namespace)
     return super.begin()
   }
 
   protected end(): void {
     this.context.hub.leave(this.channel, this, this.wishes)
-    this.context.presence.left(this.channel, this.info, ANNOUNCEMENT)
+    this.context.presence.left(this.channel, this.info, this.namespace)
   }
 
   protected received(data: Buffer, isBinary: boolean): void {
@@ -39,9 +42,13 @@ export class RawSession extends PlainSession {
       this.socket?.send('pong', false)
       return
     }
+    if (!mayPublish(this.namespace, { user: this.user, isSubscribed: true })) {
+      this.close(CLOSES.publishingDenied)
+      return
+    }
     const publication = { data, isBinary, isJson: false, excludedClient: this.client }
     // The protocol has no way to tell the sender; the publisher has counted and logged the failure.
-    this.context.publisher.publish('raw', this.channel, publication).catch(() => undefined)
+    this.context.channels.publish('raw', this.channel, publication).catch(() => undefined)
   }
 
   private get info(): ClientInfo {

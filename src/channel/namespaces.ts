@@ -67,6 +67,10 @@ const OPEN_NAMESPACE: NamespaceOptions = {
   allowPublishForSubscriber: true,
   allowPublishForClient: true,
   allowPublishForAnonymous: true,
+  // There is none, which is a better answer than that it may not be read.
+  allowHistoryForSubscriber: true,
+  allowHistoryForClient: true,
+  allowHistoryForAnonymous: true,
   allowPresenceForSubscriber: true,
   allowPresenceForClient: true,
   allowPresenceForAnonymous: true,

@@ -8,7 +8,7 @@ const flag = z.boolean().default(false)
 const offset = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER).default(0)
 const channel = z.string()
 /** Any JSON value; undefined where the client sent none. */
-const data = z.unknown()
+const data = z.unknown().optional()
 
 const subscribe = z.object({
   channel,
@@ -34,7 +34,7 @@ export const CLIENT_REQUESTS = {
   }),
   subscribe,
   unsubscribe: z.object({ channel }),
-  publish: z.object({ channel, data: data.refine((value) => value !== undefined, 'is required') }),
+  publish: z.object({ channel, data: z.unknown().refine((value) => value !== undefined, 'is required') }),
   presence: z.object({ channel }),
   presence_stats: z.object({ channel }),
   history: z.object({

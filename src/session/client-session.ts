@@ -242,11 +242,14 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.close(DISCONNECTS.badRequest)
       return
     }
-    const isConnect = line.type === 'command' && line.command.name === 'connect'
+    const isConnect = (line.type === 'command' ? line.command.name : line.name) === 'connect'
     if (this.state === 'new' && !isConnect) this.close(DISCONNECTS.badRequest)
     else if (this.state === 'refused' && !isConnect) return
-    else if (line.type === 'refused') this.refuse(line.id, line.name, line.error)
-    else this.enqueue(line.command)
+    else if (line.type === 'command') this.enqueue(line.command)
+    else {
+      if (this.state === 'new') this.state = 'refused'
+      this.refuse(line.id, line.name, line.error)
+    }
   }
 
   private enqueue(command: ClientCommand): void {

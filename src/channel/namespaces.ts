@@ -26,6 +26,7 @@ export interface NamespaceOptions {
   readonly allowPresenceForAnonymous: boolean
   /** What the part of a name after the namespace must match. */
   readonly channelRegex: RegExp | undefined
+  /** `json`: what raw clients publish must be JSON. What others publish always is. */
   readonly publicationDataFormat: 'json' | 'any'
 }
 
@@ -53,7 +54,7 @@ export const DEFAULT_NAMESPACE_OPTIONS: Omit<NamespaceOptions, 'name'> = {
   allowPresenceForClient: false,
   allowPresenceForAnonymous: false,
   channelRegex: undefined,
-  publicationDataFormat: 'json',
+  publicationDataFormat: 'any',
 }
 
 /** Without any namespace configured: whoever is let in may subscribe, publish and see who is there; nothing is kept. */

@@ -225,7 +225,7 @@ export class Hub implements BrokerHandler {
       const continuity = continuityOf(channel.position, event)
       if (continuity === 'old') continue
       if (continuity === 'gap') this.reportGap(channel)
-      channel.position = event.position
+      channel.position = event.position ?? channel.position
       publishedAtMs ??= event.publishedAtMs
       this.deliverPublication(channel, event)
     }

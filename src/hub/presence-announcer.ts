@@ -23,11 +23,11 @@ export class PresenceAnnouncer {
   ) {}
 
   joined(channel: string, info: ClientInfo, announcement: Announcement): void {
-    this.inTurn(channel, info, () => this.announce('join', channel, info, announcement))
+    this.inTurn('join', channel, info, announcement)
   }
 
   left(channel: string, info: ClientInfo, announcement: Announcement): void {
-    this.inTurn(channel, info, () => this.announce('leave', channel, info, announcement))
+    this.inTurn('leave', channel, info, announcement)
   }
 
   /** Tells a channel of a change that the store has found. Never rejects. */
@@ -40,9 +40,16 @@ export class PresenceAnnouncer {
     await Promise.all(this.pending.values())
   }
 
-  private inTurn(channel: string, { client }: ClientInfo, announce: () => Promise<void>): void {
+  private inTurn(
+    type: 'join' | 'leave',
+    channel: string,
+    info: ClientInfo,
+    announcement: Announcement,
+  ): void {
+    if (!announcement.presence && !announcement.joinLeave) return
+    const announce = () => this.announce(type, channel, info, announcement)
     // A client's id has no space in it.
-    const key = `${client} ${channel}`
+    const key = `${info.client} ${channel}`
     const before = this.pending.get(key)
     const done = (before === undefined ? announce() : before.then(announce))
       .catch((error: unknown) => this.failed(error))

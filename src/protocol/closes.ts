@@ -16,6 +16,7 @@ export const MAX_REASON_BYTES = 123
 export const CLOSES = {
   goingAway: { code: 1001, reason: 'Going away' },
   heartbeatTimeout: { code: 1001, reason: 'Heartbeat timeout' },
+  notJson: { code: 1003, reason: 'This channel takes JSON only' },
   publishingDenied: { code: 1008, reason: 'Publishing is not allowed in this channel' },
   messageTooBig: { code: 1009, reason: 'Message too big' },
   internalError: { code: 1011, reason: 'Internal error' },

@@ -46,6 +46,10 @@ export class RawSession extends PlainSession {
       this.close(CLOSES.publishingDenied)
       return
     }
+    if (this.namespace.publicationDataFormat === 'json' && (isBinary || !isJson(data))) {
+      this.close(CLOSES.notJson)
+      return
+    }
     const publication = { data, isBinary, isJson: false, excludedClient: this.client }
     // The protocol has no way to tell the sender; the publisher has counted and logged the failure.
     this.context.channels.publish('raw', this.channel, publication).catch(() => undefined)
@@ -53,5 +57,14 @@ export class RawSession extends PlainSession {
 
   private get info(): ClientInfo {
     return { client: this.client, user: this.user, connInfo: undefined, chanInfo: undefined }
+  }
+}
+
+function isJson(data: Buffer): boolean {
+  try {
+    JSON.parse(data.toString())
+    return true
+  } catch {
+    return false
   }
 }

@@ -6,6 +6,7 @@ import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'
 import { RedisBroker } from './broker/redis-broker.js'
 import { Namespaces } from './channel/namespaces.js'
+import { MAX_INTERNAL_SOCKETS, mostSockets } from './config/descriptor-limit.js'
 import type { Config } from './config/settings.js'
 import { openApiRoute } from './http/openapi.js'
 import { type OperationsSource, operationsRoutes } from './http/operations.js'
@@ -132,6 +133,8 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
     webSockets: handshakes.routes,
     http: [openApiRoute(version), api.route, ...plainHttpRoutes()],
     maxFrameBytes: config.maxMessageBytes + OVERSIZE_MARGIN_BYTES,
+    maxSockets: mostSockets(),
+    onSocketRefused: () => metrics.connectionRejections.inc({ reason: 'descriptors' }),
     tls: certificate(config.tlsCert, config.tlsKey),
     onDefect: logDefect(log),
   })
@@ -167,6 +170,8 @@ export function composeInternalListener(config: Config, log: Logger, source: Ope
     webSockets: [],
     http: operationsRoutes(source),
     maxFrameBytes: 0,
+    maxSockets: MAX_INTERNAL_SOCKETS,
+    onSocketRefused: () => log.warn({}, 'the internal listener has as many connections as it may'),
     tls: certificate(config.internalTlsCert, config.internalTlsKey),
     onDefect: logDefect(log),
   })

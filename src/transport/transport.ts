@@ -105,6 +105,10 @@ export interface TransportOptions {
   readonly http: readonly HttpRoute[]
   /** A message larger than this is cut while it arrives, without being buffered; the client sees 1006. */
   readonly maxFrameBytes: number
+  /** TCP connections that may be open, those included that are not WebSockets yet; further ones are cut at once. */
+  readonly maxSockets: number
+  /** One was cut. */
+  readonly onSocketRefused: () => void
   readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined
   /** Somebody's callback threw: a defect; the connection or request it was about is ended. */
   readonly onDefect: (error: unknown) => void

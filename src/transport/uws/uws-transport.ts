@@ -33,6 +33,8 @@ export class UwsTransport implements Transport {
   private readonly http: HttpServing
   private listenSocket: us_listen_socket | undefined
   private corkHolder: CorkHolder | undefined
+  /** Open TCP connections. */
+  private sockets = 0
 
   constructor(private readonly options: TransportOptions) {
     const { tls } = options
@@ -41,6 +43,7 @@ export class UwsTransport implements Transport {
       tls === undefined
         ? this.uws.App()
         : this.uws.SSLApp({ cert_file_name: tls.certPath, key_file_name: tls.keyPath })
+    this.app.filter((response, change) => this.counted(response, Number(change)))
     for (const route of options.webSockets) this.app.ws(route.path, this.behavior(route))
     for (const route of options.http) {
       this.app.any(route.path, (response, request) => this.http.serve(route, response, request))
@@ -77,6 +80,14 @@ export class UwsTransport implements Transport {
     this.listenSocket = undefined
     this.app.close()
     this.corkHolder?.close()
+  }
+
+  /** Refuses what descriptors would run out for: then the library spins a full core over what it can't accept. */
+  private counted(response: UwsHttpResponse, change: number): void {
+    this.sockets += change
+    if (change < 0 || this.sockets <= this.options.maxSockets) return
+    response.close()
+    this.options.onSocketRefused()
   }
 
   private behavior(route: WebSocketRoute): WebSocketBehavior<UserData> {
@@ -122,6 +133,8 @@ export class UwsTransport implements Transport {
         setImmediate(() => socket.handler.overflowed())
       },
       close: (ws, code, reason) => {
+        // The library stops counting a connection when it becomes a WebSocket.
+        this.sockets--
         try {
           ws.getUserData().socket.closed(code, Buffer.from(reason).toString())
         } catch (error) {

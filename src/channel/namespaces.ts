@@ -65,6 +65,7 @@ const OPEN_NAMESPACE: NamespaceOptions = {
   joinLeave: true,
   allowSubscribeForClient: true,
   allowSubscribeForAnonymous: true,
+  allowUserLimitedChannels: true,
   allowPublishForSubscriber: true,
   allowPublishForClient: true,
   allowPublishForAnonymous: true,

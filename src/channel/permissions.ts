@@ -10,16 +10,18 @@ export interface Actor {
   readonly isSubscribed: boolean
 }
 
-/** Whether a user may subscribe to a channel of the namespace without a token for it. */
+/**
+ * Whether a user may subscribe. What is `denied` stays so with a token: a name that the namespace does not have, and a
+ * user that the channel's own list leaves out.
+ */
 export function subscribeRule(namespace: NamespaceOptions, channel: string, user: string): SubscribeRule {
   if (!matchesRegex(namespace, channel)) return 'denied'
-  if (isPrivate(channel)) return 'token'
   const users = userLimit(channel)
-  if (users !== undefined && namespace.allowUserLimitedChannels) {
-    return user !== '' && users.includes(user) ? 'allowed' : 'denied'
-  }
+  if (users !== undefined && (user === '' || !users.includes(user))) return 'denied'
+  if (isPrivate(channel)) return 'token'
+  if (users !== undefined) return namespace.allowUserLimitedChannels ? 'allowed' : 'token'
   const isAllowed = user === '' ? namespace.allowSubscribeForAnonymous : namespace.allowSubscribeForClient
-  return isAllowed ? 'allowed' : 'denied'
+  return isAllowed ? 'allowed' : 'token'
 }
 
 export function mayPublish(namespace: NamespaceOptions, actor: Actor): boolean {

@@ -1,4 +1,5 @@
 import { closest } from 'fastest-levenshtein'
+import isSafe from 'safe-regex2'
 import { DEFAULT_NAMESPACE_OPTIONS, type NamespaceOptions } from '../channel/namespaces.js'
 import { boolean, choice, duration, integer, type Kind } from './kinds.js'
 
@@ -6,15 +7,18 @@ type OptionKey = Exclude<keyof NamespaceOptions, 'name'>
 
 /** Publications that a channel may keep at the most. */
 const MAX_HISTORY_SIZE = 100_000
+const MAX_REGEX_LENGTH = 255
 const NAME = /^[\w.-]{0,64}$/
 
 const regex: Kind<RegExp> = {
   unit: 'regex',
-  expects: 'a regular expression',
+  expects:
+    'a regular expression of at most 255 characters, without nested repetitions, which could take for ever',
   read: (input) => {
-    if (typeof input !== 'string') return undefined
+    if (typeof input !== 'string' || input.length > MAX_REGEX_LENGTH) return undefined
     try {
-      return new RegExp(input)
+      const pattern = new RegExp(input)
+      return isSafe(pattern) ? pattern : undefined
     } catch {
       return undefined
     }

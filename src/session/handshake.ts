@@ -114,7 +114,7 @@ export class Handshakes {
     const held = context.hub.hold(channel)
     const release = () => context.hub.release(channel)
     const accept = () =>
-      this.accept(request, new RawSession(context, identity.user, channel, namespace, wishes), release)
+      this.accept(request, new RawSession(context, identity, channel, namespace, wishes), release)
     const giveUp = () => {
       release()
       context.admission.leave()
@@ -137,12 +137,11 @@ export class Handshakes {
     const namespace = this.options.plain.channels.findNamespace(channel)
     const refuse = (message: string) => new Refusal('channel_not_allowed', 403, message)
     if (namespace === undefined) return refuse('there is no such namespace')
-    if (channels !== undefined) {
-      return channels.includes(channel) ? namespace : refuse('the token does not allow this channel')
-    }
     const rule = subscribeRule(namespace, channel, user)
-    if (rule === 'allowed') return namespace
-    return refuse(rule === 'token' ? 'the token must name this channel' : 'this channel may not be joined')
+    if (rule === 'denied') return refuse('this user may not join this channel')
+    if (channels?.includes(channel) === true) return namespace
+    if (channels !== undefined) return refuse('the token does not allow this channel')
+    return rule === 'allowed' ? namespace : refuse('the token must name this channel')
   }
 
   private accept(request: HttpRequest, handler: SocketHandler, release?: () => void): Acceptance {

@@ -1,3 +1,4 @@
+import type { Identity } from '../auth/authenticator.js'
 import type { NamespaceOptions } from '../channel/namespaces.js'
 import { mayPublish } from '../channel/permissions.js'
 import type { Wishes } from '../hub/hub.js'
@@ -10,16 +11,19 @@ const PING = Buffer.from('ping')
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
 export class RawSession extends PlainSession {
   readonly protocol = 'raw'
+  /** One line of JSON, as the token gave it. */
+  private readonly connInfo: string | undefined
 
   constructor(
     context: PlainSessionContext,
-    user: string,
+    identity: Pick<Identity, 'user' | 'info'>,
     /** Held in the hub for this session, which releases it. */
     readonly channel: string,
     private readonly namespace: NamespaceOptions,
     private readonly wishes: Wishes,
   ) {
-    super(context, user)
+    super(context, identity.user)
+    this.connInfo = identity.info
   }
 
   isIn(channel: string): boolean {
@@ -56,7 +60,8 @@ export class RawSession extends PlainSession {
   }
 
   private get info(): ClientInfo {
-    return { client: this.client, user: this.user, connInfo: undefined, chanInfo: undefined }
+    const { client, user, connInfo } = this
+    return { client, user, connInfo, chanInfo: undefined }
   }
 }
 

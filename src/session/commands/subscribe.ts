@@ -55,13 +55,13 @@ type Grant = Pick<SubscriptionOptions, 'chanInfo' | 'data' | 'expiresAtMs'>
 
 /** By the namespace's rules and the token. Throws error 103 or 109. */
 function granted(session: ClientSession, namespace: NamespaceOptions, { channel, token }: Request): Grant {
+  const rule = subscribeRule(namespace, channel, session.user)
+  if (rule === 'denied') throw errors.permissionDenied('this user may not subscribe to this channel')
   if (token !== '') {
     const { info, expiresAtMs } = verifySubscriptionToken(session, token, channel)
     return { chanInfo: info, data: undefined, expiresAtMs }
   }
-  const rule = subscribeRule(namespace, channel, session.user)
   if (rule === 'token') throw errors.permissionDenied('this channel needs a token of its own')
-  if (rule === 'denied') throw errors.permissionDenied('subscribing to this channel')
   return { chanInfo: undefined, data: undefined, expiresAtMs: undefined }
 }
 

@@ -54,6 +54,11 @@ export class Metrics {
   private readonly tallies = new Map<string, Tally[]>()
   /** As many as there are namespaces and sources. */
   private readonly publicationTallies = new Map<string, Tally>()
+  private readonly publicationTallyList = this.talliedCounter(
+    'publications_total',
+    'Publications accepted.',
+    ['namespace', 'source'],
+  )
   private readonly closeCodeLabels = new Set<string>(OWN_CLOSE_CODES.map(String))
   private readonly maxCloseCodeLabels = this.closeCodeLabels.size + MAX_CLIENT_CLOSE_CODES
 
@@ -208,8 +213,9 @@ export class Metrics {
     const key = `${source} ${namespace}`
     let tally = this.publicationTallies.get(key)
     if (tally === undefined) {
-      tally = this.tally('publications_total', 'Publications accepted.', { namespace, source })
+      tally = new Tally({ namespace, source })
       this.publicationTallies.set(key, tally)
+      this.publicationTallyList.push(tally)
     }
     return tally
   }
@@ -261,23 +267,25 @@ export class Metrics {
   /** Tallies of one name are exported as one counter with labels. */
   private tally(name: string, help: string, labels: Readonly<Record<string, string>>): Tally {
     const tally = new Tally(labels)
-    const tallies = this.tallies.get(name)
-    if (tallies !== undefined) {
-      tallies.push(tally)
-      return tally
-    }
-    const all = [tally]
+    const all = this.tallies.get(name) ?? this.talliedCounter(name, help, Object.keys(labels))
+    all.push(tally)
+    return tally
+  }
+
+  /** Exported from the start, whether or not there is anything to count yet. */
+  private talliedCounter(name: string, help: string, labelNames: readonly string[]): Tally[] {
+    const all: Tally[] = []
     this.tallies.set(name, all)
     new Counter({
       name: `fanfare_${name}`,
       help,
-      labelNames: Object.keys(labels),
+      labelNames,
       registers: [this.registry],
       collect() {
         this.reset()
         for (const one of all) this.inc({ ...one.labels }, one.value)
       },
     })
-    return tally
+    return all
   }
 }

@@ -22,10 +22,9 @@ async function listen(handshake: () => Verdict | Promise<Verdict>): Promise<stri
   abandoned = 0
   defects.length = 0
   transport = new UwsTransport({
-    webSockets: [{ path: '/*', handshake }],
+    webSockets: [{ path: '/*', maxQueueBytes: 1024, handshake }],
     http: [],
     maxFrameBytes: 1024,
-    maxQueueBytes: 1024,
     tls: undefined,
     onDefect: (error) => defects.push(error),
   })

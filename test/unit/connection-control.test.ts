@@ -11,7 +11,12 @@ let control: ConnectionControl
 let done: string[]
 
 beforeEach(() => {
-  hub = new Hub(new MemoryBroker(), () => undefined, new Metrics('test'))
+  hub = new Hub(
+    new MemoryBroker(),
+    () => undefined,
+    new Metrics('test'),
+    () => '',
+  )
   control = new ConnectionControl(hub)
   done = []
 })

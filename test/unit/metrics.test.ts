@@ -24,9 +24,11 @@ function busyMetrics(): Metrics {
   metrics.oversizedMessages.inc({ protocol: 'echo' })
   metrics.subscriptions.inc({ namespace: '' })
   metrics.messagesReceived.raw.value += 3
-  metrics.publications.api.value += 2
-  metrics.deliveries.value += 5
-  metrics.deliveredBytes.value += 640
+  metrics.publications('chat', 'api').value += 2
+  metrics.publications('', 'raw').value += 1
+  metrics.deliveries.raw.value += 5
+  metrics.deliveries.centrifuge.value += 4
+  metrics.deliveredBytes.raw.value += 640
   metrics.publicationFailures.inc({ source: 'api', reason: 'timeout' })
   metrics.deliveryLag.observe(0.002)
   metrics.fanoutDuration.observe(0.0001)
@@ -36,6 +38,10 @@ function busyMetrics(): Metrics {
   metrics.relayProbe.observe(0.001)
   metrics.redisUp.set({ shard: '0', role: 'publisher' }, 1)
   metrics.redisReconnects.inc({ shard: '0', role: 'publisher' })
+  metrics.relayGaps.inc()
+  metrics.commandDuration.observe({ command: 'subscribe' }, 0.001)
+  metrics.commandErrors.inc({ command: 'subscribe', code: 103 })
+  metrics.recoveries.inc({ result: 'recovered' })
   metrics.apiRequests.inc({ method: 'publish', code: 0 })
   metrics.apiDuration.observe({ method: 'publish' }, 0.01)
   return metrics
@@ -81,6 +87,10 @@ describe('the exposition', () => {
           'backpressure_bytes',
           'slow_consumer_closes_total',
           'relay_batch_size',
+          'relay_gaps_total',
+          'command_duration_seconds',
+          'command_errors_total',
+          'recoveries_total',
           'redis_up',
           'redis_reconnects_total',
           'relay_probe_seconds',
@@ -105,13 +115,15 @@ describe('the exposition', () => {
     expect(await linesOf(metrics, 'messages_received_total')).toEqual([
       'fanfare_messages_received_total{protocol="raw"} 3',
       'fanfare_messages_received_total{protocol="echo"} 0',
+      'fanfare_messages_received_total{protocol="centrifuge"} 0',
     ])
     expect(await linesOf(metrics, 'publications_total')).toEqual([
-      'fanfare_publications_total{namespace="",source="raw"} 0',
-      'fanfare_publications_total{namespace="",source="api"} 2',
+      'fanfare_publications_total{namespace="chat",source="api"} 2',
+      'fanfare_publications_total{namespace="",source="raw"} 1',
     ])
     expect(await linesOf(metrics, 'delivered_bytes_total')).toEqual([
       'fanfare_delivered_bytes_total{protocol="raw"} 640',
+      'fanfare_delivered_bytes_total{protocol="centrifuge"} 0',
     ])
   })
 
@@ -135,8 +147,11 @@ describe('the exposition', () => {
 
   it('is kept apart for two nodes of one process', async () => {
     const [one, other] = [new Metrics('1'), new Metrics('2')]
-    one.deliveries.value = 4
-    expect(await linesOf(other, 'deliveries_total')).toEqual(['fanfare_deliveries_total{protocol="raw"} 0'])
+    one.deliveries.raw.value = 4
+    expect(await linesOf(other, 'deliveries_total')).toEqual([
+      'fanfare_deliveries_total{protocol="raw"} 0',
+      'fanfare_deliveries_total{protocol="centrifuge"} 0',
+    ])
   })
 })
 

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { type Broker, BrokerError, type ChannelEvent } from '../../src/broker/broker.js'
+import { BrokerError, type ChannelEvent } from '../../src/broker/broker.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
 import { createLogger } from '../../src/log.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
@@ -38,24 +39,12 @@ class SlowStore extends MemoryPresenceStore {
   }
 }
 
-class RecordingBroker implements Broker {
+class RecordingBroker extends MemoryBroker {
   readonly events: ChannelEvent[] = []
 
-  start(): void {
-    // It delivers to nobody.
-  }
-
-  subscribe(): Promise<void> {
-    return Promise.resolve()
-  }
-
-  unsubscribe(): void {
-    // Nothing is subscribed.
-  }
-
-  publish(_channel: string, event: ChannelEvent): Promise<void> {
+  override publish(_channel: string, event: ChannelEvent): Promise<undefined> {
     this.events.push(event)
-    return Promise.resolve()
+    return Promise.resolve(undefined)
   }
 }
 

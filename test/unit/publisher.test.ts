@@ -20,6 +20,8 @@ class FickleBroker extends MemoryBroker {
   }
 }
 
+const TEXT = { data: Buffer.from('text'), isBinary: false, isJson: false }
+
 let broker: FickleBroker
 let metrics: Metrics
 let lines: string[]
@@ -39,26 +41,32 @@ describe('a publication', () => {
   it('is stamped with the time and counted by where it came from, once it is taken', async () => {
     const publisher = new Publisher(broker, metrics, log)
     const data = Buffer.from('hello')
-    await publisher.publish('raw', 'room', data, true, 'ann')
+    await publisher.publish('raw', 'chat', 'chat:room', {
+      data,
+      isBinary: true,
+      isJson: false,
+      excludedClient: 'ann',
+    })
     expect(broker.events).toEqual([publication(data, { isBinary: true, excludedClient: 'ann' })])
-    await publisher.publish('api', 'room', data, false, undefined)
-    expect([metrics.publications.raw.value, metrics.publications.api.value]).toEqual([1, 1])
+    await publisher.publish('api', '', 'room', TEXT)
+    const counts = [metrics.publications('chat', 'raw'), metrics.publications('', 'api')]
+    expect(counts.map(({ value }) => value)).toEqual([1, 1])
   })
 
   it('that the relay refuses is counted by reason, and its publisher is told', async () => {
     const publisher = new Publisher(broker, metrics, log)
     broker.failure = new BrokerError('timeout', 'Redis did not answer in time')
-    await expect(publisher.publish('api', 'room', Buffer.of(), false, undefined)).rejects.toBe(broker.failure)
+    await expect(publisher.publish('api', '', 'room', TEXT)).rejects.toBe(broker.failure)
     const { values } = await metrics.publicationFailures.get()
     expect(values).toEqual([{ labels: { source: 'api', reason: 'timeout' }, value: 1 }])
-    expect(metrics.publications.api.value).toBe(0)
+    expect(metrics.publications('', 'api').value).toBe(0)
   })
 
   it('that is refused is logged at most once a second', async () => {
     const publisher = new Publisher(broker, metrics, log)
     broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
     for (let index = 0; index < 30; index++) {
-      await publisher.publish('raw', 'room', Buffer.of(), false, undefined).catch(() => undefined)
+      await publisher.publish('raw', '', 'room', TEXT).catch(() => undefined)
       vi.advanceTimersByTime(100)
     }
     expect(lines).toEqual(Array(3).fill('publications fail'))

@@ -36,6 +36,8 @@ export interface Inputs {
   readonly file?: string | undefined
   /** Values by setting key, of an application that embeds a node. */
   readonly options?: Readonly<Record<string, unknown>>
+  /** Whether that application decides who may connect, so that no secret has to be set. */
+  readonly isAuthenticatedElsewhere?: boolean
 }
 
 interface Given {
@@ -73,7 +75,7 @@ export function loadConfig(inputs: Inputs): Loaded {
   }
   const config = values as Config
   // A setting that can't be read stands at its default, which says nothing about what was meant.
-  for (const { keys, what } of contradictions(config)) {
+  for (const { keys, what } of contradictions(config, inputs.isAuthenticatedElsewhere ?? false)) {
     const [blamed] = keys
     if (keys.some((key) => unreadable.has(key))) continue
     problems.push({ where: given.get(blamed)?.where ?? environmentName(blamed), what })

@@ -14,11 +14,12 @@ const ENTRY_MARGIN_BYTES = 1024
 const WILDCARDS = ['0.0.0.0', '::']
 
 /** What single settings can't show: values that don't go together, files that aren't there, secrets that must be shared. */
-export function contradictions(config: Config): Contradiction[] {
+export function contradictions(config: Config, isAuthenticatedElsewhere: boolean): Contradiction[] {
   return [
     ...portProblems(config),
     ...limitProblems(config),
     ...certificateProblems(config),
+    ...(isAuthenticatedElsewhere ? [] : missingSecretProblems(config)),
     ...secretProblems(config),
   ]
 }
@@ -65,16 +66,17 @@ function limitProblems(config: Config): Contradiction[] {
   return found
 }
 
+function missingSecretProblems(config: Config): Contradiction[] {
+  if (isAlone(config) || authenticatesClients(config)) return []
+  const why = config.redisUrl === undefined ? `${environmentName('host')} is not loopback` : 'Redis is set'
+  const what = `or ${environmentName('authHmacSecret')} or ${environmentName('authPublicKey')} must be set, since ${why}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`
+  return [
+    { keys: ['authTokens', 'authHmacSecret', 'authPublicKey', 'authAnonymous', 'redisUrl', 'host'], what },
+  ]
+}
+
 function secretProblems(config: Config): Contradiction[] {
   const found: Contradiction[] = []
-  if (!isAlone(config) && !authenticatesClients(config)) {
-    const why = config.redisUrl === undefined ? `${environmentName('host')} is not loopback` : 'Redis is set'
-    const what = `or ${environmentName('authHmacSecret')} or ${environmentName('authPublicKey')} must be set, since ${why}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`
-    found.push({
-      keys: ['authTokens', 'authHmacSecret', 'authPublicKey', 'authAnonymous', 'redisUrl', 'host'],
-      what,
-    })
-  }
   if (config.authHmacSecret?.includes('-----BEGIN') === true) {
     // Whoever has a public key could sign with it.
     found.push({ keys: ['authHmacSecret'], what: 'is a PEM key, not a shared secret' })

@@ -225,8 +225,16 @@ export class ClientSession extends Session<ClientSessionContext> {
   protected end(code: number, reason: string): void {
     this.queue = undefined
     for (const subscription of [...this.subscriptions]) this.removeSubscription(subscription)
-    if (this.state === 'connected') {
-      this.context.hooks.disconnect?.({ client: this.client, user: this.user, code, reason })
+    if (this.state === 'connected') void this.tellApplication(code, reason)
+  }
+
+  /** Never rejects: the connection is gone, whatever the application makes of it. */
+  private async tellApplication(code: number, reason: string): Promise<void> {
+    const { client, user } = this
+    try {
+      await this.context.hooks.disconnect?.({ client, user, code, reason })
+    } catch (error) {
+      this.context.log.error({ ...this.facts(), err: error }, 'the disconnect hook failed')
     }
   }
 

@@ -1,5 +1,6 @@
 /** What an application says of somebody who connects. */
 export interface ConnectDecision {
+  /** Empty for somebody without a name. */
   readonly user: string
   /** Any JSON value: goes into presence and joins. */
   readonly info?: unknown
@@ -12,9 +13,12 @@ export interface ConnectDecision {
 }
 
 export interface ConnectRequest {
+  /** Id of the connection. */
   readonly client: string
+  /** As the client sent it, not verified; empty where it sent none. */
   readonly token: string
   readonly data: unknown
+  /** What the client says it is: the SDK's name and version. */
   readonly name: string
   readonly version: string
 }
@@ -23,6 +27,7 @@ export interface SubscribeRequest {
   readonly client: string
   readonly user: string
   readonly channel: string
+  /** As the client sent it, not verified; empty where it sent none. */
   readonly token: string
   readonly data: unknown
 }
@@ -43,11 +48,30 @@ export interface PublishRequest {
   readonly data: unknown
 }
 
+export interface PublishDecision {
+  /** Any JSON value: is published instead. */
+  readonly data: unknown
+}
+
 export interface RpcRequest {
   readonly client: string
   readonly user: string
   readonly method: string
   readonly data: unknown
+}
+
+export interface RefreshRequest {
+  readonly client: string
+  readonly user: string
+  /** The subscription's; undefined: it is the connection that is refreshed. */
+  readonly channel: string | undefined
+  /** As the client sent it, not verified. */
+  readonly token: string
+}
+
+export interface RefreshDecision {
+  /** Unix time in seconds at which it expires next; undefined: it does not expire any more. */
+  readonly expireAt?: number
 }
 
 export interface DisconnectEvent {
@@ -57,20 +81,29 @@ export interface DisconnectEvent {
   readonly reason: string
 }
 
-type Answer<T> = T | Promise<T>
+/** The client waits for it for as long as it takes: a limit of time is the application's. */
+export type Answer<T> = T | PromiseLike<T>
 
 /**
- * Where an embedding application takes part. Each may refuse by throwing a ProtocolError, which the client gets; whatever
- * else is thrown is logged, and the client gets error 100.
+ * Where an embedding application takes part in what clients of the Centrifuge protocol do; raw clients follow the
+ * settings alone. Each but `disconnect` may refuse by throwing a ProtocolError, which the client gets; whatever else is
+ * thrown is logged, and the client gets error 100.
  */
 export interface Hooks {
   /** Instead of verifying the token here; undefined: verify it as configured. */
   readonly connect?: (request: ConnectRequest) => Answer<ConnectDecision | undefined>
-  /** Beside the namespace's rules, which stand unless this gives a decision. */
+  /** Instead of the namespace's rules and the token, which decide where this gives undefined. */
   readonly subscribe?: (request: SubscribeRequest) => Answer<SubscribeDecision | undefined>
-  /** Beside the namespace's rules, which stand. What it gives is published instead of the data. */
-  readonly publish?: (request: PublishRequest) => Answer<{ readonly data: unknown } | undefined>
-  /** Any JSON value, for the caller. */
+  /** After the namespace's rules, which stand. What it gives is published instead; undefined: what the client sent. */
+  readonly publish?: (request: PublishRequest) => Answer<PublishDecision | undefined>
+  /** Gives any JSON value, for the caller. */
   readonly rpc?: (request: RpcRequest) => Answer<unknown>
-  readonly disconnect?: (event: DisconnectEvent) => void
+  /** What was given an `expireAt` gets another one. Instead of verifying the token here; undefined: verify it as configured. */
+  readonly refresh?: (request: RefreshRequest) => Answer<RefreshDecision | undefined>
+  /** After a connection that `connect` let in has ended. What it throws is logged. */
+  readonly disconnect?: (event: DisconnectEvent) => Answer<void>
+}
+
+export function isPromise<T>(answer: Answer<T>): answer is PromiseLike<T> {
+  return typeof (answer as Partial<PromiseLike<T>> | undefined | null)?.then === 'function'
 }

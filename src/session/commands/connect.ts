@@ -4,7 +4,7 @@ import { Closing, DISCONNECTS } from '../../protocol/closes.js'
 import { errors } from '../../protocol/errors.js'
 import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
-import type { ConnectDecision } from '../hooks.js'
+import { type ConnectDecision, isPromise } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import { PendingSubscription, secondsUntil } from '../pending-subscription.js'
 import type { Reply } from './run-command.js'
@@ -34,8 +34,8 @@ export function handleConnect(
   session.state = 'connecting'
   const { token, data, name, version } = request
   const decided = session.shared.hooks.connect?.({ client: session.client, token, data, name, version })
-  if (!(decided instanceof Promise)) return decide(session, request, decided, reply)
-  return decided.then((decision) => decide(session, request, decision, reply))
+  if (!isPromise(decided)) return decide(session, request, decided, reply)
+  return Promise.resolve(decided).then((decision) => decide(session, request, decision, reply))
 }
 
 function decide(

@@ -2,6 +2,7 @@ import { mayPublish } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
+import { isPromise, type PublishDecision } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import type { Reply } from './run-command.js'
 
@@ -18,8 +19,9 @@ export function handlePublish(
   }
   const decided = hooks.publish?.({ client: session.client, user: session.user, channel, data })
   // Without an application to ask, publications of one tick go out together.
-  if (!(decided instanceof Promise)) return publish(session, channel, decided?.data ?? data, reply)
-  return decided.then((decision) => publish(session, channel, decision?.data ?? data, reply))
+  const dataOf = (decision: PublishDecision | undefined) => (decision === undefined ? data : decision.data)
+  if (!isPromise(decided)) return publish(session, channel, dataOf(decided), reply)
+  return Promise.resolve(decided).then((decision) => publish(session, channel, dataOf(decision), reply))
 }
 
 async function publish(session: ClientSession, channel: string, data: unknown, reply: Reply): Promise<void> {

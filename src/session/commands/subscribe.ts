@@ -3,7 +3,7 @@ import { subscribeRule } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
-import type { SubscribeDecision } from '../hooks.js'
+import { isPromise, type SubscribeDecision } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import { type SubscriptionOptions, subscribe } from '../pending-subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
@@ -22,8 +22,8 @@ export function handleSubscribe(
   const namespace = channels.namespaceOf(channel)
   const { client, user } = session
   const decided = hooks.subscribe?.({ client, user, channel, token, data })
-  if (!(decided instanceof Promise)) return begin(session, namespace, request, decided, reply)
-  return decided.then((decision) => begin(session, namespace, request, decision, reply))
+  if (!isPromise(decided)) return begin(session, namespace, request, decided, reply)
+  return Promise.resolve(decided).then((decision) => begin(session, namespace, request, decision, reply))
 }
 
 function begin(

@@ -29,7 +29,8 @@ describe('a node that more connect to than it has descriptors for', () => {
     expect(await client.nextText()).toBe('pong')
     for (const socket of sockets) socket.destroy()
     await eventually(
-      () => RawClient.connect(`${node.wsUrl}/ws/room`).then(
+      () =>
+        RawClient.connect(`${node.wsUrl}/ws/room`).then(
           () => true,
           () => false,
         ),

@@ -25,6 +25,8 @@ async function listen(handshake: () => Verdict | Promise<Verdict>): Promise<stri
     webSockets: [{ path: '/*', maxQueueBytes: 1024, handshake }],
     http: [],
     maxFrameBytes: 1024,
+    maxSockets: 100,
+    onSocketRefused: () => undefined,
     tls: undefined,
     onDefect: (error) => defects.push(error),
   })

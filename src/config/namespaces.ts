@@ -34,7 +34,11 @@ const KINDS: Readonly<Record<OptionKey, Kind<unknown>>> = {
   historySize: integer(0, MAX_HISTORY_SIZE),
   historyTtlMs: duration(),
   // Longer than a timer can wait, for no timer waits for it.
-  historyMetaTtlMs: { ...duration(1), read: (input) => readDays(input) ?? duration(1).read(input) },
+  historyMetaTtlMs: {
+    ...duration(1),
+    expects: 'a duration such as 12h or 30d, from 1ms to 9999d',
+    read: (input) => readDays(input) ?? duration(1).read(input),
+  },
   forcePositioning: boolean,
   forceRecovery: boolean,
   forceRecoveryMode: choice('stream', 'cache'),
@@ -101,6 +105,7 @@ function readList(input: unknown): { list: readonly NamespaceOptions[]; problems
 
 function readOne(value: unknown, index: number, problems: string[]): NamespaceOptions {
   const given: Partial<Record<string, unknown>> = {}
+  const problemsBefore = problems.length
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     problems.push(`entry ${index + 1} must be an object such as {"name":"chat","presence":true}`)
     return { ...DEFAULT_NAMESPACE_OPTIONS, name: '' }
@@ -128,6 +133,8 @@ function readOne(value: unknown, index: number, problems: string[]): NamespaceOp
     ...given,
     name: typeof name === 'string' ? name : '',
   }
+  // An option that can't be read stands at its default, which says nothing about what was meant.
+  if (problems.length > problemsBefore) return namespace
   for (const contradiction of contradictionsOf(namespace)) problems.push(`${where}: ${contradiction}`)
   return namespace
 }

@@ -2,6 +2,8 @@ import { createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Kind } from './kinds.js'
 
+/** Kinds of keys that JWTs may be verified with, and the curves of those that have one. */
+const KINDS = ['rsa', 'ed25519', 'ec prime256v1', 'ec secp384r1', 'ec secp521r1']
 const PEM = /-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g
 
 /** One or more public keys as PEM text: given as it is, or as the path of a file that is read once. */
@@ -37,9 +39,10 @@ function readKeys(input: unknown): { pems: readonly string[]; problem?: string }
 function problemOf(pem: string): string | undefined {
   if (pem.includes('PRIVATE KEY')) return 'holds a private key; nodes only need the public one'
   try {
-    const { asymmetricKeyType = '' } = createPublicKey(pem)
-    if (['rsa', 'ec', 'ed25519'].includes(asymmetricKeyType)) return undefined
-    return `holds a key of the kind ${asymmetricKeyType}; use RSA, EC or Ed25519`
+    const { asymmetricKeyType, asymmetricKeyDetails } = createPublicKey(pem)
+    const kind = [asymmetricKeyType, asymmetricKeyDetails?.namedCurve].filter(Boolean).join(' ')
+    if (KINDS.includes(kind)) return undefined
+    return `holds a key of the kind ${kind}; use RSA, EC (P-256, P-384, P-521) or Ed25519`
   } catch {
     return 'holds a PEM that is no public key'
   }

@@ -225,6 +225,7 @@ export class Hub implements BrokerHandler {
       const continuity = continuityOf(channel.position, event)
       if (continuity === 'old') continue
       if (continuity === 'gap') this.reportGap(channel)
+      // What is published past the history has no place, and must not hide that something is missing around it.
       channel.position = event.position ?? channel.position
       publishedAtMs ??= event.publishedAtMs
       this.deliverPublication(channel, event)

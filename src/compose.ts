@@ -5,7 +5,7 @@ import { TokenAuthenticator } from './auth/token-authenticator.js'
 import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'
 import { RedisBroker } from './broker/redis-broker.js'
-import { Namespaces } from './channel/namespaces.js'
+import { keepsStream, Namespaces } from './channel/namespaces.js'
 import { MAX_INTERNAL_SOCKETS, mostSockets } from './config/descriptor-limit.js'
 import type { Config } from './config/settings.js'
 import { openApiRoute } from './http/openapi.js'
@@ -79,6 +79,13 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
     (...frame) => publicTransport.publish(...frame),
     metrics,
     (channel) => namespaces.of(channel)?.name ?? '',
+    {
+      metaTtlMsOf: (channel) => {
+        const namespace = namespaces.of(channel)
+        return namespace !== undefined && keepsStream(namespace) ? namespace.historyMetaTtlMs : undefined
+      },
+      failed: (error) => log.error({ err: error }, 'repairing a gap failed'),
+    },
   )
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)

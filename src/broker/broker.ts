@@ -84,6 +84,8 @@ export interface History {
 export interface BrokerHandler {
   /** Buffers live until the call returns. */
   deliver(channel: string, events: readonly ChannelEvent[]): void
+  /** Everything is subscribed again after a while in which it was not: of any channel something may be missing. */
+  resumed(): void
 }
 
 export type BrokerFailure = 'unavailable' | 'timeout' | 'overloaded'

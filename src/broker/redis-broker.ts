@@ -34,6 +34,7 @@ export class RedisBroker implements Broker {
 
   start(handler: BrokerHandler): void {
     this.handler = handler
+    this.relay.onResumed(() => handler.resumed())
   }
 
   subscribe(channel: string): Promise<void> {

@@ -9,10 +9,13 @@ import type {
 import type { Metrics } from '../metrics/metrics.js'
 import type { Close } from '../protocol/closes.js'
 import type { Socket } from '../transport/transport.js'
+import { GapRepair } from './gap-repair.js'
+import { GapWatch } from './gap-watch.js'
 import {
   type Codec,
   continuityOf,
   createLocalChannel,
+  hasReached,
   type LocalChannel,
   memberCount,
 } from './local-channel.js'
@@ -74,12 +77,24 @@ const topics = {
   leave: (codec: Codec, channel: string) => `${codec}:leave:${channel}`,
 }
 
+/** What the hub has to know to keep what it delivers of streams whole. */
+export interface StreamCare {
+  /** How long the metadata of a channel's stream is kept; undefined where it keeps none. */
+  metaTtlMsOf(channel: string): number | undefined
+  /** Told of defects. */
+  failed(error: unknown): void
+}
+
+const NO_STREAMS: StreamCare = { metaTtlMsOf: () => undefined, failed: () => undefined }
+
 /** This node's connections and the channels they are in: asks the broker for what they want, and hands it out to them. */
 export class Hub implements BrokerHandler {
   private readonly members = new Map<string, Member>()
   private readonly channels = new Map<string, LocalChannel>()
   /** Channels with pushes that leave at the end of the tick. */
   private unflushed: LocalChannel[] = []
+  private readonly gapRepair: GapRepair
+  private readonly gapWatch: GapWatch
 
   constructor(
     private readonly broker: Broker,
@@ -87,7 +102,30 @@ export class Hub implements BrokerHandler {
     private readonly metrics: Metrics,
     /** The name of a channel's namespace. */
     private readonly namespaceOf: (channel: string) => string,
-  ) {}
+    private readonly streams: StreamCare = NO_STREAMS,
+  ) {
+    const failed = (error: unknown) => streams.failed(error)
+    const deliveries = {
+      isLive: (channel: LocalChannel) => this.channels.get(channel.name) === channel,
+      hand: (channel: LocalChannel, publication: Publication) => this.hand(channel, publication),
+      missed: (channel: LocalChannel) => this.reportGap(channel),
+    }
+    this.gapRepair = new GapRepair(broker, metrics, deliveries, failed)
+    this.gapWatch = new GapWatch(() => this.channels.values(), broker, this.gapRepair, failed)
+  }
+
+  /** Begins to look after streams that nothing is said in. */
+  start(): void {
+    this.gapWatch.start()
+  }
+
+  stop(): void {
+    this.gapWatch.stop()
+  }
+
+  resumed(): void {
+    this.gapWatch.checkAll()
+  }
 
   /** Connections now. */
   get connectionCount(): number {
@@ -199,21 +237,40 @@ export class Hub implements BrokerHandler {
     return buffer
   }
 
-  /** Ends keeping; the position of whoever goes on from there, if somebody does. */
+  /** Whether somebody who begins at this position of the stream hears all that follows, and nothing twice. */
+  canBeginAt(name: string, position: Position): boolean {
+    const channel = this.channels.get(name)
+    if (channel === undefined) return false
+    const isAhead = channel.position?.epoch === position.epoch && channel.position.offset > position.offset
+    if (memberCount(channel) === 0) return !isAhead
+    return !isAhead && hasReached(channel.position, position)
+  }
+
+  /** Resolves when members have heard a stream up to this position, or can't any more. */
+  catchUp(name: string, position: Position): Promise<void> {
+    const channel = this.channels.get(name)
+    if (channel === undefined || memberCount(channel) === 0 || hasReached(channel.position, position)) {
+      return Promise.resolve()
+    }
+    return this.gapRepair.catchUp(channel, position)
+  }
+
+  /** Ends keeping; the position of whoever goes on from there, if somebody does: one at which it can begin. */
   unbuffer(name: string, buffer: PublicationBuffer, position: Position | undefined): void {
     const channel = this.channels.get(name)
     if (channel === undefined) return
     channel.buffers?.delete(buffer)
     if (channel.buffers?.size === 0) channel.buffers = undefined
-    channel.position ??= position
+    if (position !== undefined) channel.position = position
   }
 
   deliver(name: string, events: readonly ChannelEvent[]): void {
     const channel = this.channels.get(name)
     if (channel === undefined) return
-    if (memberCount(channel) === 0 && channel.buffers === undefined) {
+    if (memberCount(channel) === 0 && channel.held === undefined) {
+      // Nobody hears a gap; whoever reads history looks for itself.
       channel.position = undefined
-      return
+      if (channel.buffers === undefined) return
     }
     const startMs = performance.now()
     let publishedAtMs: number | undefined
@@ -222,19 +279,27 @@ export class Hub implements BrokerHandler {
         this.deliverPresence(channel, event)
         continue
       }
-      const continuity = continuityOf(channel.position, event)
-      if (continuity === 'old') continue
-      if (continuity === 'gap') this.reportGap(channel)
-      // What is published past the history has no place, and must not hide that something is missing around it.
-      channel.position = event.position ?? channel.position
       publishedAtMs ??= event.publishedAtMs
-      this.deliverPublication(channel, event)
+      if (channel.held !== undefined) {
+        channel.held.add(event)
+        continue
+      }
+      const continuity = continuityOf(channel.position, event)
+      if (continuity === 'next') this.hand(channel, event)
+      else if (continuity === 'gap') this.gapRepair.begin(channel, event)
     }
+    this.gapRepair.advanced(channel)
     if (publishedAtMs === undefined) return
     this.metrics.fanoutDuration.observe((performance.now() - startMs) / 1_000)
     // The clocks of two machines may differ by more than the relay takes.
     const lagMs = Math.min(MAX_LAG_MS, Math.max(0, Date.now() - publishedAtMs))
     this.metrics.deliveryLag.observe(lagMs / 1_000)
+  }
+
+  private hand(channel: LocalChannel, publication: Publication): void {
+    // One that was published past the history has no position, and changes none.
+    if (publication.position !== undefined) channel.position = publication.position
+    this.deliverPublication(channel, publication)
   }
 
   private deliverPublication(channel: LocalChannel, publication: Publication): void {
@@ -311,14 +376,12 @@ export class Hub implements BrokerHandler {
   }
 
   private reportGap(channel: LocalChannel): void {
-    this.metrics.relayGaps.inc()
     this.flush(channel)
-    channel.position = undefined
     for (const member of this.members.values()) if (member.isIn(channel.name)) member.missed(channel.name)
   }
 
   private create(name: string): LocalChannel {
-    const channel = createLocalChannel(name, this.namespaceOf(name))
+    const channel = createLocalChannel(name, this.namespaceOf(name), this.streams.metaTtlMsOf(name))
     this.channels.set(name, channel)
     return channel
   }

@@ -11,11 +11,19 @@ export interface Audience {
   leaveWatchers: number
 }
 
+/** Somebody who waits until the channel has been delivered up to a position. */
+export interface Awaited {
+  readonly target: Position
+  readonly reached: () => void
+}
+
 /** A channel that somebody on this node is in, or is about to be. */
 export interface LocalChannel {
   readonly name: string
   /** The name of its namespace, for metrics. */
   readonly namespace: string
+  /** How long the metadata of its stream is kept; undefined where it keeps no stream. */
+  readonly metaTtlMs: number | undefined
   readonly raw: Audience
   readonly json: Audience
   /** Members, and those who wait for the subscription. */
@@ -28,14 +36,22 @@ export interface LocalChannel {
   position: Position | undefined
   /** Subscribers that are still reading history. */
   buffers: Set<PublicationBuffer> | undefined
+  /** What comes while a gap is being repaired; undefined while none is. */
+  held: PublicationBuffer | undefined
+  awaited: Set<Awaited> | undefined
   /** JSON pushes of this tick, to leave as one frame. */
   pushes: string[]
 }
 
-export function createLocalChannel(name: string, namespace: string): LocalChannel {
+export function createLocalChannel(
+  name: string,
+  namespace: string,
+  metaTtlMs: number | undefined,
+): LocalChannel {
   return {
     name,
     namespace,
+    metaTtlMs,
     raw: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
     json: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
     holds: 0,
@@ -44,6 +60,8 @@ export function createLocalChannel(name: string, namespace: string): LocalChanne
     lingerTimer: undefined,
     position: undefined,
     buffers: undefined,
+    held: undefined,
+    awaited: undefined,
     pushes: [],
   }
 }
@@ -61,4 +79,9 @@ export function continuityOf(last: Position | undefined, { position }: Publicati
   if (position.epoch !== last.epoch) return 'gap'
   if (position.offset <= last.offset) return 'old'
   return position.offset === last.offset + 1 ? 'next' : 'gap'
+}
+
+/** Whether what was delivered goes up to a position at least. */
+export function hasReached(last: Position | undefined, target: Position): boolean {
+  return last !== undefined && last.epoch === target.epoch && last.offset >= target.offset
 }

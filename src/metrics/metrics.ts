@@ -132,7 +132,17 @@ export class Metrics {
   )
   readonly relayGaps = this.counter(
     'relay_gaps_total',
-    'Publications of a stream that did not follow the one before them.',
+    'Gaps seen in what the relay delivered of a stream.',
+    [],
+  )
+  readonly relayRepairedPublications = this.counter(
+    'relay_repaired_publications_total',
+    'Publications that the relay did not deliver and that were read from their stream.',
+    [],
+  )
+  readonly relayUnrepairedGaps = this.counter(
+    'relay_unrepaired_gaps_total',
+    'Gaps that the stream could not close any more; subscribers that follow it were told.',
     [],
   )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])

@@ -99,6 +99,7 @@ export class Node {
     const { publicTransport, broker, hub, wheel } = this.parts
     this.port = await publicTransport.listen(publicListener)
     wheel.start()
+    hub.start()
     broker.start(hub)
     void this.joinCluster()
     return this.port
@@ -153,8 +154,9 @@ export class Node {
   /** Ends everything at once. */
   stop(): void {
     this.hasStopped = true
-    const { wheel, publicTransport, closeRelay } = this.parts
+    const { hub, wheel, publicTransport, closeRelay } = this.parts
     this.relayWatch.stop()
+    hub.stop()
     wheel.stop()
     publicTransport.close()
     closeRelay()

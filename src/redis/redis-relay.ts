@@ -33,6 +33,7 @@ export class RedisRelay {
   private readonly subscriber: RelaySubscriber
   private readonly warnOfUnknownMaster: (error: string) => void
   private isSubscriberUp = false
+  private resumed: () => void = () => undefined
   /** Replication id of the master, on its way or read; undefined while there is no connection. */
   private reading: Promise<string> | undefined
   private masterId: string | undefined
@@ -45,6 +46,7 @@ export class RedisRelay {
     this.subscriber = new RelaySubscriber(this.subscriptions, log, metrics, (isUp) => {
       this.isSubscriberUp = isUp
       this.open()
+      if (isUp) this.resumed()
     })
     this.warnOfUnknownMaster = warnOfUnknownMaster(log)
     this.commands.on('ready', () => {
@@ -84,6 +86,11 @@ export class RedisRelay {
       if (this.reading === undefined) throw new Error('there is no connection')
       return readStream(redis, await this.reading, keys, query)
     })
+  }
+
+  /** Calls back whenever everything is subscribed after the connection was made, the first time too. */
+  onResumed(resumed: () => void): void {
+    this.resumed = resumed
   }
 
   subscribe(redisChannel: string, listener: EntryListener): Promise<void> {

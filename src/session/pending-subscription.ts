@@ -97,7 +97,7 @@ export class PendingSubscription {
     if (socket === undefined || this.subscription.state === 'gone')
       throw new Closing(DISCONNECTS.connectionClosed)
     this.startsAt = this.reader?.start()
-    if (this.reader !== undefined && this.startsAt === undefined) return undefined
+    if (this.reader !== undefined && !this.fits(this.startsAt)) return undefined
     const { data, since } = this.options
     const { expiresAtMs, isPositioned } = this.subscription
     const { position, publications = [], recovered } = this.startsAt ?? {}
@@ -136,6 +136,11 @@ export class PendingSubscription {
     hub.release(options.channel)
   }
 
+  private fits(start: StreamStart | undefined): boolean {
+    const { hub } = this.session.shared
+    return start !== undefined && hub.canBeginAt(this.options.channel, start.position)
+  }
+
   private async read(): Promise<void> {
     const { session, options } = this
     const { hub, broker, maxHistoryPublications } = session.shared
@@ -147,8 +152,10 @@ export class PendingSubscription {
     const { channel, namespace, since } = options
     this.reader ??= new StreamReader(broker, channel, namespace, this.buffer, since, maxHistoryPublications)
     for (let reads = 0; reads < MAX_READS; reads++) {
-      await this.reader.read()
-      if (this.reader.start() !== undefined) return
+      const top = await this.reader.read()
+      // This node may have heard less of the stream than it has, when others in the channel must not miss the rest.
+      await hub.catchUp(channel, top)
+      if (this.fits(this.reader.start())) return
     }
     throw errors.internal('the channel’s stream and what is heard of it do not fit together')
   }

@@ -28,7 +28,8 @@ export class StreamReader {
     private readonly maxPublications: number,
   ) {}
 
-  async read(): Promise<void> {
+  /** Reads the stream, and gives its top. */
+  async read(): Promise<Position> {
     const { since, namespace } = this
     const isCache = namespace.forceRecoveryMode === 'cache'
     const metaTtlMs = namespace.historyMetaTtlMs
@@ -40,6 +41,7 @@ export class StreamReader {
           : // One more than may be recovered shows that there is more.
             { limit: this.maxPublications + 1, sinceOffset: since.offset, isReverse: false, metaTtlMs }
     this.history = await this.broker.history(this.channel, query)
+    return this.history.position
   }
 
   /** Where to begin, now. Undefined when what came meanwhile does not follow what was read: then read again. */

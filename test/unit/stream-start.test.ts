@@ -16,6 +16,7 @@ async function channelWith(made: number, kept: number, during: number) {
   const buffer = new PublicationBuffer()
   const heard: Publication[] = []
   broker.start({
+    resumed: () => undefined,
     deliver: (_channel, events) => {
       for (const event of events) {
         if (event.type !== 'publication') continue

@@ -1,14 +1,8 @@
-import type {
-  Broker,
-  BrokerHandler,
-  ChannelEvent,
-  Position,
-  PresenceEvent,
-  Publication,
-} from '../broker/broker.js'
+import type { Broker, BrokerHandler, ChannelEvent, Position, Publication } from '../broker/broker.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Close } from '../protocol/closes.js'
 import type { Socket } from '../transport/transport.js'
+import { FanOut, type PublishToTopic, topics } from './fan-out.js'
 import { GapRepair } from './gap-repair.js'
 import { GapWatch } from './gap-watch.js'
 import {
@@ -20,7 +14,6 @@ import {
   memberCount,
 } from './local-channel.js'
 import { PublicationBuffer } from './publication-buffer.js'
-import { presencePush, publicationPush } from './pushes.js'
 
 /** How long a channel stays subscribed after its last member left: leaving and coming back costs Redis nothing. */
 const LINGER_MS = 1_000
@@ -68,15 +61,6 @@ export interface Wishes {
   readonly leave: boolean
 }
 
-/** Sends a frame to everybody in a topic; the transport's. */
-export type PublishToTopic = (topic: string, data: Uint8Array | string, isBinary: boolean) => void
-
-const topics = {
-  data: (codec: Codec, channel: string) => `${codec}:data:${channel}`,
-  join: (codec: Codec, channel: string) => `${codec}:join:${channel}`,
-  leave: (codec: Codec, channel: string) => `${codec}:leave:${channel}`,
-}
-
 /** What the hub has to know to keep what it delivers of streams whole. */
 export interface StreamCare {
   /** How long the metadata of a channel's stream is kept; undefined where it keeps none. */
@@ -91,19 +75,19 @@ const NO_STREAMS: StreamCare = { metaTtlMsOf: () => undefined, failed: () => und
 export class Hub implements BrokerHandler {
   private readonly members = new Map<string, Member>()
   private readonly channels = new Map<string, LocalChannel>()
-  /** Channels with pushes that leave at the end of the tick. */
-  private unflushed: LocalChannel[] = []
+  private readonly fanOut: FanOut
   private readonly gapRepair: GapRepair
   private readonly gapWatch: GapWatch
 
   constructor(
     private readonly broker: Broker,
-    private readonly publishToTopic: PublishToTopic,
+    publishToTopic: PublishToTopic,
     private readonly metrics: Metrics,
     /** The name of a channel's namespace. */
     private readonly namespaceOf: (channel: string) => string,
     private readonly streams: StreamCare = NO_STREAMS,
   ) {
+    this.fanOut = new FanOut(publishToTopic, metrics)
     const failed = (error: unknown) => streams.failed(error)
     const deliveries = {
       isLive: (channel: LocalChannel) => this.channels.get(channel.name) === channel,
@@ -189,7 +173,7 @@ export class Hub implements BrokerHandler {
     const channel = this.channels.get(name)
     if (channel === undefined) throw new Error('joined a channel that is not held')
     // What was delivered before, it must not hear.
-    this.flush(channel)
+    this.fanOut.flush(channel)
     const { codec, socket } = member
     const audience = channel[codec]
     audience.members++
@@ -210,7 +194,7 @@ export class Hub implements BrokerHandler {
     const channel = this.channels.get(name)
     if (channel === undefined) return
     // What was delivered before, it must still hear.
-    this.flush(channel)
+    this.fanOut.flush(channel)
     const { codec, socket } = member
     const audience = channel[codec]
     audience.members--
@@ -276,7 +260,7 @@ export class Hub implements BrokerHandler {
     let publishedAtMs: number | undefined
     for (const event of events) {
       if (event.type !== 'publication') {
-        this.deliverPresence(channel, event)
+        this.fanOut.presence(channel, event)
         continue
       }
       publishedAtMs ??= event.publishedAtMs
@@ -299,84 +283,14 @@ export class Hub implements BrokerHandler {
   private hand(channel: LocalChannel, publication: Publication): void {
     // One that was published past the history has no position, and changes none.
     if (publication.position !== undefined) channel.position = publication.position
-    this.deliverPublication(channel, publication)
-  }
-
-  private deliverPublication(channel: LocalChannel, publication: Publication): void {
     if (channel.buffers !== undefined) for (const buffer of channel.buffers) buffer.add(publication)
     const { excludedClient } = publication
     const excluded = excludedClient === undefined ? undefined : this.members.get(excludedClient)
-    const excludedHere = excluded?.isIn(channel.name) === true ? excluded : undefined
-    if (channel.raw.members > 0) this.deliverRaw(channel, publication, excludedHere)
-    if (channel.json.members > 0) this.deliverJson(channel, publication, excludedHere)
-  }
-
-  private deliverRaw(
-    channel: LocalChannel,
-    { data, isBinary }: Publication,
-    excluded: Member | undefined,
-  ): void {
-    const topic = topics.data('raw', channel.name)
-    let receivers = channel.raw.members
-    if (excluded?.codec === 'raw') {
-      receivers--
-      excluded.socket?.publish(topic, data, isBinary)
-    } else {
-      this.publishToTopic(topic, data, isBinary)
-    }
-    this.metrics.deliveries.raw.value += receivers
-    this.metrics.deliveredBytes.raw.value += receivers * data.byteLength
-  }
-
-  private deliverJson(channel: LocalChannel, publication: Publication, excluded: Member | undefined): void {
-    const push = publicationPush(channel.name, publication)
-    let receivers = channel.json.members
-    if (excluded?.codec === 'json') {
-      receivers--
-      this.flush(channel)
-      excluded.socket?.publish(topics.data('json', channel.name), Buffer.from(push), false)
-    } else {
-      if (channel.pushes.length === 0) this.flushSoon(channel)
-      channel.pushes.push(push)
-    }
-    this.metrics.deliveries.centrifuge.value += receivers
-    this.metrics.deliveredBytes.centrifuge.value += receivers * publication.data.byteLength
-  }
-
-  private deliverPresence(channel: LocalChannel, event: PresenceEvent): void {
-    const { type, info, online } = event
-    const watchers = type === 'join' ? 'joinWatchers' : 'leaveWatchers'
-    if (channel.raw[watchers] > 0) {
-      const frame = JSON.stringify({ event: type, client: info.client, user: info.user, online })
-      this.publishToTopic(topics[type]('raw', channel.name), frame, false)
-    }
-    if (channel.json[watchers] > 0) {
-      this.flush(channel)
-      this.publishToTopic(topics[type]('json', channel.name), presencePush(channel.name, event), false)
-    }
-  }
-
-  /** All pushes of one tick leave as one frame of lines. */
-  private flushSoon(channel: LocalChannel): void {
-    if (this.unflushed.length === 0) {
-      setImmediate(() => {
-        const channels = this.unflushed
-        this.unflushed = []
-        for (const unflushed of channels) this.flush(unflushed)
-      })
-    }
-    this.unflushed.push(channel)
-  }
-
-  private flush(channel: LocalChannel): void {
-    const { pushes } = channel
-    if (pushes.length === 0) return
-    channel.pushes = []
-    this.publishToTopic(topics.data('json', channel.name), Buffer.from(pushes.join('\n')), false)
+    this.fanOut.publication(channel, publication, excluded?.isIn(channel.name) ? excluded : undefined)
   }
 
   private reportGap(channel: LocalChannel): void {
-    this.flush(channel)
+    this.fanOut.flush(channel)
     for (const member of this.members.values()) if (member.isIn(channel.name)) member.missed(channel.name)
   }
 

@@ -41,6 +41,7 @@ export interface LocalChannel {
   awaited: Set<Awaited> | undefined
   /** JSON pushes of this tick, to leave as one frame. */
   pushes: string[]
+  pushesLength: number
 }
 
 export function createLocalChannel(
@@ -63,6 +64,7 @@ export function createLocalChannel(
     held: undefined,
     awaited: undefined,
     pushes: [],
+    pushesLength: 0,
   }
 }
 

@@ -41,6 +41,8 @@ export class JwtVerifier {
     const expected = {
       ...(audience !== undefined && { allowedAud: audience }),
       ...(issuer !== undefined && { allowedIss: issuer }),
+      // The library lets a token pass that lacks a claim for which values are given.
+      requiredClaims: [...(audience === undefined ? [] : ['aud']), ...(issuer === undefined ? [] : ['iss'])],
     }
     const add = (key: string, algorithms: Algorithm[]) => {
       for (const algorithm of algorithms) {

@@ -238,6 +238,35 @@ describe('hooks', () => {
     expect(alice.disconnected.items).toEqual([])
   })
 
+  it('are asked 1,024 times at once by one client, whose further commands wait until there are too many', async () => {
+    let asked = 0
+    const waiting: (() => void)[] = []
+    const rpc = () => {
+      asked++
+      return new Promise<void>((resolve) => waiting.push(resolve))
+    }
+    const node = await start({ hooks: { ...asAlice, rpc } })
+    const flood = async (count: number) => {
+      const alice = await connect(node)
+      alice.sdk.startBatching()
+      const calls = Array.from({ length: count }, () => alice.sdk.rpc('wait', {}))
+      alice.sdk.stopBatching()
+      return { alice, calls }
+    }
+    const { calls } = await flood(1_024 + 2_048)
+    const answered = Promise.all(calls)
+    while (asked < calls.length) {
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(waiting.length).toBeLessThanOrEqual(1_024)
+      for (const answer of waiting.splice(0)) answer()
+    }
+    for (const answer of waiting.splice(0)) answer()
+    expect(await answered).toHaveLength(calls.length)
+    const tooMany = await flood(1_024 + 2_048 + 1)
+    for (const call of tooMany.calls) call.catch(() => undefined)
+    expect((await tooMany.alice.connecting.first(2))[1]).toMatchObject({ code: 3013 })
+  })
+
   it('are not asked about raw clients, who follow the settings', async () => {
     const asked = new LogOf<string>()
     const ask = (what: string) => () => {

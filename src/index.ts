@@ -93,7 +93,7 @@ export interface FanfareNode {
   disconnect(user: string, options?: { readonly code?: number; readonly reason?: string }): Promise<number>
   /** Who is in a channel, by client id. Rejects with a ProtocolError where no presence is kept. */
   presence(channel: string): Promise<ReadonlyMap<string, PresentClient>>
-  /** Sends its connections away over `drainWindow`, and ends. Resolves with whether that was done in time. */
+  /** Sends its connections away over `drainWindow`, and ends, once however often it is called. Resolves with whether that was done in time. */
   stop(): Promise<boolean>
 }
 
@@ -122,6 +122,7 @@ export async function createNode({
     readiness: () => node.readiness(),
     metrics: () => composed.metrics.expose(),
   })
+  let stopped: Promise<boolean> | undefined
   const stop = (): void => {
     node.stop()
     internal.close()
@@ -148,10 +149,9 @@ export async function createNode({
         const clients = await channels.presence(channel)
         return new Map([...clients].map(([client, info]) => [client, presentClient(info)]))
       },
-      stop: async () => {
-        const isClean = await node.drain()
-        stop()
-        return isClean
+      stop: () => {
+        stopped ??= node.drain().finally(stop)
+        return stopped
       },
     }
   } catch (error) {

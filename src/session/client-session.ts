@@ -24,6 +24,8 @@ import type { Subscription } from './subscription.js'
 const EXPIRY_GRACE_MS = 25_000
 /** Commands of one client that may wait; SDKs send at most a resubscription of every channel at once. */
 const MAX_QUEUED_COMMANDS = 2_048
+/** Commands of one client that may be at work at once, where they overlap at all. */
+const MAX_RUNNING_COMMANDS = 1_024
 /** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
 const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
 const NO_SUBSCRIPTIONS: Subscription[] = []
@@ -271,7 +273,8 @@ export class ClientSession extends Session<ClientSessionContext> {
   }
 
   private mayStart({ name }: ClientCommand): boolean {
-    return this.running === 0 || (this.runningName === name && OVERLAPPING.has(name))
+    if (this.running === 0) return true
+    return this.running < MAX_RUNNING_COMMANDS && this.runningName === name && OVERLAPPING.has(name)
   }
 
   private start(command: ClientCommand): void {

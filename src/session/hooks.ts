@@ -100,7 +100,10 @@ export interface Hooks {
   readonly rpc?: (request: RpcRequest) => Answer<unknown>
   /** What was given an `expireAt` gets another one. Instead of verifying the token here; undefined: verify it as configured. */
   readonly refresh?: (request: RefreshRequest) => Answer<RefreshDecision | undefined>
-  /** After a connection that `connect` let in has ended. What it throws is logged. */
+  /**
+   * After a connection has ended whose `connect` was answered; one that goes away while the hook decides is not told of.
+   * What it throws is logged.
+   */
   readonly disconnect?: (event: DisconnectEvent) => Answer<void>
 }
 

@@ -2,12 +2,17 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { type CreateNodeOptions, createNode, errors, type FanfareNode } from '../../src/index.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { LogOf } from '../support/log-of.js'
+import { eventually } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
+import { RedisServer } from '../support/redis-server.js'
 import { SdkClient } from '../support/sdk-client.js'
 
 afterEach(cleanUp)
 
 const ANY_PORTS = { port: 0, internalPort: 0, logLevel: 'silent', drainWindow: 0 }
+
+const ignore = () => undefined
+const SILENT = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 
 async function start({ settings, ...options }: CreateNodeOptions = {}): Promise<FanfareNode> {
   const node = await createNode({ settings: { ...ANY_PORTS, ...settings }, ...options })
@@ -52,6 +57,30 @@ describe('a node in an application', () => {
       expect.stringContaining('rawTimeout: "soon" is not right'),
       'workers: are for the command, not for the library',
     ])
+  })
+
+  it('stops once, however often it is told to', async () => {
+    const node = await start({ hooks: asAlice })
+    const alice = await connect(node)
+    expect(await Promise.all([node.stop(), node.stop()])).toEqual([true, true])
+    expect((await alice.connecting.first(2))[1]).toMatchObject({ code: 3001 })
+    await expect(fetch(`http://127.0.0.1:${node.port}/`)).rejects.toThrow()
+  })
+
+  it('is one of a cluster with others that have the same Redis', async () => {
+    const redis = await RedisServer.start()
+    afterThisTest(() => redis.remove())
+    const settings = { redisUrl: redis.url }
+    const [one, other] = [
+      await start({ settings, hooks: asAlice }),
+      await start({ settings, hooks: asAlice }),
+    ]
+    const alice = await connect(one)
+    const room = await alice.subscribe('room')
+    await other.publish('room', 'from the other')
+    expect(await room.data(1)).toEqual(['from the other'])
+    await eventually(async () => (await other.presence('room')).size === 1, 'alice is present')
+    expect(await other.disconnect('alice')).toBe(1)
   })
 
   it('needs no secret beside the hook, even where others reach it', async () => {
@@ -166,13 +195,7 @@ describe('hooks', () => {
 
   it('refuse with what they throw: a protocol error as it is, a defect as error 100, which is logged', async () => {
     const logged = new LogOf<{ err: Error }>()
-    const ignore = () => undefined
-    const log = {
-      debug: ignore,
-      info: ignore,
-      warn: ignore,
-      error: (facts: { err: Error }) => logged.add(facts),
-    }
+    const log = { ...SILENT, error: (facts: object) => logged.add(facts as { err: Error }) }
     const hooks = {
       ...asAlice,
       rpc: ({ method }: { method: string }) => {
@@ -181,7 +204,7 @@ describe('hooks', () => {
         throw new Error('the database is on fire')
       },
     }
-    const node = await start({ hooks, log: log as NonNullable<CreateNodeOptions['log']> })
+    const node = await start({ hooks, log })
     const alice = await connect(node)
     await expect(alice.sdk.rpc('busy', {})).rejects.toMatchObject({ code: 111, temporary: true })
     await expect(alice.sdk.rpc('defect', {})).rejects.toMatchObject({
@@ -199,20 +222,14 @@ describe('hooks', () => {
   it.each([false, true])('that fail on a disconnect harm nobody (later: %s)', async (isLater) => {
     const left = new LogOf<string>()
     const logged = new LogOf<string>()
-    const ignore = () => undefined
-    const log = {
-      debug: ignore,
-      info: ignore,
-      warn: ignore,
-      error: (_: object, text: string) => logged.add(text),
-    }
+    const log = { ...SILENT, error: (_: object, sentence: string) => logged.add(sentence) }
     const disconnect = ({ user, code, reason }: { user: string; code: number; reason: string }) => {
       left.add(`${user} ${code} ${reason}`)
       if (isLater) return Promise.reject(new Error('too late'))
       throw new Error('now')
     }
     const hooks = { ...asAlice, disconnect }
-    const node = await start({ hooks, log: log as unknown as NonNullable<CreateNodeOptions['log']> })
+    const node = await start({ hooks, log })
     await connect(node)
     await node.disconnect('alice')
     expect(await left.first(1)).toEqual(['alice 3503 force disconnect'])
@@ -236,6 +253,35 @@ describe('hooks', () => {
     await alice.subscribe('room', { getToken: async () => 'newest' })
     expect([...(await asked.first(2))].sort()).toEqual(['alice room newest', 'alice undefined newer'])
     expect(alice.disconnected.items).toEqual([])
+  })
+
+  it('are asked 1,024 times at once by one client, whose further commands wait until there are too many', async () => {
+    let asked = 0
+    const waiting: (() => void)[] = []
+    const rpc = () => {
+      asked++
+      return new Promise<void>((resolve) => waiting.push(resolve))
+    }
+    const node = await start({ hooks: { ...asAlice, rpc } })
+    const flood = async (count: number) => {
+      const alice = await connect(node)
+      alice.sdk.startBatching()
+      const calls = Array.from({ length: count }, () => alice.sdk.rpc('wait', {}))
+      alice.sdk.stopBatching()
+      return { alice, calls }
+    }
+    const { calls } = await flood(1_024 + 2_048)
+    const answered = Promise.all(calls)
+    while (asked < calls.length) {
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(waiting.length).toBeLessThanOrEqual(1_024)
+      for (const answer of waiting.splice(0)) answer()
+    }
+    for (const answer of waiting.splice(0)) answer()
+    expect(await answered).toHaveLength(calls.length)
+    const tooMany = await flood(1_024 + 2_048 + 1)
+    for (const call of tooMany.calls) call.catch(() => undefined)
+    expect((await tooMany.alice.connecting.first(2))[1]).toMatchObject({ code: 3013 })
   })
 
   it('are not asked about raw clients, who follow the settings', async () => {

@@ -44,8 +44,10 @@ let keeper: PresenceKeeper
 beforeEach(() => {
   upkeep = new Upkeep()
   lines = []
-  const log = createLogger({ level: 'error', format: 'json' })
-  log.error = (_facts: unknown, message?: string) => lines.push(message ?? '')
+  const log = {
+    ...createLogger({ level: 'silent', format: 'json' }),
+    error: (_facts: object, message: string) => lines.push(message),
+  }
   keeper = new PresenceKeeper(upkeep, upkeep, () => Promise.resolve(), log)
 })
 

@@ -85,7 +85,7 @@ export const SETTINGS = {
   ),
   authHmacSecret: optional(
     text('a secret'),
-    'secret that JWTs are verified with (HS256); 32 random bytes or more',
+    'secret that JWTs are verified with (HS256, HS384, HS512); 32 random bytes or more',
     {
       secret: true,
     },

@@ -27,6 +27,9 @@ const NO_UPGRADE: HttpResponse = {
   body: 'A WebSocket handshake needs the header Connection: Upgrade.\n',
 }
 
+/** Ports to try, where any will do: somebody else may take one between finding it free and listening on it. */
+const MAX_FREE_PORTS = 10
+
 export class UwsTransport implements Transport {
   private readonly uws = loadUws()
   private readonly app: TemplatedApp
@@ -51,14 +54,22 @@ export class UwsTransport implements Transport {
   }
 
   async listen({ host, port: wanted, isShared = false }: ListenOptions): Promise<number> {
-    const port = isShared ? wanted : await findPort(host, wanted)
+    // First, for it takes a port of its own.
     this.corkHolder ??= await CorkHolder.open(this.uws)
-    return new Promise((resolve, reject) => {
-      this.app.listen(host, port, isShared ? LISTEN.shared : LISTEN.exclusive, (listenSocket) => {
-        if (listenSocket === false) return reject(new Error(`cannot listen on ${host}:${port}`))
-        this.listenSocket = listenSocket
-        resolve(port)
-      })
+    const attempts = wanted === 0 ? MAX_FREE_PORTS : 1
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const port = isShared ? wanted : await findPort(host, wanted)
+      this.listenSocket = await this.tryToListen(host, port, isShared)
+      if (this.listenSocket !== undefined) return port
+    }
+    throw new Error(`cannot listen on ${host}:${wanted}`)
+  }
+
+  /** Undefined: it can't be listened on. */
+  private tryToListen(host: string, port: number, isShared: boolean): Promise<us_listen_socket | undefined> {
+    const option = isShared ? LISTEN.shared : LISTEN.exclusive
+    return new Promise((resolve) => {
+      this.app.listen(host, port, option, (socket) => resolve(socket === false ? undefined : socket))
     })
   }
 

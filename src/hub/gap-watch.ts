@@ -2,8 +2,8 @@ import { type Broker, BrokerError } from '../broker/broker.js'
 import type { GapRepair } from './gap-repair.js'
 import { hasReached, type LocalChannel, memberCount } from './local-channel.js'
 
-/** Between two rounds, which find what no later publication shows. */
-const ROUND_INTERVAL_MS = 5_000
+/** Between two rounds, which find what no later publication shows: within 5 s, the repair included. */
+const ROUND_INTERVAL_MS = 4_500
 /** Channels that a round looks at; the next one goes on from there. */
 const MAX_CHANNELS_PER_ROUND = 1_000
 /** Channels that are asked about at once. */

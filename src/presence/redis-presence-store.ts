@@ -53,9 +53,11 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     const client = this.local.set(channel, info)
     try {
       const [online] = await this.relay.run(async (redis) => {
-        // Before the client: a sweep of this node must find the channel whenever this node dies.
-        if (isFirst) await redis.sadd(this.keys.presenceChannels(this.node), channel)
-        return this.put(redis, client)
+        // Before the client: a sweep of this node must find the channel whenever this node dies. Not waited for, since
+        // commands of a connection keep their order: whoever has just joined finds itself there.
+        const noted = isFirst ? redis.sadd(this.keys.presenceChannels(this.node), channel) : undefined
+        const [added] = await Promise.all([this.put(redis, client), noted])
+        return added
       })
       client.state = 'kept'
       return online

@@ -108,7 +108,6 @@ export class Contestant {
   /** What a server that fell behind still has queued would be charged to the next round: a fresh one takes its place. */
   private async replace(): Promise<void> {
     const { name } = this
-    const { name } = this
     await this.stop()
     this.server = await startServer(name, this.options.redisUrl)
     this.subscribers = new Subscribers()

@@ -1,9 +1,11 @@
 /** `npm run load -- <scenario> [options]`: load tests and benchmarks; see README.md. */
 import { Cleanup } from './cleanup.js'
+import { CONNECTS_USAGE, runConnects } from './connects.js'
 import { runCpu } from './cpu/cpu.js'
 import { CPU_USAGE } from './cpu/options.js'
 import { IDLE_USAGE, runIdle } from './idle.js'
 import { k6Usage, runK6 } from './k6-scenario.js'
+import { PRESENCE_USAGE, runPresence } from './presence.js'
 
 interface Scenario {
   usage: string
@@ -32,6 +34,16 @@ const SCENARIOS: Record<string, Scenario> = {
     usage: IDLE_USAGE,
     summary: 'memory and CPU of idle authenticated connections, beside a bare uWS server',
     run: runIdle,
+  },
+  connects: {
+    usage: CONNECTS_USAGE,
+    summary: 'authenticated connects of the Centrifuge protocol for a second of CPU time',
+    run: runConnects,
+  },
+  presence: {
+    usage: PRESENCE_USAGE,
+    summary: 'what a channel with many clients costs Redis',
+    run: runPresence,
   },
 }
 

@@ -26,9 +26,9 @@ export function dataText({ data, isBinary, isJson }: Publication): string {
   const text = bytes.toString()
   if (isJson) return text
   try {
-    const value: unknown = JSON.parse(text)
-    // Objects are told apart in a frame by their lines.
-    return /[\r\n]/.test(text) ? JSON.stringify(value) : text
+    JSON.parse(text)
+    // Objects are told apart in a frame by their lines; in JSON, a line only ends between tokens.
+    return text.replace(/[\r\n]/g, ' ')
   } catch {
     return JSON.stringify(text)
   }

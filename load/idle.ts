@@ -2,16 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { RedisServer } from '../test/support/redis-server.js'
 import { ensureInstalled } from '../test/support/system-packages.js'
-import { serverNames, wholeNumber } from './arguments.js'
+import { protocolName, serverNames, wholeNumber } from './arguments.js'
 import type { Cleanup } from './cleanup.js'
 import { Subscribers } from './clients/client-process.js'
 import { monotonicMs } from './clients/message.js'
+import type { Protocol } from './clients/requests.js'
 import { collectGarbage, INSPECTABLE } from './collect-garbage.js'
 import { type Cores, cpuTimeNs, pin, requireLinux, residentBytes, shareCores } from './process-usage.js'
 import { type Server, type ServerName, startServer } from './servers.js'
 import { formatTable } from './table.js'
 
-/** What a node with idle, authenticated raw connections may weigh and use at most. */
+/** What a node with idle, authenticated connections may weigh and use at most. */
 const MAX_BYTES_PER_CONNECTION = 2.5 * 1024
 const MAX_CORE_SHARE = 0.015
 
@@ -19,6 +20,9 @@ const MAX_CORE_SHARE = 0.015
 const MAX_CONNECTIONS = 18_000
 
 const ROOMS = Array.from({ length: 100 }, (_, index) => `idle-${index}`)
+
+/** Of a client of the Centrifuge protocol. */
+const ROOMS_EACH = 2
 
 /**
  * An empty node is one that has served before: its code is compiled and its heap has its working size. Few connections
@@ -32,12 +36,15 @@ const SETTLE_MS = 3_000
 const SMOKE = { connections: '1000', seconds: '5' }
 const FULL = { connections: '10000', seconds: '60' }
 
-export const IDLE_USAGE = 'idle [--connections 10000] [--seconds 60] [--servers fanfare,uws] [--smoke]'
+export const IDLE_USAGE =
+  'idle [--connections 10000] [--seconds 60] [--servers fanfare,uws] [--protocol raw] [--smoke]'
 
 interface IdleOptions {
   connections: number
   seconds: number
   servers: ServerName[]
+  /** What Fanfare's clients speak; the bare server's speak raw frames. */
+  protocol: Protocol
   isSmoke: boolean
 }
 
@@ -82,6 +89,7 @@ function parseIdleOptions(args: string[]): IdleOptions {
       connections: { type: 'string' },
       seconds: { type: 'string' },
       servers: { type: 'string', default: 'fanfare,uws' },
+      protocol: { type: 'string', default: 'raw' },
       smoke: { type: 'boolean', default: false },
     },
   })
@@ -90,6 +98,7 @@ function parseIdleOptions(args: string[]): IdleOptions {
     connections: wholeNumber('connections', values.connections ?? defaults.connections, MAX_CONNECTIONS),
     seconds: wholeNumber('seconds', values.seconds ?? defaults.seconds, 3600),
     servers: serverNames(values.servers),
+    protocol: protocolName(values.protocol),
     isSmoke: values.smoke,
   }
 }
@@ -103,13 +112,13 @@ async function measure(
   pin(server.pid, cores.server)
   console.log(`${server.name}: warming up`)
   for (let round = 0; round < WARM_UP.rounds; round += 1) {
-    const visitors = await connect(server, WARM_UP.connections, cores, cleanup)
+    const visitors = await connect(server, WARM_UP.connections, options.protocol, cores, cleanup)
     await visitors.stop()
   }
   const empty = await weigh(server)
 
   console.log(`${server.name}: opening ${options.connections} connections`)
-  const clients = await connect(server, options.connections, cores, cleanup)
+  const clients = await connect(server, options.connections, options.protocol, cores, cleanup)
   const full = await weigh(server)
 
   console.log(`${server.name}: idle for ${options.seconds} s`)
@@ -145,13 +154,21 @@ async function weigh(server: Server): Promise<{ uncollected: number; collected: 
 async function connect(
   server: Server,
   connections: number,
+  protocol: Protocol,
   cores: Cores,
   cleanup: Cleanup,
 ): Promise<Subscribers> {
   const clients = new Subscribers()
   cleanup.defer(() => clients.stop())
   pin(clients.pid, cores.subscribers)
-  await clients.connect({ url: server.url, headers: server.headers, rooms: ROOMS, connections })
+  await clients.connect({
+    url: server.url,
+    access: server.access,
+    protocol: server.name === 'fanfare' ? protocol : 'raw',
+    rooms: ROOMS,
+    roomsEach: ROOMS_EACH,
+    connections,
+  })
   return clients
 }
 
@@ -167,7 +184,9 @@ function report(results: IdleResult[], options: IdleOptions): number {
     String(result.ended),
   ])
   const head = ['server', 'empty MiB', 'full MiB', 'KiB/connection', 'uncollected', '% of a core', 'ended']
-  console.log(`\n${options.connections} idle connections\n\n${formatTable([head, ...rows])}\n`)
+  console.log(
+    `\n${options.connections} idle connections (Fanfare's: ${options.protocol})\n\n${formatTable([head, ...rows])}\n`,
+  )
 
   const fanfare = results.find(({ name }) => name === 'fanfare')
   if (fanfare === undefined) return 0

@@ -8,6 +8,8 @@ import { findK6 } from './k6.js'
 
 const MAX_SECONDS = 3600
 const MAX_COUNT = 100_000
+/** What k6 exits with when a signal ended it: https://github.com/grafana/k6/blob/master/errext/exitcodes/codes.go. */
+const EXIT_ABORTED = 105
 
 /** What each k6 scenario can be told beside where the servers are; its script has the defaults. */
 const SIZES = {
@@ -45,7 +47,8 @@ export async function runK6(scenario: K6Scenario, args: string[], cleanup: Clean
   environment['LOAD_URLS'] = urls.join(',')
   environment['LOAD_TOKEN'] = token
   const exitCode = await run(k6, scenario, environment, cleanup)
-  console.log(`\n${scenario}: ${exitCode === 0 ? 'pass' : 'FAIL'}`)
+  const isInterrupted = cleanup.hasBegun || exitCode === EXIT_ABORTED
+  console.log(`\n${scenario}: ${isInterrupted ? 'interrupted' : exitCode === 0 ? 'pass' : 'FAIL'}`)
   return exitCode === 0 ? 0 : 1
 }
 

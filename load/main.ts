@@ -1,9 +1,11 @@
 /** `npm run load -- <scenario> [options]`: load tests and benchmarks; see README.md. */
 import { Cleanup } from './cleanup.js'
+import { CONNECTS_USAGE, runConnects } from './connects.js'
 import { runCpu } from './cpu/cpu.js'
 import { CPU_USAGE } from './cpu/options.js'
 import { IDLE_USAGE, runIdle } from './idle.js'
 import { k6Usage, runK6 } from './k6-scenario.js'
+import { PRESENCE_USAGE, runPresence } from './presence.js'
 
 interface Scenario {
   usage: string
@@ -33,6 +35,16 @@ const SCENARIOS: Record<string, Scenario> = {
     summary: 'memory and CPU of idle authenticated connections, beside a bare uWS server',
     run: runIdle,
   },
+  connects: {
+    usage: CONNECTS_USAGE,
+    summary: 'authenticated connects of the Centrifuge protocol for a second of CPU time',
+    run: runConnects,
+  },
+  presence: {
+    usage: PRESENCE_USAGE,
+    summary: 'what a channel with many clients costs Redis',
+    run: runPresence,
+  },
 }
 
 function printScenarios(): void {
@@ -57,6 +69,8 @@ async function main([name, ...args]: string[]): Promise<number> {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const) {
+    // Without the listener of the tests' child processes, which would end this one before its cleanup.
+    process.removeAllListeners(signal)
     process.once(signal, () => {
       isInterrupted = true
       void cleanup.run().finally(() => process.exit(exitCode))

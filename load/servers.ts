@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { Child } from '../test/support/child-process.js'
 import { FanfareProcess } from '../test/support/fanfare-process.js'
+import type { Access } from './clients/requests.js'
 
 export const SERVER_NAMES = ['fanfare', 'uws', 'ws'] as const
 
@@ -14,19 +15,30 @@ export interface Server {
   pid: number
   /** For example `ws://127.0.0.1:8000`. */
   url: string
-  /** What a client sends along to be let in. */
-  headers: Record<string, string>
+  /** What lets its clients in. */
+  access: Access
   stop(): Promise<unknown>
 }
 
-/** Settings of nodes for a load run, and the token that lets a client in. */
-export function loadSettings(redisUrl: string): { settings: Record<string, string>; token: string } {
+export interface LoadSettings {
+  settings: Record<string, string>
+  /** Lets a raw client in. */
+  token: string
+  /** Signs tokens that let clients in. */
+  hmacSecret: string
+}
+
+/** Settings of nodes for a load run, and what lets clients in. Without a Redis they relay in memory. */
+export function loadSettings(redisUrl: string | undefined): LoadSettings {
   const token = randomBytes(16).toString('hex')
+  const hmacSecret = randomBytes(32).toString('hex')
   return {
     token,
+    hmacSecret,
     settings: {
-      FANFARE_REDIS_URL: redisUrl,
+      ...(redisUrl !== undefined && { FANFARE_REDIS_URL: redisUrl }),
       FANFARE_AUTH_TOKENS: `load=${token}`,
+      FANFARE_AUTH_HMAC_SECRET: hmacSecret,
       FANFARE_API_KEY: randomBytes(16).toString('hex'),
       FANFARE_LOG_LEVEL: 'info',
       FANFARE_DRAIN_WINDOW: '1s',
@@ -43,15 +55,19 @@ export function startServer(
   return name === 'fanfare' ? startFanfare(redisUrl, environment) : startPeer(name, redisUrl, environment)
 }
 
-async function startFanfare(redisUrl: string, environment: Record<string, string>): Promise<Server> {
-  const { settings, token } = loadSettings(redisUrl)
+/** Starts a node; without a Redis it is alone. */
+export async function startFanfare(
+  redisUrl: string | undefined,
+  environment: Record<string, string>,
+): Promise<Server> {
+  const { settings, token, hmacSecret } = loadSettings(redisUrl)
   const node = await FanfareProcess.start({ ...settings, ...environment })
   return {
     name: 'fanfare',
     child: node.child,
     pid: node.child.pid,
     url: node.wsUrl,
-    headers: { 'X-Auth-Token': token },
+    access: { headers: { 'X-Auth-Token': token }, hmacSecret },
     stop: () => node.child.stop(),
   }
 }
@@ -70,7 +86,7 @@ async function startPeer(
     child,
     pid: child.pid,
     url: `ws://127.0.0.1:${port}`,
-    headers: {},
+    access: { headers: {}, hmacSecret: '' },
     stop: () => child.stop('SIGKILL'),
   }
 }

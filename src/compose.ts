@@ -1,13 +1,18 @@
 import { randomUUID } from 'node:crypto'
+import { JwtVerifier } from './auth/jwt-verifier.js'
 import { OriginPolicy } from './auth/origins.js'
 import { TokenAuthenticator } from './auth/token-authenticator.js'
 import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'
 import { RedisBroker } from './broker/redis-broker.js'
+import { keepsStream, Namespaces } from './channel/namespaces.js'
+import { MAX_INTERNAL_SOCKETS, mostSockets } from './config/descriptor-limit.js'
 import type { Config } from './config/settings.js'
+import { openApiRoute } from './http/openapi.js'
 import { type OperationsSource, operationsRoutes } from './http/operations.js'
 import { ServerApi } from './http/server-api.js'
 import { Admission } from './hub/admission.js'
+import { Channels } from './hub/channels.js'
 import { Hub } from './hub/hub.js'
 import { PresenceAnnouncer } from './hub/presence-announcer.js'
 import { Publisher } from './hub/publisher.js'
@@ -17,11 +22,15 @@ import { Metrics } from './metrics/metrics.js'
 import { MemoryPeers } from './node/memory-peers.js'
 import { Node } from './node/node.js'
 import type { Peers } from './node/peers.js'
+import { type DeadNodes, PresenceKeeper } from './node/presence-keeper.js'
 import { RedisPeers } from './node/redis-peers.js'
 import { MemoryPresenceStore } from './presence/memory-presence-store.js'
+import type { PresenceChange, PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
+import { RedisPresenceStore } from './presence/redis-presence-store.js'
 import { Keys } from './redis/keys.js'
 import { RedisRelay } from './redis/redis-relay.js'
 import { Handshakes } from './session/handshake.js'
+import type { Hooks } from './session/hooks.js'
 import type { HttpRoute, Transport } from './transport/transport.js'
 import { UwsTransport } from './transport/uws/uws-transport.js'
 import { packageVersion } from './version.js'
@@ -35,6 +44,9 @@ const OVERSIZE_MARGIN_BYTES = 64 * 1024
 interface Relay {
   readonly broker: Broker
   readonly peers: Peers
+  readonly presenceStore: PresenceStore
+  /** Of shared presence. */
+  readonly shared: { readonly upkeep: PresenceUpkeep; readonly nodes: DeadNodes } | undefined
   readonly close: () => void
 }
 
@@ -43,52 +55,93 @@ export interface ComposeOptions {
   readonly log: Logger
   /** Whether other processes listen on the public port too. */
   readonly isPortShared: boolean
+  /** Where an embedding application takes part. */
+  readonly hooks?: Hooks
   /** Called once, with the public port, when the node hears the cluster for the first time. */
   readonly ready: (port: number) => void
 }
 
 /** Wires a node from its configuration: the one place that picks implementations. Throws one line where the system doesn't fit. */
-export function composeNode({ config, log, isPortShared, ready }: ComposeOptions): {
+export function composeNode({ config, log, isPortShared, hooks = {}, ready }: ComposeOptions): {
   node: Node
+  channels: Channels
   metrics: Metrics
 } {
   const id = randomUUID()
   const version = packageVersion()
   const metrics = new Metrics(version)
-  const { broker, peers, close: closeRelay } = composeRelay(config, id, log, metrics)
+  const relay = composeRelay(config, id, log, metrics)
+  const { broker, peers, shared, close: closeRelay } = relay
 
-  const hub = new Hub(broker, (...frame) => publicTransport.publish(...frame), metrics)
+  const namespaces = new Namespaces(config.namespaces)
+  const hub = new Hub(
+    broker,
+    (...frame) => publicTransport.publish(...frame),
+    metrics,
+    (channel) => namespaces.of(channel)?.name ?? '',
+    {
+      metaTtlMsOf: (channel) => {
+        const namespace = namespaces.of(channel)
+        return namespace !== undefined && keepsStream(namespace) ? namespace.historyMetaTtlMs : undefined
+      },
+      failed: (error) => log.error({ err: error }, 'repairing a gap failed'),
+    },
+  )
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)
-  const wheel = new TimerWheel(undefined, wheelTickMs(config.rawCheckInterval))
+  const presence = new PresenceAnnouncer(relay.presenceStore, broker, log)
+  const report = async (change: PresenceChange): Promise<void> => {
+    if (namespaces.of(change.channel)?.joinLeave === true) await presence.report(change)
+  }
+  const presenceKeeper = shared && new PresenceKeeper(shared.upkeep, shared.nodes, report, log)
+  const { maxHistoryPublications, maxMessageBytes } = config
+  const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
+  const wheel = new TimerWheel(undefined, wheelTickMs(config))
+  const authenticator = new TokenAuthenticator({
+    staticTokens: config.authTokens ?? [],
+    jwts: new JwtVerifier({
+      hmacSecret: config.authHmacSecret,
+      publicKeys: config.authPublicKey,
+      audience: config.authAudience,
+      issuer: config.authIssuer,
+    }),
+    allowAnonymous: config.authAnonymous,
+  })
+  const common = { hub, admission, channels, presence, wheel, metrics, log }
   const handshakes = new Handshakes({
-    context: {
-      hub,
-      admission,
-      publisher,
-      presence: new PresenceAnnouncer(new MemoryPresenceStore(), broker, log),
-      wheel,
-      metrics,
-      log,
-      maxMessageBytes: config.maxMessageBytes,
+    plain: {
+      ...common,
+      maxMessageBytes,
       heartbeat: { checkIntervalMs: config.rawCheckInterval, timeoutMs: config.rawTimeout },
     },
-    authenticator: new TokenAuthenticator({
-      staticTokens: config.authTokens ?? [],
-      hmacSecret: config.authHmacSecret,
-      allowAnonymous: config.authAnonymous,
-    }),
+    centrifuge: {
+      ...common,
+      broker,
+      authenticator,
+      hooks,
+      node: { id, version },
+      pingIntervalMs: config.pingInterval,
+      pongTimeoutMs: config.pongTimeout,
+      staleTimeoutMs: config.staleTimeout,
+      maxChannels: config.maxChannelsPerConnection,
+      maxCommandBytes: config.maxCommandBytes,
+      maxHistoryPublications,
+    },
+    authenticator,
     origins: new OriginPolicy(config.allowedOrigins ?? []),
     authHeader: config.authHeader,
+    maxRawQueueBytes: config.rawQueueBytes,
+    maxClientQueueBytes: config.queueBytes,
   })
-  const { apiKey, maxMessageBytes } = config
-  const api = new ServerApi({ apiKey, maxMessageBytes, publisher, node: () => node, metrics, log })
+  const { apiKey } = config
+  const api = new ServerApi({ apiKey, maxMessageBytes, channels, node: () => node, metrics, log })
 
   const publicTransport = new UwsTransport({
     webSockets: handshakes.routes,
-    http: [api.route, ...plainHttpRoutes()],
+    http: [openApiRoute(version), api.route, ...plainHttpRoutes()],
     maxFrameBytes: config.maxMessageBytes + OVERSIZE_MARGIN_BYTES,
-    maxQueueBytes: config.rawQueueBytes,
+    maxSockets: mostSockets(),
+    onSocketRefused: () => metrics.connectionRejections.inc({ reason: 'descriptors' }),
     tls: certificate(config.tlsCert, config.tlsKey),
     onDefect: logDefect(log),
   })
@@ -100,9 +153,22 @@ export function composeNode({ config, log, isPortShared, ready }: ComposeOptions
       drainDelayMs: config.drainDelay,
       drainWindowMs: config.drainWindow,
     },
-    { hub, admission, wheel, broker, peers, publicTransport, metrics, log, closeRelay, ready },
+    {
+      hub,
+      admission,
+      wheel,
+      broker,
+      peers,
+      presence,
+      presenceKeeper,
+      publicTransport,
+      metrics,
+      log,
+      closeRelay,
+      ready,
+    },
   )
-  return { node, metrics }
+  return { node, channels, metrics }
 }
 
 /** The listener for operators, still to be told to listen. */
@@ -111,7 +177,8 @@ export function composeInternalListener(config: Config, log: Logger, source: Ope
     webSockets: [],
     http: operationsRoutes(source),
     maxFrameBytes: 0,
-    maxQueueBytes: 0,
+    maxSockets: MAX_INTERNAL_SOCKETS,
+    onSocketRefused: () => log.warn({}, 'the internal listener has as many connections as it may'),
     tls: certificate(config.internalTlsCert, config.internalTlsKey),
     onDefect: logDefect(log),
   })
@@ -123,15 +190,25 @@ function logDefect(log: Logger) {
 
 function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics): Relay {
   if (config.redisUrl === undefined) {
-    return { broker: new MemoryBroker(), peers: new MemoryPeers(id), close: () => undefined }
+    return {
+      broker: new MemoryBroker(),
+      peers: new MemoryPeers(id),
+      presenceStore: new MemoryPresenceStore(),
+      shared: undefined,
+      close: () => undefined,
+    }
   }
   const relay = new RedisRelay({ url: config.redisUrl, queueBytes: config.relayQueueBytes, log, metrics })
   const keys = new Keys(config.redisPrefix)
   const ignored = () => metrics.relayMalformed.inc()
+  const peers = new RedisPeers(id, relay, keys, ignored)
+  const presenceStore = new RedisPresenceStore(id, relay, keys)
   relay.start()
   return {
     broker: new RedisBroker(relay, keys, ignored),
-    peers: new RedisPeers(id, relay, keys, ignored),
+    peers,
+    presenceStore,
+    shared: { upkeep: presenceStore, nodes: peers },
     close: () => relay.close(),
   }
 }
@@ -146,13 +223,15 @@ function plainHttpRoutes(): HttpRoute[] {
   return [
     { path: '/ws/*', maxBodyBytes: 0, handle: () => upgradeRequired },
     { path: '/echo', maxBodyBytes: 0, handle: () => upgradeRequired },
+    { path: '/connection/websocket', maxBodyBytes: 0, handle: () => upgradeRequired },
     { path: '/*', maxBodyBytes: 0, handle: () => ({ status: 404, body: 'Not found.\n' }) },
   ]
 }
 
-/** Exact enough for the heartbeat, and no more: an idle node's cost is mostly what wakes it. */
-function wheelTickMs(checkIntervalMs: number): number {
-  return Math.min(1_000, Math.max(20, checkIntervalMs / 10))
+/** Exact enough for every heartbeat, and no more: an idle node's cost is mostly what wakes it. */
+function wheelTickMs({ rawCheckInterval, pingInterval, pongTimeout, staleTimeout }: Config): number {
+  const shortestMs = Math.min(rawCheckInterval, pingInterval, pongTimeout, staleTimeout)
+  return Math.min(1_000, Math.max(20, shortestMs / 10))
 }
 
 function certificate(certPath: string | undefined, keyPath: string | undefined) {

@@ -1,8 +1,18 @@
-import { destination, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino'
+import { destination, pino, stdTimeFunctions } from 'pino'
 import pretty from 'pino-pretty'
 
-/** Structured logging: an object of facts, then one constant sentence. Never a token, and nothing from a client but as a fact. */
-export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>
+type Log = (facts: object, sentence: string) => void
+
+/**
+ * Structured logging: an object of facts, then one constant sentence. Never a token, and nothing from a client but as a
+ * fact. A pino logger is one, and so is `console`.
+ */
+export interface Logger {
+  readonly debug: Log
+  readonly info: Log
+  readonly warn: Log
+  readonly error: Log
+}
 
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'

@@ -3,8 +3,8 @@ import type { Scratch } from './scratch.js'
 /** The size that every figure of the benchmarks is for. */
 export const MESSAGE_BYTES = 128
 
-/** Text of printable ASCII: four digits of the sequence number, then when it was due. */
-const DIGIT_BITS = 6
+/** Text that JSON has no need to escape: four digits of the sequence number, then when it was due. */
+const DIGIT_BITS = 5
 const DIGIT_ZERO = 0x30
 const DUE_AT_BYTES = 5
 const DUE_BYTES = 20
@@ -40,9 +40,9 @@ export function encodeMessage(sequence: number, dueMs: number): Buffer {
 /** Called for each delivery, so it neither allocates nor makes a string. */
 export function sequenceAt(view: DataView, at: number): number {
   return (
-    ((view.getUint8(at) - DIGIT_ZERO) << 18) |
-    ((view.getUint8(at + 1) - DIGIT_ZERO) << 12) |
-    ((view.getUint8(at + 2) - DIGIT_ZERO) << 6) |
+    ((view.getUint8(at) - DIGIT_ZERO) << 15) |
+    ((view.getUint8(at + 1) - DIGIT_ZERO) << 10) |
+    ((view.getUint8(at + 2) - DIGIT_ZERO) << 5) |
     (view.getUint8(at + 3) - DIGIT_ZERO)
   )
 }

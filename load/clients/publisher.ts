@@ -3,6 +3,7 @@
  * the next message all the same, and the message says when it was due. It has its own process so that the work of
  * thousands of subscribers cannot delay it.
  */
+import { CentrifugeConnection, signToken } from './centrifuge-connection.js'
 import { encodeMessage, monotonicMs } from './message.js'
 import { RawConnection } from './raw-connection.js'
 import {
@@ -16,21 +17,29 @@ import {
 import { Scratch } from './scratch.js'
 
 const scratch = new Scratch()
-let connection: RawConnection | undefined
+let publishAll: ((payloads: readonly Buffer[]) => void) | undefined
 let endReason: string | undefined
 
 async function connect(request: ConnectRequest): Promise<void> {
-  const target = { url: `${request.url}/ws/${request.rooms[0]}`, headers: request.headers }
-  connection = await RawConnection.open(target, scratch, {
-    onPayload: () => undefined,
-    onEnd: (why) => {
-      endReason = why
-    },
-  })
+  const [room] = request.rooms
+  if (room === undefined) throw new Error('no room to publish to')
+  const onEnd = (why: string) => {
+    endReason = why
+  }
+  if (request.protocol === 'raw') {
+    const target = { url: `${request.url}/ws/${room}`, headers: request.access.headers }
+    const raw = await RawConnection.open(target, scratch, { onPayload: () => undefined, onEnd })
+    publishAll = (payloads) => raw.sendTexts(payloads)
+    return
+  }
+  const token = signToken(request.access, 'publisher')
+  const target = { url: request.url, token, channels: [] }
+  const client = await CentrifugeConnection.open(target, scratch, { onPublication: () => undefined, onEnd })
+  publishAll = (payloads) => client.publish(room, payloads)
 }
 
 async function publish(request: PublishRequest): Promise<PublishReport> {
-  if (connection === undefined) throw new Error('connect first')
+  if (publishAll === undefined) throw new Error('connect first')
   const intervalMs = 1000 / request.ratePerSecond
   let sent = 0
   let maxLateMs = 0
@@ -46,7 +55,7 @@ async function publish(request: PublishRequest): Promise<PublishReport> {
     const payloads = Array.from({ length: dueCount }, (_, index) =>
       encodeMessage(request.first + sent + index, dueMs + index * intervalMs),
     )
-    connection.sendTexts(payloads)
+    publishAll(payloads)
     sent += dueCount
     maxLateMs = Math.max(maxLateMs, nowMs - dueMs)
   }

@@ -1,14 +1,28 @@
 import type { TallyReport } from './tally.js'
 
+/** What connections speak: raw frames at `/ws/<room>`, or the Centrifuge protocol with rooms as channels. */
+export type Protocol = 'raw' | 'centrifuge'
+
+/** What lets clients in. */
+export interface Access {
+  /** Of a raw client's handshake. */
+  headers: Record<string, string>
+  /** Signs the tokens of clients of the Centrifuge protocol, each of which is a user of its own. */
+  hmacSecret: string
+}
+
 /** What a benchmark asks of the processes that hold its connections. Each request gets one reply, in order. */
 export interface ConnectRequest {
   kind: 'connect'
   /** The server, for example `ws://127.0.0.1:8000`. */
   url: string
-  headers: Record<string, string>
+  access: Access
+  protocol: Protocol
   connections: number
   /** Rooms that the connections are dealt out to, one after the other. */
   rooms: string[]
+  /** How many rooms a client of the Centrifuge protocol is in; a raw one is in one. */
+  roomsEach: number
 }
 
 /** To a process of subscribers: check what comes from now on against this run of messages. */

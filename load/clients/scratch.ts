@@ -1,5 +1,5 @@
 /** What a connection may leave unread between two reads: a frame begun, or a handshake's head. */
-export const CARRY_BYTES = 4096
+export const CARRY_BYTES = 256 * 1024
 
 const READ_BYTES = 64 * 1024
 

@@ -1,5 +1,6 @@
 /** A process that holds thousands of subscribers and checks what they receive (see requests.ts). */
 
+import { CentrifugeConnection, signToken } from './centrifuge-connection.js'
 import { monotonicMs } from './message.js'
 import { RawConnection } from './raw-connection.js'
 import { type ConnectRequest, type Reply, type Request, serveRequests } from './requests.js'
@@ -29,16 +30,25 @@ async function connectAll(request: ConnectRequest): Promise<void> {
 }
 
 async function connectOne(request: ConnectRequest, subscriber: number): Promise<void> {
-  const room = request.rooms[subscriber % request.rooms.length]
-  const target = {
-    url: `${request.url}/ws/${room}`,
-    headers: request.headers,
-    localAddress: `127.0.0.${1 + Math.floor(subscriber / CONNECTIONS_PER_ADDRESS)}`,
+  const { url, access, protocol, rooms, roomsEach } = request
+  const localAddress = `127.0.0.${1 + Math.floor(subscriber / CONNECTIONS_PER_ADDRESS)}`
+  const deliver = (at: number, lengthBytes: number) => tally.deliver(subscriber, at, lengthBytes)
+  const onEnd = (why: string) => tally.end(why)
+  if (protocol === 'raw') {
+    const target = {
+      url: `${url}/ws/${rooms[subscriber % rooms.length]}`,
+      headers: access.headers,
+      localAddress,
+    }
+    await RawConnection.open(target, scratch, { onPayload: deliver, onEnd })
+    return
   }
-  await RawConnection.open(target, scratch, {
-    onPayload: (at, lengthBytes) => tally.deliver(subscriber, at, lengthBytes),
-    onEnd: (why) => tally.end(why),
-  })
+  const channels = Array.from(
+    { length: roomsEach },
+    (_, index) => rooms[(subscriber + index) % rooms.length] ?? '',
+  )
+  const target = { url, token: signToken(access, `user-${subscriber}`), channels, localAddress }
+  await CentrifugeConnection.open(target, scratch, { onPublication: deliver, onEnd })
 }
 
 function completeOr(deadlineMs: number): Promise<void> {

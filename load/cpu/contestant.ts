@@ -1,5 +1,6 @@
 import { Publisher, Subscribers } from '../clients/client-process.js'
 import { MAX_SEQUENCE, monotonicMs } from '../clients/message.js'
+import type { Protocol } from '../clients/requests.js'
 import type { TallyReport } from '../clients/tally.js'
 import { type Cores, cpuTimeNs, pin } from '../process-usage.js'
 import { type Server, type ServerName, startServer } from '../servers.js'
@@ -32,6 +33,14 @@ export interface Round {
   generatorShare: number
 }
 
+export interface ContestantOptions {
+  subscriberCount: number
+  /** What Fanfare's clients speak; the peers know raw frames only. */
+  protocol: Protocol
+  redisUrl: string
+  cores: Cores
+}
+
 /** One server with the subscribers and the publisher connected to it, idle between its rounds. */
 export class Contestant {
   private nextSequence = 0
@@ -40,26 +49,12 @@ export class Contestant {
     private server: Server,
     private subscribers: Subscribers,
     private publisher: Publisher,
-    private readonly subscriberCount: number,
-    private readonly redisUrl: string,
-    private readonly cores: Cores,
+    private readonly options: ContestantOptions,
   ) {}
 
-  static async start(
-    name: ServerName,
-    subscriberCount: number,
-    redisUrl: string,
-    cores: Cores,
-  ): Promise<Contestant> {
-    const server = await startServer(name, redisUrl)
-    const contestant = new Contestant(
-      server,
-      new Subscribers(),
-      new Publisher(),
-      subscriberCount,
-      redisUrl,
-      cores,
-    )
+  static async start(name: ServerName, options: ContestantOptions): Promise<Contestant> {
+    const server = await startServer(name, options.redisUrl)
+    const contestant = new Contestant(server, new Subscribers(), new Publisher(), options)
     try {
       await contestant.connect()
     } catch (error) {
@@ -71,6 +66,10 @@ export class Contestant {
 
   get name(): ServerName {
     return this.server.name
+  }
+
+  private get protocol(): Protocol {
+    return this.name === 'fanfare' ? this.options.protocol : 'raw'
   }
 
   async stop(): Promise<void> {
@@ -94,12 +93,14 @@ export class Contestant {
   }
 
   private async connect(): Promise<void> {
-    pin(this.server.pid, this.cores.server)
-    pin(this.subscribers.pid, this.cores.subscribers)
-    pin(this.publisher.pid, this.cores.others)
-    const { url, headers } = this.server
-    await this.subscribers.connect({ url, headers, rooms: [ROOM], connections: this.subscriberCount })
-    await this.publisher.connect({ url, headers, rooms: [ROOM], connections: 1 })
+    const { cores, subscriberCount } = this.options
+    pin(this.server.pid, cores.server)
+    pin(this.subscribers.pid, cores.subscribers)
+    pin(this.publisher.pid, cores.others)
+    const { url, access } = this.server
+    const where = { url, access, protocol: this.protocol, rooms: [ROOM], roomsEach: 1 }
+    await this.subscribers.connect({ ...where, connections: subscriberCount })
+    await this.publisher.connect({ ...where, connections: 1 })
     this.nextSequence = 0
     await this.run(WARM_UP.ratePerSecond, WARM_UP.seconds)
   }
@@ -108,7 +109,7 @@ export class Contestant {
   private async replace(): Promise<void> {
     const { name } = this
     await this.stop()
-    this.server = await startServer(name, this.redisUrl)
+    this.server = await startServer(name, this.options.redisUrl)
     this.subscribers = new Subscribers()
     this.publisher = new Publisher()
     await this.connect()

@@ -16,7 +16,7 @@ export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> 
   const contestants = await startContestants(options, cleanup)
   const results: RateResult[] = []
   for (const ratePerSecond of options.ratesPerSecond) {
-    const plan = planRate(ratePerSecond, options.pairs, options.servers)
+    const plan = planRate(ratePerSecond, options)
     results.push(await measureRate(plan, options.seconds, contestants))
   }
   return report(results, options)
@@ -29,10 +29,16 @@ async function startContestants(options: CpuOptions, cleanup: Cleanup): Promise<
   pin(redis.pid, cores.others)
   if (cores.server === undefined)
     console.log('No two cores, or no taskset: nothing is pinned, expect more noise.')
+  const contestantOptions = {
+    subscriberCount: options.subscribers,
+    protocol: options.protocol,
+    redisUrl: redis.url,
+    cores,
+  }
   const contestants = new Map<ServerName, Contestant>()
   for (const name of options.servers) {
     console.log(`starting ${name} with ${options.subscribers} subscribers`)
-    const contestant = await Contestant.start(name, options.subscribers, redis.url, cores)
+    const contestant = await Contestant.start(name, contestantOptions)
     cleanup.defer(() => contestant.stop())
     contestants.set(name, contestant)
   }
@@ -66,7 +72,7 @@ async function measureRate(
 
 function report(results: RateResult[], options: CpuOptions): number {
   console.log(
-    `\nCPU of the server per verified delivery, ${options.subscribers} subscribers, 128-byte messages`,
+    `\nCPU of the server per verified delivery, ${options.subscribers} subscribers (Fanfare's: ${options.protocol}), 128-byte messages`,
   )
   console.log(`\n${formatServers(results)}\n\n${formatRatios(results)}\n`)
   const verdicts = judge(results)

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import { serverNames, wholeNumber } from '../arguments.js'
+import { protocolName, serverNames, wholeNumber } from '../arguments.js'
+import type { Protocol } from '../clients/requests.js'
 import { SERVER_NAMES, type ServerName } from '../servers.js'
 
 export interface CpuOptions {
@@ -9,6 +10,8 @@ export interface CpuOptions {
   /** Length of a measured round. */
   seconds: number
   servers: ServerName[]
+  /** What Fanfare's clients speak. */
+  protocol: Protocol
   /** A short run that checks deliveries; too few rounds to hold anybody to a ratio. */
   isSmoke: boolean
 }
@@ -16,11 +19,17 @@ export interface CpuOptions {
 const FULL = { subscribers: '1000', rates: '20,100,1000', pairs: '10', seconds: '3' }
 const SMOKE = { subscribers: '200', rates: '20,200', pairs: '1', seconds: '1' }
 
+/** What `ws` has to be beaten by is settled with raw frames. */
+const SERVERS: Readonly<Record<Protocol, string>> = {
+  raw: SERVER_NAMES.join(','),
+  centrifuge: 'fanfare,uws',
+}
+
 /** Sockets of one process of subscribers, below the usual limit of 20,000 descriptors. */
 const MAX_SUBSCRIBERS = 15_000
 
 export const CPU_USAGE =
-  'cpu [--subscribers 1000] [--rates 20,100,1000] [--pairs 10] [--seconds 3] [--servers fanfare,uws,ws] [--smoke]'
+  'cpu [--subscribers 1000] [--rates 20,100,1000] [--pairs 10] [--seconds 3] [--servers fanfare,uws,ws] [--protocol raw] [--smoke]'
 
 /** Throws one line that says which option is wrong. */
 export function parseCpuOptions(args: string[]): CpuOptions {
@@ -31,18 +40,21 @@ export function parseCpuOptions(args: string[]): CpuOptions {
       rates: { type: 'string' },
       pairs: { type: 'string' },
       seconds: { type: 'string' },
-      servers: { type: 'string', default: SERVER_NAMES.join(',') },
+      servers: { type: 'string' },
+      protocol: { type: 'string', default: 'raw' },
       smoke: { type: 'boolean', default: false },
     },
   })
   const defaults = values.smoke ? SMOKE : FULL
+  const protocol = protocolName(values.protocol)
   const rates = values.rates ?? defaults.rates
   return {
     subscribers: wholeNumber('subscribers', values.subscribers ?? defaults.subscribers, MAX_SUBSCRIBERS),
     ratesPerSecond: rates.split(',').map((rate) => wholeNumber('rates', rate, 10_000)),
     pairs: wholeNumber('pairs', values.pairs ?? defaults.pairs, 1000),
     seconds: wholeNumber('seconds', values.seconds ?? defaults.seconds, 60),
-    servers: serverNames(values.servers),
+    servers: serverNames(values.servers ?? SERVERS[protocol]),
+    protocol,
     isSmoke: values.smoke,
   }
 }

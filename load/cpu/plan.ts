@@ -1,4 +1,6 @@
+import type { Protocol } from '../clients/requests.js'
 import type { ServerName } from '../servers.js'
+import type { CpuOptions } from './options.js'
 
 /** The highest rate at which a loop of sends keeps up with 1,000 subscribers, so that its CPU can be compared. */
 const MAX_WS_RATE = 100
@@ -12,7 +14,11 @@ export interface Bar {
   maxRatio: number
 }
 
-const UWS_BAR: Bar = { peer: 'uws', maxRatio: 1.15 }
+/** A push of the Centrifuge protocol is twice as long as what the peers send. */
+const UWS_BARS: Readonly<Record<Protocol, Bar>> = {
+  raw: { peer: 'uws', maxRatio: 1.15 },
+  centrifuge: { peer: 'uws', maxRatio: 1.2 },
+}
 const WS_BAR: Bar = { peer: 'ws', maxRatio: 0.7 }
 
 export interface RatePlan {
@@ -29,11 +35,11 @@ export interface RatePlan {
  * backwards, so that a machine that gets slower or faster favours neither. Fanfare is in the middle and makes a pair
  * with both peers.
  */
-export function planRate(ratePerSecond: number, pairs: number, servers: readonly ServerName[]): RatePlan {
+export function planRate(ratePerSecond: number, { pairs, servers, protocol }: CpuOptions): RatePlan {
   const isWsCompared = ratePerSecond <= MAX_WS_RATE
   const order: ServerName[] = isWsCompared ? ['uws', 'fanfare', 'ws'] : ['uws', 'fanfare']
   const present = order.filter((name) => servers.includes(name))
-  const bars = isWsCompared ? [UWS_BAR, WS_BAR] : [UWS_BAR]
+  const bars = isWsCompared ? [UWS_BARS[protocol], WS_BAR] : [UWS_BARS[protocol]]
   return {
     ratePerSecond,
     pairs: Array.from({ length: present.length === 0 ? 0 : pairs }, (_, index) =>

@@ -8,7 +8,7 @@ export interface TokenSource {
 }
 
 /** Entries of the `Sec-WebSocket-Protocol` header, in the client's order. */
-function offeredSubprotocols(source: TokenSource): string[] {
+export function offeredSubprotocols(source: TokenSource): string[] {
   const header = source.header('sec-websocket-protocol') ?? ''
   return header
     .split(',')

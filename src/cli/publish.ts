@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { type Config, environmentName } from '../config/settings.js'
+import { parseExactly, stringifyExactly } from '../http/exact-json.js'
 import { readValidConfiguration, UsageError } from './configuration.js'
 
 const TIMEOUT_MS = 5_000
@@ -21,7 +22,7 @@ export async function publish(channel: string, data: string, options: PublishOpt
   const response = await fetch(address, {
     method: 'POST',
     headers: { 'X-API-Key': config.apiKey },
-    body: JSON.stringify({ channel, data: toJsonValue(content) }),
+    body: stringifyExactly({ channel, data: toJsonValue(content) }),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((error: unknown) => {
     throw new Error(`${address.origin} cannot be reached: ${describe(error)}`)
@@ -36,7 +37,7 @@ export async function publish(channel: string, data: string, options: PublishOpt
 /** JSON if it is JSON, else a string. */
 function toJsonValue(content: string): unknown {
   try {
-    return JSON.parse(content) as unknown
+    return parseExactly(content)
   } catch {
     return content
   }

@@ -94,6 +94,9 @@ In a second terminal, join the channel "room"; what you type goes to everybody e
 In a third, join it too, or publish to it:
   curl ${http}://${address}/api/publish -H 'X-API-Key: ${key}' -d '{"channel":"room","data":{"text":"hello"}}'
 
+With an SDK of the Centrifuge protocol, connect to ${ws}://${address}/connection/websocket
+  with the token ${token}
+
 Watch this machine's CPU and memory:
   npx fanfare monitor ${ws}://${address} --token ${token}
 `

@@ -12,6 +12,16 @@ export function descriptorLimit(): number {
   return typeof limit === 'number' ? limit : Number.POSITIVE_INFINITY
 }
 
+/** Descriptors of the reserve that are for requests, and for handshakes that will be refused with an answer. */
+const ANSWERING_DESCRIPTORS = 96
+/** TCP connections of the internal listener. */
+export const MAX_INTERNAL_SOCKETS = 64
+
+/** The most TCP connections of the public listener: a little more than connections, so that what is refused is told why. */
+export function mostSockets(limit = descriptorLimit()): number {
+  return mostConnections(limit) + Math.min(ANSWERING_DESCRIPTORS, Math.floor(limit / 8))
+}
+
 /** The most connections that leave the reserve free: uWebSockets.js spins a full core once descriptors run out. */
 export function mostConnections(limit = descriptorLimit()): number {
   const most = 1_000_000

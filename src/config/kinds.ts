@@ -6,6 +6,8 @@ export interface Kind<T> {
   readonly expects: string
   /** Reads what a flag, an environment variable (both text) or a file (any YAML value) gave; undefined if it isn't one. */
   read(input: unknown): T | undefined
+  /** What is wrong with a value that can't be read, where that is more than what it should be. */
+  problem?(input: unknown): string | undefined
   show(value: T): string
 }
 

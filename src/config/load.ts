@@ -12,7 +12,7 @@ import {
   settingOf,
 } from './settings.js'
 
-export type Source = 'default' | 'file' | 'environment' | 'flag'
+export type Source = 'default' | 'file' | 'environment' | 'flag' | 'option'
 
 /** Something wrong with the configuration: where it was said, and what would be right. */
 export interface Problem {
@@ -34,6 +34,10 @@ export interface Inputs {
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** Path of a YAML or JSON file. */
   readonly file?: string | undefined
+  /** Values by setting key, of an application that embeds a node. */
+  readonly options?: Readonly<Record<string, unknown>>
+  /** Whether that application decides who may connect, so that no secret has to be set. */
+  readonly isAuthenticatedElsewhere?: boolean
 }
 
 interface Given {
@@ -42,13 +46,14 @@ interface Given {
   readonly input: unknown
 }
 
-/** Merges flags over environment over file over defaults, and reports every problem at once. Never throws. */
+/** Merges options over flags over environment over file over defaults, and reports every problem at once. Never throws. */
 export function loadConfig(inputs: Inputs): Loaded {
   const problems: Problem[] = []
   const given = new Map<SettingKey, Given>()
   const file = readFile(inputs.file, problems)
   const environment = readEnvironment(inputs.environment ?? {}, problems)
-  for (const [key, value] of [...file, ...environment.given, ...readFlags(inputs.flags ?? {})]) {
+  const options = readKeys(inputs.options ?? {}, 'option', (key) => key, problems)
+  for (const [key, value] of [...file, ...environment.given, ...readFlags(inputs.flags ?? {}), ...options]) {
     given.set(key, value)
   }
 
@@ -61,7 +66,8 @@ export function loadConfig(inputs: Inputs): Loaded {
     const value = from === undefined ? setting.default : setting.kind.read(from.input)
     if (from !== undefined && value === undefined) {
       const shown = setting.secret === undefined ? JSON.stringify(from.input) : 'the value'
-      problems.push({ where: from.where, what: `${shown} is not right; use ${setting.kind.expects}` })
+      const what = setting.kind.problem?.(from.input) ?? `${shown} is not right; use ${setting.kind.expects}`
+      problems.push({ where: from.where, what })
       unreadable.add(key)
     }
     values[key] = value ?? setting.default
@@ -69,7 +75,7 @@ export function loadConfig(inputs: Inputs): Loaded {
   }
   const config = values as Config
   // A setting that can't be read stands at its default, which says nothing about what was meant.
-  for (const { keys, what } of contradictions(config)) {
+  for (const { keys, what } of contradictions(config, inputs.isAuthenticatedElsewhere ?? false)) {
     const [blamed] = keys
     if (keys.some((key) => unreadable.has(key))) continue
     problems.push({ where: given.get(blamed)?.where ?? environmentName(blamed), what })
@@ -102,13 +108,23 @@ function readFile(path: string | undefined, problems: Problem[]): [SettingKey, G
     problems.push({ where: path, what: 'must hold settings, such as "port: 8000"' })
     return []
   }
+  return readKeys(content, 'file', (key) => `${key} (${path})`, problems)
+}
+
+function readKeys(
+  values: object,
+  source: Source,
+  where: (key: string) => string,
+  problems: Problem[],
+): [SettingKey, Given][] {
   const given: [SettingKey, Given][] = []
-  for (const [key, input] of Object.entries(content)) {
+  for (const [key, input] of Object.entries(values)) {
+    if (input === undefined) continue
     if (isSettingKey(key)) {
-      given.push([key, { source: 'file', where: `${key} (${path})`, input }])
+      given.push([key, { source, where: where(key), input }])
     } else {
       const nearest = closest(key, SETTING_KEYS)
-      problems.push({ where: `${key} (${path})`, what: `is not a setting; did you mean ${nearest}?` })
+      problems.push({ where: where(key), what: `is not a setting; did you mean ${nearest}?` })
     }
   }
   return given

@@ -14,11 +14,12 @@ const ENTRY_MARGIN_BYTES = 1024
 const WILDCARDS = ['0.0.0.0', '::']
 
 /** What single settings can't show: values that don't go together, files that aren't there, secrets that must be shared. */
-export function contradictions(config: Config): Contradiction[] {
+export function contradictions(config: Config, isAuthenticatedElsewhere: boolean): Contradiction[] {
   return [
     ...portProblems(config),
     ...limitProblems(config),
     ...certificateProblems(config),
+    ...(isAuthenticatedElsewhere ? [] : missingSecretProblems(config)),
     ...secretProblems(config),
   ]
 }
@@ -54,6 +55,10 @@ function limitProblems(config: Config): Contradiction[] {
     const what = `must be above ${environmentName('maxMessageBytes')}, or the largest message never fits`
     found.push({ keys: ['relayQueueBytes', 'maxMessageBytes'], what })
   }
+  if (config.pongTimeout >= config.pingInterval) {
+    const what = `must be less than ${environmentName('pingInterval')}`
+    found.push({ keys: ['pongTimeout', 'pingInterval'], what })
+  }
   if (config.maxConnections > mostConnections()) {
     const what = `is above ${mostConnections()}, what this process's limit of open files leaves; raise it (ulimit -n, LimitNOFILE=)`
     found.push({ keys: ['maxConnections'], what })
@@ -61,13 +66,17 @@ function limitProblems(config: Config): Contradiction[] {
   return found
 }
 
+function missingSecretProblems(config: Config): Contradiction[] {
+  if (isAlone(config) || authenticatesClients(config)) return []
+  const why = config.redisUrl === undefined ? `${environmentName('host')} is not loopback` : 'Redis is set'
+  const what = `or ${environmentName('authHmacSecret')} or ${environmentName('authPublicKey')} must be set, since ${why}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`
+  return [
+    { keys: ['authTokens', 'authHmacSecret', 'authPublicKey', 'authAnonymous', 'redisUrl', 'host'], what },
+  ]
+}
+
 function secretProblems(config: Config): Contradiction[] {
   const found: Contradiction[] = []
-  if (!isAlone(config) && !authenticatesClients(config)) {
-    const why = config.redisUrl === undefined ? `${environmentName('host')} is not loopback` : 'Redis is set'
-    const what = `or ${environmentName('authHmacSecret')} must be set, since ${why}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`
-    found.push({ keys: ['authTokens', 'authHmacSecret', 'authAnonymous', 'redisUrl', 'host'], what })
-  }
   if (config.authHmacSecret?.includes('-----BEGIN') === true) {
     // Whoever has a public key could sign with it.
     found.push({ keys: ['authHmacSecret'], what: 'is a PEM key, not a shared secret' })
@@ -80,7 +89,12 @@ function secretProblems(config: Config): Contradiction[] {
 
 /** Whether the configuration says how clients show who they are. */
 export function authenticatesClients(config: Config): boolean {
-  return config.authTokens !== undefined || config.authHmacSecret !== undefined || config.authAnonymous
+  return (
+    config.authTokens !== undefined ||
+    config.authHmacSecret !== undefined ||
+    config.authPublicKey !== undefined ||
+    config.authAnonymous
+  )
 }
 
 /** Whether this is one node that nobody else can reach: only then may secrets be made up. */

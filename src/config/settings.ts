@@ -13,6 +13,8 @@ import {
   staticToken,
   text,
 } from './kinds.js'
+import { namespaces } from './namespaces.js'
+import { publicKeys } from './public-keys.js'
 
 /** One row of the table of settings. Its key is the name in a file; environment and flag are spelled from it. */
 export interface Setting<T = unknown> {
@@ -83,11 +85,17 @@ export const SETTINGS = {
   ),
   authHmacSecret: optional(
     text('a secret'),
-    'secret that JWTs are verified with (HS256); 32 random bytes or more',
+    'secret that JWTs are verified with (HS256, HS384, HS512); 32 random bytes or more',
     {
       secret: true,
     },
   ),
+  authPublicKey: optional(
+    publicKeys,
+    'public keys (PEM, or the path of a file of them) that JWTs are verified with (RS256–512, ES256–512, EdDSA)',
+  ),
+  authAudience: optional(text('a text'), 'what the aud claim of JWTs must be or hold'),
+  authIssuer: optional(text('a text'), 'what the iss claim of JWTs must be'),
   authAnonymous: required(boolean, false, 'let clients without a token in; a wrong token is refused still'),
   allowedOrigins: optional(
     list(originPattern, 'origins separated by commas: https://app.example.com, *.example.com, or *'),
@@ -111,6 +119,38 @@ export const SETTINGS = {
     size(64 * 1024, 1024 ** 3),
     4 * 1024 ** 2,
     'bytes a slow raw client may leave unread before it is closed: four of the largest messages',
+  ),
+  pingInterval: required(
+    duration(100),
+    25_000,
+    'how often a client of the Centrifuge protocol is pinged; below the 30 s or 60 s after which proxies cut',
+  ),
+  pongTimeout: required(duration(100), 8_000, 'time in which such a client has to answer a ping'),
+  staleTimeout: required(duration(100), 10_000, 'time in which such a client has to say who it is'),
+  queueBytes: required(
+    size(64 * 1024, 1024 ** 3),
+    1024 ** 2,
+    'bytes such a client may leave unread before it is closed; SDKs come back and recover',
+  ),
+  maxCommandBytes: required(
+    size(1024, 16 * 1024 ** 2),
+    64 * 1024,
+    'largest command of such a client; a frame may hold many',
+  ),
+  maxChannelsPerConnection: required(
+    integer(1, 10_000),
+    128,
+    'subscriptions of one connection; further ones are refused with error 106',
+  ),
+  maxHistoryPublications: required(
+    integer(1, 100_000),
+    1_000,
+    'publications that a client may read or recover at once; whoever missed more starts anew',
+  ),
+  namespaces: optional(
+    namespaces,
+    'what channels keep and who may do what in them, by the part of their name before the colon; JSON',
+    { defaultText: 'one, open to all who are let in' },
   ),
   maxMessageBytes: required(size(1, 64 * 1024 ** 2), 1024 ** 2, 'largest message of a raw client'),
   maxConnections: required(

@@ -1,24 +1,154 @@
 import { z } from 'zod'
 import { channelNameProblem } from '../channel/channel-name.js'
+import { DISCONNECTS, MAX_REASON_BYTES } from '../protocol/closes.js'
 
 /** Channels that one broadcast may name. */
 const MAX_BROADCAST_CHANNELS = 1_000
+/** Commands of one batch. */
+const MAX_BATCH_COMMANDS = 1_000
+/** Clients that a disconnect may spare. */
+const MAX_WHITELIST = 1_000
+const MAX_TAGS = 32
+/** Of ids, patterns and the like: what channel names may have. */
+const MAX_TEXT_BYTES = 255
+/** Of a user's name, which a token carries. */
+const MAX_USER_BYTES = 1_024
 
-const channel = z.string().superRefine((name, context) => {
-  const problem = channelNameProblem(name)
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
-})
-/** Any JSON value. */
-const data = z.unknown().refine((value) => value !== undefined, 'is required')
-/** A client's id. */
-const exclude = z.string().max(255).optional()
+function text(maxBytes: number) {
+  return z
+    .string()
+    .refine((value) => Buffer.byteLength(value) <= maxBytes, `must have at most ${maxBytes} bytes`)
+    .meta({ maxLength: maxBytes })
+}
+
+const channel = z
+  .string()
+  .superRefine((name, context) => {
+    const problem = channelNameProblem(name)
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+  })
+  .meta({ description: '1 to 255 bytes of printable ASCII.' })
+const data = z
+  .unknown()
+  .refine((value) => value !== undefined, 'is required')
+  .meta({ description: 'Any JSON value.' })
+const unixSeconds = z.int().min(0)
+
+const position = z.strictObject({ epoch: text(MAX_TEXT_BYTES), offset: z.int().min(0) })
+
+const publication = {
+  data,
+  exclude: text(MAX_TEXT_BYTES).optional().meta({ description: 'A client that does not get it.' }),
+  skip_history: z.boolean().default(false).meta({ description: 'Deliver it without keeping it.' }),
+  tags: z
+    .record(text(MAX_TEXT_BYTES), text(MAX_TEXT_BYTES))
+    .refine((tags) => Object.keys(tags).length <= MAX_TAGS, `at most ${MAX_TAGS} are allowed`)
+    .optional()
+    .meta({ description: `At most ${MAX_TAGS} strings that go with the data.` }),
+  idempotency_key: text(MAX_TEXT_BYTES)
+    .optional()
+    .meta({ description: 'A publication with a key that was used a short time ago is not made again.' }),
+  delta: z.boolean().default(false).meta({ description: 'Not available: true is refused.' }),
+}
+
+/** Which connections are meant. */
+const addressee = {
+  user: text(MAX_USER_BYTES).meta({
+    description: 'All connections of this user; empty: whoever it is, then client or session is required.',
+  }),
+  client: text(MAX_TEXT_BYTES).min(1).optional().meta({ description: 'Only the connection with this id.' }),
+  session: text(MAX_TEXT_BYTES)
+    .min(1)
+    .optional()
+    .meta({ description: 'Only the connection of this session.' }),
+}
+
+function isAddressed(body: { user: string; client?: string | undefined; session?: string | undefined }) {
+  return body.user !== '' || body.client !== undefined || body.session !== undefined
+}
+const ADDRESS_REQUIRED = { path: ['user'], message: 'is required, unless client or session is given' }
 
 /** Bodies of the server API, by method. */
 export const API_SCHEMAS = {
-  publish: z.strictObject({ channel, data, exclude }),
-  broadcast: z.strictObject({ channels: z.array(channel).min(1).max(MAX_BROADCAST_CHANNELS), data, exclude }),
+  publish: z.strictObject({ channel, ...publication }),
+  broadcast: z.strictObject({
+    channels: z.array(channel).min(1).max(MAX_BROADCAST_CHANNELS),
+    ...publication,
+  }),
+  subscribe: z
+    .strictObject({
+      ...addressee,
+      channel,
+      info: z.unknown().optional().meta({ description: 'Any JSON value, for presence, joins and leaves.' }),
+      data: z.unknown().optional().meta({ description: 'Any JSON value that the client is told.' }),
+      expire_at: unixSeconds.optional().meta({ description: 'Unix time in seconds.' }),
+      recover_since: position.optional().meta({ description: 'What came after it is sent to the client.' }),
+    })
+    .refine(isAddressed, ADDRESS_REQUIRED),
+  unsubscribe: z.strictObject({ ...addressee, channel }).refine(isAddressed, ADDRESS_REQUIRED),
+  disconnect: z
+    .strictObject({
+      ...addressee,
+      code: z
+        .int()
+        .min(3000, 'must be 3000 to 4999')
+        .max(4999, 'must be 3000 to 4999')
+        .default(DISCONNECTS.forceDisconnect.code)
+        .meta({
+          description:
+            'The close code. After 3000–3499 and 4000–4499 clients come back, after the others they do not.',
+        }),
+      reason: text(MAX_REASON_BYTES).optional(),
+      whitelist: z
+        .array(text(MAX_TEXT_BYTES))
+        .max(MAX_WHITELIST)
+        .default([])
+        .meta({ description: 'Ids of clients that stay.' }),
+    })
+    .refine(isAddressed, ADDRESS_REQUIRED),
+  refresh: z
+    .strictObject({
+      ...addressee,
+      expired: z.boolean().default(false).meta({ description: 'Whether it expires now.' }),
+      expire_at: unixSeconds
+        .optional()
+        .meta({ description: 'Unix time in seconds; absent: the connection does not expire any more.' }),
+    })
+    .refine(isAddressed, ADDRESS_REQUIRED),
+  presence: z.strictObject({ channel }),
+  presence_stats: z.strictObject({ channel }),
+  history: z.strictObject({
+    channel,
+    limit: z
+      .int()
+      .min(-1)
+      .default(0)
+      .meta({ description: 'Of publications; 0: only the position; -1: all that may be had at once.' }),
+    since: position.optional().meta({ description: 'Only what came after it, or before it in reverse.' }),
+    reverse: z.boolean().default(false).meta({ description: 'The latest first.' }),
+  }),
+  history_remove: z.strictObject({ channel }),
+  channels: z.strictObject({
+    pattern: text(MAX_TEXT_BYTES)
+      .default('*')
+      .meta({ description: 'A glob: `*` is any characters, `?` is one.' }),
+  }),
   info: z.strictObject({}),
-  channels: z.strictObject({ pattern: z.string().max(255).default('*') }),
+  batch: z.strictObject({
+    commands: z
+      .array(
+        z
+          .record(z.string(), z.unknown())
+          .refine((command) => Object.keys(command).length === 1, 'must have one key, the method')
+          .meta({ minProperties: 1, maxProperties: 1 }),
+      )
+      .max(MAX_BATCH_COMMANDS)
+      .meta({ description: 'Each is an object whose one key is the method and whose value is its body.' }),
+    parallel: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Run them at once instead of one after the other.' }),
+  }),
 } as const
 
 export type ApiMethod = keyof typeof API_SCHEMAS

@@ -29,7 +29,8 @@ export function operationsRoutes(source: OperationsSource): HttpRoute[] {
   ]
 }
 
-function getRoute(path: string, respond: () => HttpResponse | Promise<HttpResponse>): HttpRoute {
+/** Answers GET, and HEAD. */
+export function getRoute(path: string, respond: () => HttpResponse | Promise<HttpResponse>): HttpRoute {
   const handle = ({ method }: HttpRequestWithBody) =>
     method === 'GET' || method === 'HEAD' ? respond() : { status: 405, headers: { Allow: 'GET' } }
   return { path, maxBodyBytes: 0, handle }

@@ -1,22 +1,26 @@
 import { Secret } from '../auth/secret.js'
-import { BrokerError } from '../broker/broker.js'
-import type { Publisher } from '../hub/publisher.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
-import { errors, ProtocolError } from '../protocol/errors.js'
+import { ERRORS, errors, type ProtocolError } from '../protocol/errors.js'
 import type { HttpRequest, HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
-import { API_SCHEMAS, type ApiBody, type ApiMethod, isApiMethod } from './api-schemas.js'
+import { type ApiReply, runBatch } from './api-batch.js'
+import { failure, toProtocolError } from './api-errors.js'
+import { type ApiChannels, ApiMethods, parseBody } from './api-methods.js'
+import { API_SCHEMAS, type ApiMethod, isApiMethod } from './api-schemas.js'
+import { parseExactly, stringifyExactly } from './exact-json.js'
 
 const PATH_PREFIX = '/api/'
 /** Room in a body beside the data of the largest message, which JSON may write twice as long. */
 const BODY_MARGIN_BYTES = 64 * 1024
+/** Codes that have a label of their own; others come from elsewhere, and must not be able to fill the registry. */
+const LABELLED_CODES: ReadonlySet<number> = new Set([0, ...Object.values(ERRORS).map(({ code }) => code)])
 
 export interface ServerApiOptions {
   /** Undefined: every request is refused. */
   readonly apiKey: string | undefined
   readonly maxMessageBytes: number
-  readonly publisher: Publisher
+  readonly channels: ApiChannels
   readonly node: () => Node
   readonly metrics: Metrics
   readonly log: Logger
@@ -26,9 +30,11 @@ export interface ServerApiOptions {
 export class ServerApi {
   readonly route: HttpRoute
   private readonly key: Secret | undefined
+  private readonly methods: ApiMethods
 
   constructor(private readonly options: ServerApiOptions) {
     this.key = options.apiKey === undefined ? undefined : new Secret(options.apiKey)
+    this.methods = new ApiMethods(options)
     const maxBodyBytes = 2 * options.maxMessageBytes + BODY_MARGIN_BYTES
     this.route = {
       path: `${PATH_PREFIX}*`,
@@ -43,7 +49,7 @@ export class ServerApi {
     const method = methodOf(request)
     const isKnown = isApiMethod(method)
     const refused = (status: number, error: ProtocolError, headers = {}) => {
-      this.options.metrics.apiRequests.inc({ method: isKnown ? method : 'unknown', code: error.code })
+      this.count(isKnown ? method : 'unknown', error.code)
       return reply(status, failure(error), headers)
     }
     if (!this.isAuthorized(request)) {
@@ -53,7 +59,7 @@ export class ServerApi {
     }
     if (!isKnown) {
       const methods = Object.keys(API_SCHEMAS).join(', ')
-      return refused(404, errors.badRequest(`no such method; there are ${methods}`))
+      return refused(404, errors.methodNotFound(`there are ${methods}`))
     }
     if (request.method !== 'POST') return refused(405, errors.badRequest('use POST'), { Allow: 'POST' })
     return undefined
@@ -62,11 +68,18 @@ export class ServerApi {
   private async handle(request: HttpRequestWithBody): Promise<HttpResponse> {
     const method = methodOf(request)
     if (!isApiMethod(method)) throw new Error('a refused request was handled')
-    const stopTimer = this.options.metrics.apiDuration.startTimer({ method })
-    const { status, body, code } = await this.respond(method, request.body)
-    stopTimer()
-    this.options.metrics.apiRequests.inc({ method, code })
-    return reply(status, body)
+    let json: unknown
+    try {
+      json = request.body.length === 0 ? {} : parseExactly(request.body.toString())
+    } catch (thrown) {
+      const isJson = thrown instanceof RangeError
+      const error = isJson
+        ? toProtocolError(thrown, this.options.log)
+        : errors.badRequest('the body is not JSON')
+      this.count(method, error.code)
+      return reply(isJson ? 200 : 400, failure(error))
+    }
+    return reply(200, await this.execute(method, json))
   }
 
   private isAuthorized(request: HttpRequest): boolean {
@@ -75,86 +88,29 @@ export class ServerApi {
     return given !== undefined && this.key?.equals(given) === true
   }
 
-  private async respond(
-    method: ApiMethod,
-    text: Buffer,
-  ): Promise<{ status: number; body: unknown; code: number }> {
-    let json: unknown
+  /** Counts the call, and those of a batch one by one. Never rejects. */
+  private async execute(method: ApiMethod, json: unknown): Promise<ApiReply> {
+    const { metrics, log } = this.options
+    const stopTimer = metrics.apiDuration.startTimer({ method })
     try {
-      json = text.length === 0 ? {} : JSON.parse(text.toString())
-    } catch {
-      const error = errors.badRequest('the body is not JSON')
-      return { status: 400, body: failure(error), code: error.code }
-    }
-    try {
-      return { status: 200, body: { result: await this.run(method, json) }, code: 0 }
+      const result =
+        method === 'batch'
+          ? await runBatch(parseBody(method, json), (...command) => this.execute(...command))
+          : await this.methods.run(method, json)
+      this.count(method, 0)
+      return { result }
     } catch (thrown) {
-      const error = this.toProtocolError(thrown)
-      return { status: 200, body: failure(error), code: error.code }
+      const error = toProtocolError(thrown, log)
+      this.count(method, error.code)
+      return failure(error)
+    } finally {
+      stopTimer()
     }
   }
 
-  private run(method: ApiMethod, json: unknown): Promise<unknown> {
-    switch (method) {
-      case 'publish':
-        return this.publish(parse(method, json))
-      case 'broadcast':
-        return this.broadcast(parse(method, json))
-      case 'info':
-        parse(method, json)
-        return this.info()
-      case 'channels':
-        return this.channels(parse(method, json))
-    }
-  }
-
-  private async publish({ channel, data, exclude }: ApiBody<'publish'>): Promise<unknown> {
-    await this.options.publisher.publish('api', channel, this.encode(data), false, exclude)
-    return {}
-  }
-
-  /** One channel's failure does not keep the others from their publication. */
-  private async broadcast({ channels, data, exclude }: ApiBody<'broadcast'>): Promise<unknown> {
-    const encoded = this.encode(data)
-    const responses = channels.map((channel) =>
-      this.options.publisher.publish('api', channel, encoded, false, exclude).then(
-        () => ({ result: {} }),
-        (thrown: unknown) => failure(this.toProtocolError(thrown)),
-      ),
-    )
-    return { responses: await Promise.all(responses) }
-  }
-
-  private async info(): Promise<unknown> {
-    const { answers, missing } = await this.options.node().info()
-    return { nodes: answers, ...missingNodes(missing) }
-  }
-
-  private async channels({ pattern }: ApiBody<'channels'>): Promise<unknown> {
-    const { answers, missing } = await this.options.node().channels(pattern)
-    const total = new Map<string, number>()
-    for (const sizes of answers as Readonly<Record<string, number>>[]) {
-      for (const [name, clients] of Object.entries(sizes)) total.set(name, (total.get(name) ?? 0) + clients)
-    }
-    const channels = Object.fromEntries([...total].map(([name, clients]) => [name, { num_clients: clients }]))
-    return { channels, ...missingNodes(missing) }
-  }
-
-  /** Raw clients get the JSON text of the data. */
-  private encode(data: unknown): Buffer {
-    const { maxMessageBytes } = this.options
-    const encoded = Buffer.from(JSON.stringify(data))
-    if (encoded.length <= maxMessageBytes) return encoded
-    throw errors.limitExceeded(`data has ${encoded.length} bytes, the limit is ${maxMessageBytes}`)
-  }
-
-  private toProtocolError(thrown: unknown): ProtocolError {
-    if (thrown instanceof ProtocolError) return thrown
-    if (thrown instanceof BrokerError) return errors.internal(thrown.message, thrown.reason !== 'timeout')
-    // JSON of an absurd depth can be parsed but not written again.
-    if (thrown instanceof RangeError) return errors.badRequest('the data is nested too deeply')
-    this.options.log.error({ err: thrown }, 'the server API failed')
-    return errors.internal('see the log of the node')
+  private count(method: ApiMethod | 'unknown', code: number): void {
+    const label = LABELLED_CODES.has(code) ? code : 'other'
+    this.options.metrics.apiRequests.inc({ method, code: label })
   }
 }
 
@@ -162,26 +118,10 @@ function methodOf({ path }: HttpRequest): string {
   return path.slice(PATH_PREFIX.length)
 }
 
-function parse<M extends ApiMethod>(method: M, json: unknown): ApiBody<M> {
-  const parsed = API_SCHEMAS[method].safeParse(json)
-  if (parsed.success) return parsed.data as ApiBody<M>
-  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`)
-  throw errors.badRequest(problems.join('; '))
-}
-
-/** Named only where there are any: an answer that is not whole says so. */
-function missingNodes(missing: readonly string[]) {
-  return missing.length === 0 ? {} : { missing_nodes: missing }
-}
-
-function failure({ code, message, temporary }: ProtocolError) {
-  return { error: { code, message, ...(temporary && { temporary }) } }
-}
-
 function reply(status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): HttpResponse {
   return {
     status,
     headers: { 'Content-Type': 'application/json', ...headers },
-    body: `${JSON.stringify(body)}\n`,
+    body: `${stringifyExactly(body)}\n`,
   }
 }

@@ -1,19 +1,58 @@
-import type { Broker, BrokerHandler, ChannelEvent, PresenceEvent, Publication } from '../broker/broker.js'
+import type { Broker, BrokerHandler, ChannelEvent, Position, Publication } from '../broker/broker.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Close } from '../protocol/closes.js'
 import type { Socket } from '../transport/transport.js'
+import { FanOut, type PublishToTopic, topics } from './fan-out.js'
+import { GapRepair } from './gap-repair.js'
+import { GapWatch } from './gap-watch.js'
+import {
+  type Codec,
+  continuityOf,
+  createLocalChannel,
+  hasReached,
+  type LocalChannel,
+  memberCount,
+} from './local-channel.js'
+import { PublicationBuffer } from './publication-buffer.js'
 
 /** How long a channel stays subscribed after its last member left: leaving and coming back costs Redis nothing. */
 const LINGER_MS = 1_000
 /** A larger lag is a clock that is wrong, or a forged time. */
 const MAX_LAG_MS = 3_600_000
 
-/** A connection in a channel. */
+/** A subscription that the server makes on a client's behalf. */
+export interface ServerSubscription {
+  /** One line of JSON, for presence, joins and leaves. */
+  readonly info?: string | undefined
+  /** One line of JSON that the client is told with it. */
+  readonly data?: string | undefined
+  /** Unix time in milliseconds; undefined: it does not expire. */
+  readonly expiresAtMs?: number | undefined
+  /** After which the client is told what it has missed. */
+  readonly recoverSince?: Position | undefined
+}
+
+/** A connection, which may be in channels. */
 export interface Member {
   readonly client: string
+  /** Empty for somebody without a name. */
+  readonly user: string
+  /** What a client of the Centrifuge protocol was told as its session; others have none. */
+  readonly session: string | undefined
+  readonly codec: Codec
   readonly socket: Socket | undefined
   isIn(channel: string): boolean
+  /** Subscribes it on behalf of the server; rejects with a ProtocolError. */
+  subscribe(channel: string, options: ServerSubscription): Promise<void>
+  /** Takes it out of a channel that it is in. */
+  unsubscribe(channel: string, why: Close): void
+  /** Sets when the connection expires, in Unix milliseconds; undefined: never. In the past: closes it with 3005. */
+  refresh(expiresAtMs: number | undefined): void
   close(close: Close): void
+  /** Ends with code 1001, or whatever its protocol says to somebody who shall come back elsewhere. */
+  shutDown(): void
+  /** Publications of a channel were missed. */
+  missed(channel: string): void
 }
 
 /** Which of a channel's events a member wants beside publications. */
@@ -22,38 +61,55 @@ export interface Wishes {
   readonly leave: boolean
 }
 
-/** Sends a frame to everybody in a topic; the transport's. */
-export type PublishToTopic = (topic: string, data: Uint8Array | string, isBinary: boolean) => void
-
-/** A channel that somebody on this node is in, or is about to be. */
-interface LocalChannel {
-  readonly name: string
-  members: number
-  joinWatchers: number
-  leaveWatchers: number
-  /** Members, and handshakes that wait for the subscription. */
-  holds: number
-  isSubscribed: boolean
-  subscribing: Promise<void> | undefined
-  lingerTimer: NodeJS.Timeout | undefined
+/** What the hub has to know to keep what it delivers of streams whole. */
+export interface StreamCare {
+  /** How long the metadata of a channel's stream is kept; undefined where it keeps none. */
+  metaTtlMsOf(channel: string): number | undefined
+  /** Told of defects. */
+  failed(error: unknown): void
 }
 
-const topics = {
-  data: (channel: string) => `data:${channel}`,
-  join: (channel: string) => `join:${channel}`,
-  leave: (channel: string) => `leave:${channel}`,
-}
+const NO_STREAMS: StreamCare = { metaTtlMsOf: () => undefined, failed: () => undefined }
 
 /** This node's connections and the channels they are in: asks the broker for what they want, and hands it out to them. */
 export class Hub implements BrokerHandler {
   private readonly members = new Map<string, Member>()
   private readonly channels = new Map<string, LocalChannel>()
+  private readonly fanOut: FanOut
+  private readonly gapRepair: GapRepair
+  private readonly gapWatch: GapWatch
 
   constructor(
     private readonly broker: Broker,
-    private readonly publishToTopic: PublishToTopic,
+    publishToTopic: PublishToTopic,
     private readonly metrics: Metrics,
-  ) {}
+    /** The name of a channel's namespace. */
+    private readonly namespaceOf: (channel: string) => string,
+    private readonly streams: StreamCare = NO_STREAMS,
+  ) {
+    this.fanOut = new FanOut(publishToTopic, metrics)
+    const failed = (error: unknown) => streams.failed(error)
+    const deliveries = {
+      isLive: (channel: LocalChannel) => this.channels.get(channel.name) === channel,
+      hand: (channel: LocalChannel, publication: Publication) => this.hand(channel, publication),
+      missed: (channel: LocalChannel) => this.reportGap(channel),
+    }
+    this.gapRepair = new GapRepair(broker, metrics, deliveries, failed)
+    this.gapWatch = new GapWatch(() => this.channels.values(), broker, this.gapRepair, failed)
+  }
+
+  /** Begins to look after streams that nothing is said in. */
+  start(): void {
+    this.gapWatch.start()
+  }
+
+  stop(): void {
+    this.gapWatch.stop()
+  }
+
+  resumed(): void {
+    this.gapWatch.checkAll()
+  }
 
   /** Connections now. */
   get connectionCount(): number {
@@ -63,7 +119,7 @@ export class Hub implements BrokerHandler {
   /** Channels with a member now. */
   get channelCount(): number {
     let count = 0
-    for (const { members } of this.channels.values()) if (members > 0) count++
+    for (const channel of this.channels.values()) if (memberCount(channel) > 0) count++
     return count
   }
 
@@ -73,7 +129,10 @@ export class Hub implements BrokerHandler {
 
   /** Number of this node's clients by channel. */
   *channelSizes(): IterableIterator<[string, number]> {
-    for (const { name, members } of this.channels.values()) if (members > 0) yield [name, members]
+    for (const channel of this.channels.values()) {
+      const members = memberCount(channel)
+      if (members > 0) yield [channel.name, members]
+    }
   }
 
   add(member: Member): void {
@@ -94,8 +153,11 @@ export class Hub implements BrokerHandler {
     clearTimeout(channel.lingerTimer)
     channel.lingerTimer = undefined
     if (channel.isSubscribed) return undefined
-    channel.subscribing ??= this.subscribe(channel)
-    return channel.subscribing
+    // The broker makes one subscription of many; whoever waits has a deadline of its own.
+    const subscribing = this.broker.subscribe(name)
+    if (subscribing !== undefined) return this.subscribed(channel, subscribing)
+    channel.isSubscribed = true
+    return undefined
   }
 
   release(name: string): void {
@@ -106,47 +168,111 @@ export class Hub implements BrokerHandler {
     channel.lingerTimer = setTimeout(() => this.forget(channel), LINGER_MS)
   }
 
-  /** Puts a member into a channel that is held for it. */
+  /** Puts a member into a channel that is held for it: from now on it hears what is delivered. */
   join(name: string, member: Member, wishes: Wishes): void {
     const channel = this.channels.get(name)
     if (channel === undefined) throw new Error('joined a channel that is not held')
-    channel.members++
-    member.socket?.join(topics.data(name))
+    // What was delivered before, it must not hear.
+    this.fanOut.flush(channel)
+    const { codec, socket } = member
+    const audience = channel[codec]
+    audience.members++
+    socket?.join(topics.data(codec, name))
     if (wishes.join) {
-      channel.joinWatchers++
-      member.socket?.join(topics.join(name))
+      audience.joinWatchers++
+      socket?.join(topics.join(codec, name))
     }
     if (wishes.leave) {
-      channel.leaveWatchers++
-      member.socket?.join(topics.leave(name))
+      audience.leaveWatchers++
+      socket?.join(topics.leave(codec, name))
     }
-    this.metrics.subscriptions.inc({ namespace: '' })
+    this.metrics.subscriptions.inc({ namespace: channel.namespace })
   }
 
-  /** Takes a member whose socket is gone out of a channel, and releases it. */
-  leave(name: string, wishes: Wishes): void {
+  /** Takes a member out of a channel, and releases it. */
+  leave(name: string, member: Member, wishes: Wishes): void {
     const channel = this.channels.get(name)
     if (channel === undefined) return
-    channel.members--
-    if (wishes.join) channel.joinWatchers--
-    if (wishes.leave) channel.leaveWatchers--
-    this.metrics.subscriptions.dec({ namespace: '' })
+    // What was delivered before, it must still hear.
+    this.fanOut.flush(channel)
+    const { codec, socket } = member
+    const audience = channel[codec]
+    audience.members--
+    socket?.leave(topics.data(codec, name))
+    if (wishes.join) {
+      audience.joinWatchers--
+      socket?.leave(topics.join(codec, name))
+    }
+    if (wishes.leave) {
+      audience.leaveWatchers--
+      socket?.leave(topics.leave(codec, name))
+    }
+    this.metrics.subscriptions.dec({ namespace: channel.namespace })
     this.release(name)
+  }
+
+  /** Keeps what is said in a channel that is held, until it is unbuffered. */
+  buffer(name: string): PublicationBuffer {
+    const buffer = new PublicationBuffer()
+    const channel = this.channels.get(name)
+    if (channel === undefined) throw new Error('buffered a channel that is not held')
+    channel.buffers ??= new Set()
+    channel.buffers.add(buffer)
+    return buffer
+  }
+
+  /** Whether somebody who begins at this position of the stream hears all that follows, and nothing twice. */
+  canBeginAt(name: string, position: Position): boolean {
+    const channel = this.channels.get(name)
+    if (channel === undefined) return false
+    const isAhead = channel.position?.epoch === position.epoch && channel.position.offset > position.offset
+    if (memberCount(channel) === 0) return !isAhead
+    return !isAhead && hasReached(channel.position, position)
+  }
+
+  /** Resolves when members have heard a stream up to this position, or can't any more. */
+  catchUp(name: string, position: Position): Promise<void> {
+    const channel = this.channels.get(name)
+    if (channel === undefined || memberCount(channel) === 0 || hasReached(channel.position, position)) {
+      return Promise.resolve()
+    }
+    return this.gapRepair.catchUp(channel, position)
+  }
+
+  /** Ends keeping; the position of whoever goes on from there, if somebody does: one at which it can begin. */
+  unbuffer(name: string, buffer: PublicationBuffer, position: Position | undefined): void {
+    const channel = this.channels.get(name)
+    if (channel === undefined) return
+    channel.buffers?.delete(buffer)
+    if (channel.buffers?.size === 0) channel.buffers = undefined
+    if (position !== undefined) channel.position = position
   }
 
   deliver(name: string, events: readonly ChannelEvent[]): void {
     const channel = this.channels.get(name)
-    if (channel === undefined || channel.members === 0) return
+    if (channel === undefined) return
+    if (memberCount(channel) === 0 && channel.held === undefined) {
+      // Nobody hears a gap; whoever reads history looks for itself.
+      channel.position = undefined
+      if (channel.buffers === undefined) return
+    }
     const startMs = performance.now()
     let publishedAtMs: number | undefined
     for (const event of events) {
       if (event.type !== 'publication') {
-        this.deliverPresence(channel, event)
+        this.fanOut.presence(channel, event)
         continue
       }
       publishedAtMs ??= event.publishedAtMs
-      this.deliverPublication(channel, event)
+      if (channel.held !== undefined) {
+        channel.held.add(event)
+        continue
+      }
+      const continuity = continuityOf(channel.position, event)
+      if (continuity === 'next') this.hand(channel, event)
+      else if (continuity === 'gap') this.gapRepair.begin(channel, event)
     }
+    this.gapRepair.advanced(channel)
     if (publishedAtMs === undefined) return
     this.metrics.fanoutDuration.observe((performance.now() - startMs) / 1_000)
     // The clocks of two machines may differ by more than the relay takes.
@@ -154,52 +280,38 @@ export class Hub implements BrokerHandler {
     this.metrics.deliveryLag.observe(lagMs / 1_000)
   }
 
-  private deliverPublication(channel: LocalChannel, { data, isBinary, excludedClient }: Publication): void {
+  private hand(channel: LocalChannel, publication: Publication): void {
+    // One that was published past the history has no position, and changes none.
+    if (publication.position !== undefined) channel.position = publication.position
+    if (channel.buffers !== undefined) for (const buffer of channel.buffers) buffer.add(publication)
+    const { excludedClient } = publication
     const excluded = excludedClient === undefined ? undefined : this.members.get(excludedClient)
-    const topic = topics.data(channel.name)
-    let receivers = channel.members
-    if (excluded?.isIn(channel.name) === true) {
-      receivers--
-      excluded.socket?.publish(topic, data, isBinary)
-    } else {
-      this.publishToTopic(topic, data, isBinary)
-    }
-    this.metrics.deliveries.value += receivers
-    this.metrics.deliveredBytes.value += receivers * data.byteLength
+    this.fanOut.publication(channel, publication, excluded?.isIn(channel.name) ? excluded : undefined)
   }
 
-  private deliverPresence(channel: LocalChannel, { type, info, online }: PresenceEvent): void {
-    if ((type === 'join' ? channel.joinWatchers : channel.leaveWatchers) === 0) return
-    const frame = JSON.stringify({ event: type, client: info.client, user: info.user, online })
-    this.publishToTopic(topics[type](channel.name), frame, false)
+  private reportGap(channel: LocalChannel): void {
+    this.fanOut.flush(channel)
+    for (const member of this.members.values()) if (member.isIn(channel.name)) member.missed(channel.name)
   }
 
   private create(name: string): LocalChannel {
-    const channel: LocalChannel = {
-      name,
-      members: 0,
-      joinWatchers: 0,
-      leaveWatchers: 0,
-      holds: 0,
-      isSubscribed: false,
-      subscribing: undefined,
-      lingerTimer: undefined,
-    }
+    const channel = createLocalChannel(name, this.namespaceOf(name), this.streams.metaTtlMsOf(name))
     this.channels.set(name, channel)
     return channel
   }
 
-  private async subscribe(channel: LocalChannel): Promise<void> {
+  private async subscribed(channel: LocalChannel, subscribing: Promise<void>): Promise<void> {
+    channel.subscribing++
     try {
-      await this.broker.subscribe(channel.name)
+      await subscribing
       channel.isSubscribed = true
     } finally {
-      channel.subscribing = undefined
+      channel.subscribing--
     }
   }
 
   private forget(channel: LocalChannel): void {
-    if (channel.subscribing !== undefined) {
+    if (channel.subscribing > 0) {
       channel.lingerTimer = setTimeout(() => this.forget(channel), LINGER_MS)
       return
     }

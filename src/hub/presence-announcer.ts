@@ -1,35 +1,79 @@
 import { type Broker, BrokerError } from '../broker/broker.js'
 import type { Logger } from '../log.js'
-import type { PresenceStore } from '../presence/presence-store.js'
+import type { PresenceChange, PresenceStore } from '../presence/presence-store.js'
 import type { ClientInfo } from '../protocol/client-info.js'
+
+/** What a channel's namespace wants of those who come and go. */
+export interface Announcement {
+  /** Whether it is kept who is there. */
+  readonly presence: boolean
+  /** Whether joins and leaves are published. */
+  readonly joinLeave: boolean
+}
 
 /** Keeps presence, and tells a channel who comes and goes. */
 export class PresenceAnnouncer {
+  /** What is under way, by channel and client: a leave must not overtake its join. At most two for each subscription. */
+  private readonly pending = new Map<string, Promise<void>>()
+
   constructor(
     private readonly store: PresenceStore,
     private readonly broker: Broker,
     private readonly log: Logger,
   ) {}
 
-  joined(channel: string, info: ClientInfo): void {
-    this.announce('join', channel, info, this.store.add(channel, info))
+  joined(channel: string, info: ClientInfo, announcement: Announcement): void {
+    this.inTurn('join', channel, info, announcement)
   }
 
-  left(channel: string, info: ClientInfo): void {
-    this.announce('leave', channel, info, this.store.remove(channel, info))
+  left(channel: string, info: ClientInfo, announcement: Announcement): void {
+    this.inTurn('leave', channel, info, announcement)
   }
 
-  private announce(
+  /** Tells a channel of a change that the store has found. Never rejects. */
+  async report({ type, channel, info, online }: PresenceChange): Promise<void> {
+    await this.broker.publish(channel, { type, info, online }).catch((error: unknown) => this.failed(error))
+  }
+
+  /** Resolves once everything that was under way when it was called is done or given up. */
+  async settled(): Promise<void> {
+    await Promise.all(this.pending.values())
+  }
+
+  private inTurn(
     type: 'join' | 'leave',
     channel: string,
     info: ClientInfo,
-    counted: Promise<number>,
+    announcement: Announcement,
   ): void {
-    counted
-      .then((online) => this.broker.publish(channel, { type, info, online }))
-      .catch((error: unknown) => {
-        // While the relay is down nobody can be told; its own log lines say that it is.
-        if (!(error instanceof BrokerError)) this.log.error({ err: error }, 'presence failed')
+    if (!announcement.presence && !announcement.joinLeave) return
+    const announce = () => this.announce(type, channel, info, announcement)
+    // A client's id has no space in it.
+    const key = `${info.client} ${channel}`
+    const before = this.pending.get(key)
+    const done = (before === undefined ? announce() : before.then(announce))
+      .catch((error: unknown) => this.failed(error))
+      .then(() => {
+        if (this.pending.get(key) === done) this.pending.delete(key)
       })
+    this.pending.set(key, done)
+  }
+
+  private async announce(
+    type: 'join' | 'leave',
+    channel: string,
+    info: ClientInfo,
+    { presence, joinLeave }: Announcement,
+  ): Promise<void> {
+    let online: number | undefined
+    if (presence) {
+      online = await (type === 'join' ? this.store.add(channel, info) : this.store.remove(channel, info))
+    }
+    if (joinLeave) await this.broker.publish(channel, { type, info, online })
+  }
+
+  private failed(error: unknown): void {
+    // While the relay is down nobody can be told; its own log lines say that it is.
+    if (!(error instanceof BrokerError)) this.log.error({ err: error }, 'presence failed')
   }
 }

@@ -1,11 +1,23 @@
-import { type Broker, BrokerError } from '../broker/broker.js'
+import { type Broker, BrokerError, type Position, type PublishOptions } from '../broker/broker.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
+import type { ClientInfo } from '../protocol/client-info.js'
 
-export type PublicationSource = 'raw' | 'api'
+export type PublicationSource = 'raw' | 'centrifuge' | 'api'
 
 /** At most one log line in this time says that publications fail; the metric counts them all. */
 const FAILURE_LOG_INTERVAL_MS = 1_000
+
+/** What somebody publishes. */
+export interface Draft {
+  readonly data: Uint8Array
+  readonly isBinary: boolean
+  /** Whether the data is known to be one line of JSON. */
+  readonly isJson: boolean
+  readonly excludedClient?: string | undefined
+  readonly info?: ClientInfo | undefined
+  readonly tags?: Readonly<Record<string, string>> | undefined
+}
 
 /** The one way in for publications, whoever makes them: counts them, and what becomes of them. */
 export class Publisher {
@@ -17,28 +29,36 @@ export class Publisher {
     private readonly log: Logger,
   ) {}
 
-  /** The data is copied before this returns. Rejects with a BrokerError when the relay does not take it. */
+  /**
+   * The data is copied before this returns. Resolves with the publication's place where the channel keeps a stream.
+   * Rejects with a BrokerError when the relay does not take it.
+   */
   async publish(
     source: PublicationSource,
+    namespace: string,
     channel: string,
-    data: Uint8Array,
-    isBinary: boolean,
-    excludedClient: string | undefined,
-  ): Promise<void> {
+    { data, isBinary, isJson, excludedClient, info, tags }: Draft,
+    options?: PublishOptions,
+  ): Promise<Position | undefined> {
     try {
       const publishedAtMs = Date.now()
-      await this.broker.publish(channel, {
-        type: 'publication',
-        data,
-        isBinary,
-        isJson: false,
-        info: undefined,
-        tags: undefined,
-        position: undefined,
-        excludedClient,
-        publishedAtMs,
-      })
-      this.metrics.publications[source].value++
+      const position = await this.broker.publish(
+        channel,
+        {
+          type: 'publication',
+          data,
+          isBinary,
+          isJson,
+          info,
+          tags,
+          position: undefined,
+          excludedClient,
+          publishedAtMs,
+        },
+        options,
+      )
+      this.metrics.publications(namespace, source).value++
+      return position
     } catch (error) {
       if (!(error instanceof BrokerError)) {
         this.log.error({ err: error }, 'publishing failed')

@@ -1,6 +1,5 @@
 import {
   type Aggregator,
-  AggregatorRegistry,
   Counter,
   collectDefaultMetrics,
   Gauge,
@@ -9,11 +8,16 @@ import {
   type MetricValue,
   Registry,
 } from 'prom-client'
-import { ABNORMAL_CLOSE, CLOSES } from '../protocol/closes.js'
+import { ABNORMAL_CLOSE, CLOSES, DISCONNECTS } from '../protocol/closes.js'
 import { Tally } from './tally.js'
 
 /** Close codes that always have a label of their own: those that nodes send, and those of ordinary ends. */
-const OWN_CLOSE_CODES = [1000, 1005, ABNORMAL_CLOSE, ...Object.values(CLOSES).map(({ code }) => code)]
+const OWN_CLOSE_CODES = [
+  1000,
+  1005,
+  ABNORMAL_CLOSE,
+  ...[...Object.values(CLOSES), ...Object.values(DISCONNECTS)].map(({ code }) => code),
+]
 /** Further codes that get one; clients choose codes, and must not be able to fill the registry. */
 const MAX_CLIENT_CLOSE_CODES = 100
 /** Gauges that prom-client names like counters, which Prometheus' checker objects to. */
@@ -34,12 +38,6 @@ export interface Exposition {
 
 export type MetricsSnapshot = MetricObjectWithValues<MetricValue<string>>[]
 
-/** The metrics of several nodes as those of one: most are added up. */
-export async function exposeTogether(snapshots: readonly MetricsSnapshot[]): Promise<Exposition> {
-  const registry = AggregatorRegistry.aggregate([...snapshots])
-  return { contentType: registry.contentType, body: await registry.metrics() }
-}
-
 /** What is only known when somebody looks. */
 export interface LiveNumbers {
   backpressureBytes(): number
@@ -54,6 +52,13 @@ export interface LiveNumbers {
 export class Metrics {
   private readonly registry = new Registry()
   private readonly tallies = new Map<string, Tally[]>()
+  /** As many as there are namespaces and sources. */
+  private readonly publicationTallies = new Map<string, Tally>()
+  private readonly publicationTallyList = this.talliedCounter(
+    'publications_total',
+    'Publications accepted.',
+    ['namespace', 'source'],
+  )
   private readonly closeCodeLabels = new Set<string>(OWN_CLOSE_CODES.map(String))
   private readonly maxCloseCodeLabels = this.closeCodeLabels.size + MAX_CLIENT_CLOSE_CODES
 
@@ -88,17 +93,22 @@ export class Metrics {
   readonly messagesReceived = {
     raw: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'raw' }),
     echo: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'echo' }),
+    centrifuge: this.tally('messages_received_total', 'Messages that clients sent.', {
+      protocol: 'centrifuge',
+    }),
   }
-  readonly publications = {
-    raw: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'raw' }),
-    api: this.tally('publications_total', 'Publications accepted.', { namespace: '', source: 'api' }),
+  readonly deliveries = {
+    raw: this.tally('deliveries_total', 'Publications handed to connections.', { protocol: 'raw' }),
+    centrifuge: this.tally('deliveries_total', 'Publications handed to connections.', {
+      protocol: 'centrifuge',
+    }),
   }
-  readonly deliveries = this.tally('deliveries_total', 'Publications handed to connections.', {
-    protocol: 'raw',
-  })
-  readonly deliveredBytes = this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', {
-    protocol: 'raw',
-  })
+  readonly deliveredBytes = {
+    raw: this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', { protocol: 'raw' }),
+    centrifuge: this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', {
+      protocol: 'centrifuge',
+    }),
+  }
   readonly publicationFailures = this.counter(
     'publication_failures_total',
     'Publications that the relay did not take; their publisher was told where it can be.',
@@ -117,8 +127,23 @@ export class Metrics {
 
   readonly relayBatchSize = this.histogram(
     'relay_batch_size',
-    'Entries that left in one relay message.',
+    'Publications, joins and leaves that left in one relay message.',
     BATCH_SIZES,
+  )
+  readonly relayGaps = this.counter(
+    'relay_gaps_total',
+    'Gaps seen in what the relay delivered of a stream.',
+    [],
+  )
+  readonly relayRepairedPublications = this.counter(
+    'relay_repaired_publications_total',
+    'Publications that the relay did not deliver and that were read from their stream.',
+    [],
+  )
+  readonly relayUnrepairedGaps = this.counter(
+    'relay_unrepaired_gaps_total',
+    'Gaps that the stream could not close any more; subscribers that follow it were told.',
+    [],
   )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
   readonly relayQueueBytes = this.gauge('relay_queue_bytes', 'Entries waiting for Redis, in bytes.', [])
@@ -133,9 +158,25 @@ export class Metrics {
     ['shard', 'role'],
     'min',
   )
-  readonly redisReconnects = this.counter('redis_reconnects_total', 'Reconnections to Redis.', [
-    'shard',
-    'role',
+  readonly redisReconnects = this.counter(
+    'redis_reconnects_total',
+    'Connections to Redis that were lost and made again.',
+    ['shard', 'role'],
+  )
+
+  readonly commandDuration = this.histogram(
+    'command_duration_seconds',
+    'From reading a command of the Centrifuge protocol to its answer.',
+    LATENCY_SECONDS,
+    ['command'],
+  )
+  readonly commandErrors = this.counter(
+    'command_errors_total',
+    'Commands of the Centrifuge protocol that were answered with an error.',
+    ['command', 'code'],
+  )
+  readonly recoveries = this.counter('recoveries_total', 'Subscribers that asked for what they had missed.', [
+    'result',
   ])
 
   readonly apiRequests = this.counter('api_requests_total', 'Requests of the server API.', ['method', 'code'])
@@ -163,7 +204,9 @@ export class Metrics {
   /** Connects the gauges that are computed at scrape time. */
   watch(live: LiveNumbers): void {
     this.computed('backpressure_bytes', 'Bytes queued for connections.', () => live.backpressureBytes())
-    this.computed('channels', 'Channels with a subscriber on this node.', () => live.channels())
+    this.computed('channels', 'Channels with a subscriber on this node; of workers the sum.', () =>
+      live.channels(),
+    )
     this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes(), 'max')
   }
 
@@ -175,12 +218,24 @@ export class Metrics {
     this.connectionsClosed.inc({ protocol, code: isKnown ? label : 'other' })
   }
 
+  /** Publications accepted, by where they went and came from. */
+  publications(namespace: string, source: string): Tally {
+    const key = `${source} ${namespace}`
+    let tally = this.publicationTallies.get(key)
+    if (tally === undefined) {
+      tally = new Tally({ namespace, source })
+      this.publicationTallies.set(key, tally)
+      this.publicationTallyList.push(tally)
+    }
+    return tally
+  }
+
   /** In the text format of Prometheus. */
   async expose(): Promise<Exposition> {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() }
   }
 
-  /** For `exposeTogether` in another process: plain data. */
+  /** For `JointMetrics` in another process: plain data. */
   snapshot(): Promise<MetricsSnapshot> {
     return this.registry.getMetricsAsJSON()
   }
@@ -222,23 +277,25 @@ export class Metrics {
   /** Tallies of one name are exported as one counter with labels. */
   private tally(name: string, help: string, labels: Readonly<Record<string, string>>): Tally {
     const tally = new Tally(labels)
-    const tallies = this.tallies.get(name)
-    if (tallies !== undefined) {
-      tallies.push(tally)
-      return tally
-    }
-    const all = [tally]
+    const all = this.tallies.get(name) ?? this.talliedCounter(name, help, Object.keys(labels))
+    all.push(tally)
+    return tally
+  }
+
+  /** Exported from the start, whether or not there is anything to count yet. */
+  private talliedCounter(name: string, help: string, labelNames: readonly string[]): Tally[] {
+    const all: Tally[] = []
     this.tallies.set(name, all)
     new Counter({
       name: `fanfare_${name}`,
       help,
-      labelNames: Object.keys(labels),
+      labelNames,
       registers: [this.registry],
       collect() {
         this.reset()
         for (const one of all) this.inc({ ...one.labels }, one.value)
       },
     })
-    return tally
+    return all
   }
 }

@@ -11,8 +11,8 @@ export class MemoryPeers implements Peers {
     return Promise.resolve()
   }
 
-  announce(): Promise<void> {
-    return Promise.resolve()
+  announce(): Promise<boolean> {
+    return Promise.resolve(false)
   }
 
   alive(): Promise<readonly string[]> {

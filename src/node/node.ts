@@ -1,19 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker } from '../broker/broker.js'
-import { matchesGlob } from '../channel/glob.js'
 import type { Admission } from '../hub/admission.js'
+import { ConnectionControl, type Outcome } from '../hub/control.js'
 import type { Hub } from '../hub/hub.js'
+import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
 import type { TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
+import { type ChannelList, channelList, listChannels, type NodeInfo, nodeInfo, outcome } from './answers.js'
 import { closeAll } from './drain.js'
-import type { PeerMessage, Peers, Question } from './peers.js'
+import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
+import type { PresenceKeeper } from './presence-keeper.js'
 import { RelayWatch } from './relay-watch.js'
 import { type Survey, Surveys } from './surveys.js'
 
 /** How long a stop may take beyond its delay and window before it counts as failed. */
 const STOP_GRACE_MS = 10_000
+/** Between the beginnings of two attempts to join the cluster, which may fail at once. */
+const JOIN_INTERVAL_MS = 1_000
 /** Time for the last close frames to be read, and for the last leaves to reach Redis. */
 const LAST_WORDS_MS = 200
 
@@ -31,6 +36,9 @@ export interface NodeParts {
   readonly wheel: TimerWheel
   readonly broker: Broker
   readonly peers: Peers
+  readonly presence: PresenceAnnouncer
+  /** Where presence is shared with other nodes. */
+  readonly presenceKeeper: PresenceKeeper | undefined
   readonly publicTransport: Transport
   readonly metrics: Metrics
   readonly log: Logger
@@ -38,17 +46,6 @@ export interface NodeParts {
   readonly closeRelay: () => void
   /** Called once, with the public port, when the node hears the cluster for the first time. */
   readonly ready: (port: number) => void
-}
-
-/** What a node says of itself to `POST /api/info`. */
-export interface NodeInfo {
-  readonly uid: string
-  readonly name: string
-  readonly version: string
-  readonly num_clients: number
-  readonly num_channels: number
-  /** Seconds. */
-  readonly uptime: number
 }
 
 export type ReadyState = 'starting' | 'ok' | 'degraded' | 'deaf' | 'draining'
@@ -64,6 +61,7 @@ export interface Readiness {
 export class Node {
   readonly surveys: Surveys
   private readonly relayWatch: RelayWatch
+  private readonly control: ConnectionControl
   private readonly startedMs = performance.now()
   private isDraining = false
   private hasStopped = false
@@ -73,9 +71,17 @@ export class Node {
     private readonly options: NodeOptions,
     private readonly parts: NodeParts,
   ) {
-    const { peers, metrics, log, hub, ready } = parts
+    const { peers, presenceKeeper, metrics, log, hub, ready } = parts
+    this.control = new ConnectionControl(hub)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
-    this.relayWatch = new RelayWatch(options.id, peers, metrics, log, () => ready(this.port))
+    this.relayWatch = new RelayWatch(
+      options.id,
+      peers,
+      metrics,
+      log,
+      () => ready(this.port),
+      (hasLapsed) => presenceKeeper?.announced(hasLapsed),
+    )
     metrics.watch({
       backpressureBytes: () => {
         let bytes = 0
@@ -93,6 +99,7 @@ export class Node {
     const { publicTransport, broker, hub, wheel } = this.parts
     this.port = await publicTransport.listen(publicListener)
     wheel.start()
+    hub.start()
     broker.start(hub)
     void this.joinCluster()
     return this.port
@@ -105,13 +112,18 @@ export class Node {
   }
 
   /** Every live node's description. */
-  info(): Promise<Survey> {
-    return this.surveys.ask({ about: 'info' })
+  info(): Promise<Survey<NodeInfo>> {
+    return this.surveys.ask({ about: 'info' }, nodeInfo)
   }
 
   /** Every live node's clients by channel, of channels that match the pattern. */
-  channels(pattern: string): Promise<Survey> {
-    return this.surveys.ask({ about: 'channels', pattern })
+  channels(pattern: string): Promise<Survey<ChannelList>> {
+    return this.surveys.ask({ about: 'channels', pattern }, channelList)
+  }
+
+  /** Has every live node do something to its connections. */
+  controlConnections(question: ControlQuestion): Promise<Survey<Outcome>> {
+    return this.surveys.ask(question, outcome)
   }
 
   /**
@@ -135,23 +147,39 @@ export class Node {
     )
     if (hadConnections) await sleep(LAST_WORDS_MS)
     if (!isInTime) return false
-    await this.parts.peers.leave().catch(() => undefined)
+    await this.leaveCluster()
     return true
   }
 
   /** Ends everything at once. */
   stop(): void {
     this.hasStopped = true
-    const { wheel, publicTransport, closeRelay } = this.parts
+    const { hub, wheel, publicTransport, closeRelay } = this.parts
     this.relayWatch.stop()
+    hub.stop()
     wheel.stop()
     publicTransport.close()
     closeRelay()
   }
 
+  /** Others find what could not be undone, and do it: nothing here is worth failing for. */
+  private async leaveCluster(): Promise<void> {
+    const { peers, presence, presenceKeeper } = this.parts
+    await presence.settled()
+    try {
+      await presenceKeeper?.leave()
+      // Only now: the presence of a node that has taken its leave is swept by nobody.
+      await peers.leave()
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      this.parts.log.warn({ error: message }, 'the cluster could not be told that this node stops')
+    }
+  }
+
   private async joinCluster(): Promise<void> {
     const { peers, log } = this.parts
     while (!this.hasStopped) {
+      const nextAttempt = sleep(JOIN_INTERVAL_MS, undefined, { ref: false })
       try {
         await peers.start((message) => this.receive(message))
         this.relayWatch.start()
@@ -159,6 +187,7 @@ export class Node {
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error)
         log.warn({ error: message }, 'not ready: the relay cannot be reached')
+        await nextAttempt
       }
     }
   }
@@ -174,21 +203,33 @@ export class Node {
     })
   }
 
-  private answer(question: Question): unknown {
-    const { hub } = this.parts
-    if (question.about === 'info') {
-      const info: NodeInfo = {
-        uid: this.options.id,
-        name: `${this.options.publicListener.host}:${this.port}`,
-        version: this.options.version,
-        num_clients: hub.connectionCount,
-        num_channels: hub.channelCount,
-        uptime: Math.round((performance.now() - this.startedMs) / 1_000),
-      }
-      return info
+  private answer(question: Question): NodeInfo | ChannelList | Outcome | Promise<Outcome> {
+    switch (question.about) {
+      case 'info':
+        return this.describe()
+      case 'channels':
+        return listChannels(this.parts.hub.channelSizes(), question.pattern)
+      case 'subscribe':
+        return this.control.subscribe(question.to, question.channel, question.options)
+      case 'unsubscribe':
+        return this.control.unsubscribe(question.to, question.channel)
+      case 'disconnect':
+        return this.control.disconnect(question.to, question.close, question.whitelist)
+      case 'refresh':
+        return this.control.refresh(question.to, question.expiresAtMs)
     }
-    const matching = [...hub.channelSizes()].filter(([name]) => matchesGlob(question.pattern, name))
-    return Object.fromEntries(matching)
+  }
+
+  private describe(): NodeInfo {
+    const { hub } = this.parts
+    return {
+      uid: this.options.id,
+      name: `${this.options.publicListener.host}:${this.port}`,
+      version: this.options.version,
+      num_clients: hub.connectionCount,
+      num_channels: hub.channelCount,
+      uptime: Math.round((performance.now() - this.startedMs) / 1_000),
+    }
   }
 }
 

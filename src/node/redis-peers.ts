@@ -1,9 +1,28 @@
 import { z } from 'zod'
 import { toBrokerError } from '../broker/redis-broker-error.js'
-import type { Entry } from '../redis/envelope.js'
+import { MAX_REASON_BYTES } from '../protocol/closes.js'
+import { type Entry, plainEntry } from '../redis/envelope.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisRelay } from '../redis/redis-relay.js'
 import { LEASE_MS, type PeerMessage, type Peers } from './peers.js'
+import type { DeadNodes } from './presence-keeper.js'
+
+const addressee = z.object({
+  user: z.string(),
+  client: z.string().optional(),
+  session: z.string().optional(),
+})
+/** What a close frame can hold: the library takes anything. */
+const close = z.object({
+  code: z.int().min(3000).max(4999),
+  reason: z.string().refine((reason) => Buffer.byteLength(reason) <= MAX_REASON_BYTES),
+})
+const subscription = z.object({
+  info: z.string().optional(),
+  data: z.string().optional(),
+  expiresAtMs: z.number().optional(),
+  recoverSince: z.object({ epoch: z.string(), offset: z.number() }).optional(),
+})
 
 const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
   z.object({ type: z.literal('probe'), sentAtMs: z.number() }),
@@ -14,13 +33,30 @@ const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
     ask: z.discriminatedUnion('about', [
       z.object({ about: z.literal('info') }),
       z.object({ about: z.literal('channels'), pattern: z.string() }),
+      z.object({
+        about: z.literal('subscribe'),
+        to: addressee,
+        channel: z.string(),
+        options: subscription,
+      }),
+      z.object({ about: z.literal('unsubscribe'), to: addressee, channel: z.string() }),
+      z.object({
+        about: z.literal('disconnect'),
+        to: addressee,
+        close,
+        whitelist: z.array(z.string()),
+      }),
+      z.object({ about: z.literal('refresh'), to: addressee, expiresAtMs: z.number().optional() }),
     ]),
   }),
   z.object({ type: z.literal('answer'), id: z.string(), from: z.string(), answer: z.unknown() }),
 ])
 
 /** Nodes that know each other through Redis: a lease each, a Redis channel each, and one for all. */
-export class RedisPeers implements Peers {
+export class RedisPeers implements Peers, DeadNodes {
+  /** An announcement that was not answered may have found the lease gone. */
+  private isUnsure = false
+
   constructor(
     private readonly node: string,
     private readonly relay: RedisRelay,
@@ -40,32 +76,37 @@ export class RedisPeers implements Peers {
     await Promise.all(names.map((name) => this.relay.subscribe(name, listener))).catch(toBrokerError)
   }
 
-  async announce(): Promise<void> {
-    await this.run((redis) =>
+  async announce(): Promise<boolean> {
+    const wasUnsure = this.isUnsure
+    this.isUnsure = true
+    const [lease] = await this.run((redis) =>
       Promise.all([
-        redis.set(this.keys.lease(this.node), '1', 'PX', LEASE_MS),
+        redis.set(this.keys.lease(this.node), '1', 'PX', LEASE_MS, 'GET'),
         redis.sadd(this.keys.members(), this.node),
       ]),
     )
+    this.isUnsure = false
+    return wasUnsure || lease === null
   }
 
   alive(): Promise<readonly string[]> {
-    return this.run(async (redis) => {
-      const members = await redis.smembers(this.keys.members())
-      if (members.length === 0) return []
-      const leases = await redis.mget(members.map((member) => this.keys.lease(member)))
-      const dead = members.filter((_, index) => leases[index] === null)
-      if (dead.length > 0) await redis.srem(this.keys.members(), ...dead)
-      return members.filter((_, index) => leases[index] !== null)
-    })
+    return this.membersWhere((hasLease) => hasLease)
   }
 
-  sendToAll(message: PeerMessage): Promise<void> {
-    return this.relay.publish(this.keys.allNodes(), toEntry(message)).catch(toBrokerError)
+  dead(): Promise<readonly string[]> {
+    return this.membersWhere((hasLease) => !hasLease)
   }
 
-  sendTo(node: string, message: PeerMessage): Promise<void> {
-    return this.relay.publish(this.keys.oneNode(node), toEntry(message)).catch(toBrokerError)
+  async forget(node: string): Promise<void> {
+    await this.run((redis) => redis.srem(this.keys.members(), node))
+  }
+
+  async sendToAll(message: PeerMessage): Promise<void> {
+    await this.relay.publish(this.keys.allNodes(), toEntry(message)).catch(toBrokerError)
+  }
+
+  async sendTo(node: string, message: PeerMessage): Promise<void> {
+    await this.relay.publish(this.keys.oneNode(node), toEntry(message)).catch(toBrokerError)
   }
 
   async leave(): Promise<void> {
@@ -78,6 +119,15 @@ export class RedisPeers implements Peers {
     this.relay.reconnect()
   }
 
+  private membersWhere(isWanted: (hasLease: boolean) => boolean): Promise<readonly string[]> {
+    return this.run(async (redis) => {
+      const members = await redis.smembers(this.keys.members())
+      if (members.length === 0) return []
+      const leases = await redis.mget(members.map((member) => this.keys.lease(member)))
+      return members.filter((_, index) => isWanted(leases[index] !== null))
+    })
+  }
+
   private run<T>(commands: Parameters<typeof this.relay.run<T>>[0]): Promise<T> {
     return this.relay.run(commands).catch(toBrokerError)
   }
@@ -85,7 +135,7 @@ export class RedisPeers implements Peers {
 
 function toEntry(message: PeerMessage): Entry {
   const payload = Buffer.from(JSON.stringify(message))
-  return { kind: 'control', isBinary: false, client: undefined, timeMs: Date.now(), payload }
+  return plainEntry({ kind: 'control', client: undefined, timeMs: Date.now(), payload })
 }
 
 /** Undefined for what no node of ours would have sent. */

@@ -34,6 +34,8 @@ export class RelayWatch {
     private readonly log: Logger,
     /** Called when the first probe is back. */
     private readonly ready: () => void,
+    /** Called when this node has said that it is alive, with whether others may have taken it for dead before. */
+    private readonly announced: (hasLapsed: boolean) => void,
   ) {
     this.lastHeardMs = performance.now()
   }
@@ -101,7 +103,10 @@ export class RelayWatch {
   private announce(): void {
     this.peers
       .announce()
-      .then(() => this.peers.alive())
+      .then((hasLapsed) => {
+        this.announced(hasLapsed)
+        return this.peers.alive()
+      })
       .then((nodes) => {
         this.nodes = Math.max(1, nodes.length)
       })

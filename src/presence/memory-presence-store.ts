@@ -1,26 +1,52 @@
 import type { ClientInfo } from '../protocol/client-info.js'
-import type { PresenceStore } from './presence-store.js'
+import type { PresenceStats, PresenceStore } from './presence-store.js'
 
-/** Presence of one node's own clients. */
+interface Channel {
+  readonly clients: Map<string, ClientInfo>
+  /** User → number of clients, so that counting users reads no client. */
+  readonly users: Map<string, number>
+}
+
+/** Presence of one node's own clients. As large as its subscriptions. */
 export class MemoryPresenceStore implements PresenceStore {
-  /** Channel → client → info. As large as the node's subscriptions. */
-  private readonly channels = new Map<string, Map<string, ClientInfo>>()
+  private readonly channels = new Map<string, Channel>()
 
-  add(channel: string, info: ClientInfo): Promise<number> {
-    let clients = this.channels.get(channel)
-    if (clients === undefined) {
-      clients = new Map()
-      this.channels.set(channel, clients)
+  add(name: string, info: ClientInfo): Promise<number> {
+    let channel = this.channels.get(name)
+    if (channel === undefined) {
+      channel = { clients: new Map(), users: new Map() }
+      this.channels.set(name, channel)
     }
-    clients.set(info.client, info)
-    return Promise.resolve(clients.size)
+    this.forget(channel, info.client)
+    channel.clients.set(info.client, info)
+    channel.users.set(info.user, (channel.users.get(info.user) ?? 0) + 1)
+    return Promise.resolve(channel.clients.size)
   }
 
-  remove(channel: string, { client }: ClientInfo): Promise<number> {
-    const clients = this.channels.get(channel)
-    if (clients === undefined) return Promise.resolve(0)
+  remove(name: string, { client }: ClientInfo): Promise<number> {
+    const channel = this.channels.get(name)
+    if (channel === undefined) return Promise.resolve(0)
+    this.forget(channel, client)
+    if (channel.clients.size === 0) this.channels.delete(name)
+    return Promise.resolve(channel.clients.size)
+  }
+
+  list(name: string): Promise<ReadonlyMap<string, ClientInfo>> {
+    return Promise.resolve(new Map(this.channels.get(name)?.clients))
+  }
+
+  stats(name: string): Promise<PresenceStats> {
+    const channel = this.channels.get(name)
+    return Promise.resolve({ clients: channel?.clients.size ?? 0, users: channel?.users.size ?? 0 })
+  }
+
+  private forget({ clients, users }: Channel, client: string): void {
+    // As what it was added, whatever it is called now.
+    const known = clients.get(client)
+    if (known === undefined) return
     clients.delete(client)
-    if (clients.size === 0) this.channels.delete(channel)
-    return Promise.resolve(clients.size)
+    const left = (users.get(known.user) ?? 1) - 1
+    if (left === 0) users.delete(known.user)
+    else users.set(known.user, left)
   }
 }

@@ -4,14 +4,66 @@ export interface Close {
   readonly reason: string
 }
 
-/** Every close that Fanfare starts by itself. The README's table holds the same. */
+/** A close of the Centrifuge protocol, whose clients tell from the code whether to come back. */
+export interface Disconnect extends Close {
+  readonly reconnect: boolean
+}
+
+/** The longest reason: a close frame holds 125 bytes, two of them the code. RFC 6455 §5.5. */
+export const MAX_REASON_BYTES = 123
+
+/** Every close of raw and echo connections that Fanfare starts by itself. The README's table holds the same. */
 export const CLOSES = {
   goingAway: { code: 1001, reason: 'Going away' },
   heartbeatTimeout: { code: 1001, reason: 'Heartbeat timeout' },
+  notJson: { code: 1003, reason: 'This channel takes JSON only' },
+  publishingDenied: { code: 1008, reason: 'Publishing is not allowed in this channel' },
   messageTooBig: { code: 1009, reason: 'Message too big' },
   internalError: { code: 1011, reason: 'Internal error' },
   slowConsumer: { code: 3008, reason: 'Slow consumer' },
+  unsubscribed: { code: 3503, reason: 'Unsubscribed by the server' },
 } as const satisfies Record<string, Close>
+
+/** The disconnects of the Centrifuge protocol: 3000–3499 come back, 3500–3999 do not. The README's table holds the same. */
+export const DISCONNECTS = {
+  connectionClosed: { code: 3000, reason: 'connection closed', reconnect: true },
+  shutdown: { code: 3001, reason: 'shutdown', reconnect: true },
+  internalServerError: { code: 3004, reason: 'internal server error', reconnect: true },
+  connectionExpired: { code: 3005, reason: 'connection expired', reconnect: true },
+  subscriptionExpired: { code: 3006, reason: 'subscription expired', reconnect: true },
+  slow: { code: 3008, reason: 'slow', reconnect: true },
+  writeError: { code: 3009, reason: 'write error', reconnect: true },
+  insufficientState: { code: 3010, reason: 'insufficient state', reconnect: true },
+  forceReconnect: { code: 3011, reason: 'force reconnect', reconnect: true },
+  noPong: { code: 3012, reason: 'no pong', reconnect: true },
+  tooManyRequests: { code: 3013, reason: 'too many requests', reconnect: true },
+  stateInvalidated: { code: 3014, reason: 'state invalidated', reconnect: true },
+  invalidToken: { code: 3500, reason: 'invalid token', reconnect: false },
+  badRequest: { code: 3501, reason: 'bad request', reconnect: false },
+  stale: { code: 3502, reason: 'stale', reconnect: false },
+  forceDisconnect: { code: 3503, reason: 'force disconnect', reconnect: false },
+  connectionLimit: { code: 3504, reason: 'connection limit', reconnect: false },
+  channelLimit: { code: 3505, reason: 'channel limit', reconnect: false },
+  inappropriateProtocol: { code: 3506, reason: 'inappropriate protocol', reconnect: false },
+  permissionDenied: { code: 3507, reason: 'permission denied', reconnect: false },
+  notAvailable: { code: 3508, reason: 'not available', reconnect: false },
+  tooManyErrors: { code: 3509, reason: 'too many errors', reconnect: false },
+} as const satisfies Record<string, Disconnect>
+
+/** Why a subscription ends while its connection stays. After 2500 and above the client subscribes again. */
+export const UNSUBSCRIBES = {
+  server: { code: 2000, reason: 'server unsubscribe' },
+  insufficientState: { code: 2500, reason: 'insufficient state' },
+  subscriptionExpired: { code: 2501, reason: 'subscription expired' },
+  stateInvalidated: { code: 2502, reason: 'state invalidated' },
+} as const satisfies Record<string, Close>
+
+/** Thrown to end a connection instead of answering. */
+export class Closing extends Error {
+  constructor(readonly close: Close) {
+    super(close.reason)
+  }
+}
 
 /** What uWebSockets.js reports when a connection ended without a close frame. RFC 6455 §7.1.5. */
 export const ABNORMAL_CLOSE = 1006

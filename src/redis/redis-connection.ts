@@ -29,10 +29,13 @@ export function createRedisConnection(url: string, role: RedisRole, log: Logger,
   })
   const labels = { shard: '0', role }
   let isSaid = false
+  let hasBeenReady = false
   metrics.redisUp.set(labels, 0)
   redis.on('ready', () => {
     isSaid = false
     metrics.redisUp.set(labels, 1)
+    if (hasBeenReady) metrics.redisReconnects.inc(labels)
+    hasBeenReady = true
     log.info({ role }, 'connected to Redis')
   })
   redis.on('error', (error: Error) => {
@@ -41,6 +44,5 @@ export function createRedisConnection(url: string, role: RedisRole, log: Logger,
     log.warn({ role, error: error.message }, 'Redis cannot be reached; trying again until it can')
   })
   redis.on('close', () => metrics.redisUp.set(labels, 0))
-  redis.on('reconnecting', () => metrics.redisReconnects.inc(labels))
   return redis
 }

@@ -1,10 +1,18 @@
 import type { Redis } from 'ioredis'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import { type Entry, encodeEntry } from './envelope.js'
+import { type Entry, encodeEntry, type StreamPosition } from './envelope.js'
+import { readMasterId, warnOfUnknownMaster } from './master-id.js'
 import { createRedisConnection } from './redis-connection.js'
 import { RelayError, RelayPublisher } from './relay-publisher.js'
 import { type EntryListener, RelaySubscriber } from './relay-subscriber.js'
+import {
+  type EntryHandling,
+  readStream,
+  type StreamKeys,
+  type StreamQuery,
+  type StreamSlice,
+} from './stream-calls.js'
 
 const COMMAND_DEADLINE_MS = 1_500
 /** After which a connection that says nothing is taken for dead, where it is known that it should. */
@@ -23,7 +31,13 @@ export class RedisRelay {
   private readonly subscriptions: Redis
   private readonly publisher: RelayPublisher
   private readonly subscriber: RelaySubscriber
+  private readonly warnOfUnknownMaster: (error: string) => void
   private isSubscriberUp = false
+  private resumed: () => void = () => undefined
+  /** Replication id of the master, on its way or read; undefined while there is no connection. */
+  private reading: Promise<string> | undefined
+  private masterId: string | undefined
+  private commandConnections = 0
 
   constructor({ url, queueBytes, log, metrics }: RedisRelayOptions) {
     this.commands = createRedisConnection(url, 'publisher', log, metrics)
@@ -32,9 +46,23 @@ export class RedisRelay {
     this.subscriber = new RelaySubscriber(this.subscriptions, log, metrics, (isUp) => {
       this.isSubscriberUp = isUp
       this.open()
+      if (isUp) this.resumed()
     })
-    this.commands.on('ready', () => this.open())
-    this.commands.on('close', () => this.publisher.connectionLost())
+    this.warnOfUnknownMaster = warnOfUnknownMaster(log)
+    this.commands.on('ready', () => {
+      this.commandConnections++
+      this.identifyMaster()
+    })
+    this.commands.on('close', () => {
+      this.reading = undefined
+      this.masterId = undefined
+      this.publisher.connectionLost()
+    })
+  }
+
+  /** How often the connection for commands has been made: Redis may have forgotten something in between. */
+  get connections(): number {
+    return this.commandConnections
   }
 
   /** Starts connecting, and goes on for ever. */
@@ -44,9 +72,25 @@ export class RedisRelay {
     this.subscriptions.connect().catch(() => undefined)
   }
 
-  /** Resolves when Redis has taken the entry; rejects with a RelayError within 2 s otherwise. */
-  publish(redisChannel: string, entry: Entry): Promise<void> {
-    return this.publisher.publish(redisChannel, encodeEntry(entry))
+  /**
+   * Resolves when Redis has taken the entry, with its place if it is in a stream; rejects with a RelayError within 2 s
+   * otherwise.
+   */
+  publish(redisChannel: string, entry: Entry, handling?: EntryHandling): Promise<StreamPosition | undefined> {
+    return this.publisher.publish(redisChannel, encodeEntry(entry), handling, entry.kind === 'control')
+  }
+
+  /** Entries of a stream and its position, of one moment. Rejects with a RelayError within 2 s. */
+  readStream(keys: StreamKeys, query: StreamQuery): Promise<StreamSlice> {
+    return this.run(async (redis) => {
+      if (this.reading === undefined) throw new Error('there is no connection')
+      return readStream(redis, await this.reading, keys, query)
+    })
+  }
+
+  /** Calls back whenever everything is subscribed after the connection was made, the first time too. */
+  onResumed(resumed: () => void): void {
+    this.resumed = resumed
   }
 
   subscribe(redisChannel: string, listener: EntryListener): Promise<void> {
@@ -89,9 +133,31 @@ export class RedisRelay {
     this.subscriptions.disconnect()
   }
 
+  /**
+   * On every connection before anything is published on it: behind it may be another master, which gives other epochs.
+   * A connection that does not answer is made anew.
+   */
+  private identifyMaster(): void {
+    const reading = readMasterId(this.commands, this.warnOfUnknownMaster)
+    this.reading = reading
+    const deadline = setTimeout(() => {
+      if (this.reading === reading) this.commands.disconnect(true)
+    }, COMMAND_DEADLINE_MS)
+    reading
+      .then((masterId) => {
+        if (this.reading !== reading) return
+        this.masterId = masterId
+        this.open()
+      })
+      // The connection is lost, and will be made anew.
+      .catch(() => undefined)
+      .finally(() => clearTimeout(deadline))
+  }
+
   /** A publisher that is back before its node's subscriber would publish what this node never hears. */
   private open(): void {
-    if (this.commands.status === 'ready' && this.isSubscriberUp) this.publisher.resume()
+    const isUp = this.commands.status === 'ready' && this.isSubscriberUp
+    if (isUp && this.masterId !== undefined) this.publisher.resume(this.masterId)
     else this.publisher.pause()
   }
 }

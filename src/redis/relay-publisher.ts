@@ -1,15 +1,13 @@
 import type { Redis } from 'ioredis'
 import type { Metrics } from '../metrics/metrics.js'
-import { encodeMessage } from './envelope.js'
+import { encodeMessage, type StreamPosition } from './envelope.js'
+import { costOf, type PackedMessage, type PendingEntry, pack } from './relay-packing.js'
+import { isUnknownScript } from './script.js'
+import { addPublishingCall, type EntryHandling, firstPosition } from './stream-calls.js'
 
 /** After which an entry that waits, or a batch that is not answered, is given up: callers are promised an answer within 2 s. */
 const DEADLINE_MS = 1_250
 const DEADLINE_CHECK_MS = 250
-/** The most that is packed into one relay message, unless a single entry is larger. */
-const MAX_MESSAGE_BYTES = 256 * 1024
-
-/** What an entry costs in memory beside its bytes: a promise, its place in the queue, a buffer's frame. Measured. */
-const ENTRY_OVERHEAD_BYTES = 700
 /** Messages in one pipeline; the rest waits for the next. */
 const MAX_BATCH_MESSAGES = 10_000
 
@@ -26,37 +24,31 @@ export class RelayError extends Error {
   }
 }
 
-interface Pending {
-  readonly entry: Buffer
-  readonly deadlineMs: number
-  readonly resolve: () => void
-  readonly reject: (error: RelayError) => void
-}
-
-interface Message {
-  readonly redisChannel: string
-  readonly entries: readonly Pending[]
-}
+type Answer = readonly [error: Error | null, reply?: unknown]
 
 interface Batch {
-  readonly messages: readonly Message[]
+  readonly messages: readonly PackedMessage[]
   readonly deadlineMs: number
 }
 
 /**
  * Publishes entries, packed by what is going on: an entry leaves at the end of the loop iteration if nothing is in
  * flight; what arrives meanwhile waits and leaves together, one PUBLISH a channel, one pipeline for all. An idle node
- * pays no latency and a busy one sends far fewer messages.
+ * pays no latency and a busy one sends far fewer messages. What is kept in a stream, too, leaves by one script call a
+ * channel.
  */
 export class RelayPublisher {
-  private readonly waiting = new Map<string, Pending[]>()
+  private readonly waiting = new Map<string, PendingEntry[]>()
   /** Of what waits and what is in flight. */
   private queuedBytes = 0
   private inFlight: Batch | undefined
   private isFlushScheduled = false
   private isOpen = false
+  private masterId = ''
   private isClosed = false
   private deadlineTimer: NodeJS.Timeout | undefined
+  private lastCheckMs = 0
+  private isGraceGiven = false
 
   constructor(
     private readonly redis: Redis,
@@ -65,9 +57,13 @@ export class RelayPublisher {
     private readonly metrics: Metrics,
   ) {}
 
-  /** Lets entries out. Until then, and after `pause`, they wait for their deadline. */
-  resume(): void {
+  /**
+   * Lets entries out, to the master with this replication id. Until then, and after `pause`, they wait for their
+   * deadline.
+   */
+  resume(masterId: string): void {
     this.isOpen = true
+    this.masterId = masterId
     this.scheduleFlush()
   }
 
@@ -75,18 +71,29 @@ export class RelayPublisher {
     this.isOpen = false
   }
 
-  publish(redisChannel: string, entry: Buffer): Promise<void> {
+  /**
+   * Resolves when Redis has taken the entry, with its place if it is in a stream. Entries of one Redis channel go to one
+   * stream.
+   */
+  publish(
+    redisChannel: string,
+    entry: Buffer,
+    handling?: EntryHandling,
+    isControl = false,
+  ): Promise<StreamPosition | undefined> {
     if (this.isClosed) return Promise.reject(new RelayError('unavailable', STOPPING))
-    if (this.queuedBytes + costOf(entry) > this.maxQueuedBytes) {
+    const cost = costOf({ entry, handling })
+    if (this.queuedBytes + cost > this.maxQueuedBytes) {
       const message = `${this.queuedBytes} bytes wait for Redis already, the limit is ${this.maxQueuedBytes}`
       return Promise.reject(new RelayError('overloaded', message))
     }
     return new Promise((resolve, reject) => {
-      const pending = { entry, deadlineMs: performance.now() + DEADLINE_MS, resolve, reject }
+      const deadlineMs = performance.now() + DEADLINE_MS
+      const pending = { entry, handling, isControl, deadlineMs, resolve, reject }
       const sameChannel = this.waiting.get(redisChannel)
       if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
       else sameChannel.push(pending)
-      this.addQueuedBytes(costOf(entry))
+      this.addQueuedBytes(cost)
       this.watchDeadlines()
       this.scheduleFlush()
     })
@@ -114,10 +121,14 @@ export class RelayPublisher {
   }
 
   /** Tells a publisher what became of its entry, once. */
-  private settle(pending: Pending, error?: RelayError): void {
-    this.addQueuedBytes(-costOf(pending.entry))
-    if (error === undefined) pending.resolve()
-    else pending.reject(error)
+  private confirm(pending: PendingEntry, position: StreamPosition | undefined): void {
+    this.addQueuedBytes(-costOf(pending))
+    pending.resolve(position)
+  }
+
+  private refuse(pending: PendingEntry, error: RelayError): void {
+    this.addQueuedBytes(-costOf(pending))
+    pending.reject(error)
   }
 
   private scheduleFlush(): void {
@@ -133,7 +144,7 @@ export class RelayPublisher {
 
   private flush(): void {
     if (!this.isOpen || this.inFlight !== undefined || this.waiting.size === 0) return
-    const messages: Message[] = []
+    const messages: PackedMessage[] = []
     let deadlineMs = Number.POSITIVE_INFINITY
     for (const [redisChannel, pending] of this.waiting) {
       if (messages.length >= MAX_BATCH_MESSAGES) break
@@ -149,32 +160,81 @@ export class RelayPublisher {
 
   private async send(batch: Batch): Promise<void> {
     const { messages } = batch
-    const pipeline = this.redis.pipeline()
-    for (const { redisChannel, entries } of messages) {
-      this.metrics.relayBatchSize.observe(entries.length)
-      pipeline.publish(redisChannel, encodeMessage(entries.map(({ entry }) => entry)))
+    for (const { entries } of messages) {
+      const events = entries.filter(({ isControl }) => !isControl).length
+      if (events > 0) this.metrics.relayBatchSize.observe(events)
     }
-    const results = await pipeline.exec().catch((error: Error) => messages.map(() => [error] as const))
+    const answers = await this.run(messages, (message) => message.isFollowed)
+    const unknown = messages.filter((_, index) => isUnknownScript(answers[index]?.[0]))
+    if (unknown.length > 0 && this.inFlight === batch) {
+      const again = (await this.run(unknown, () => true)).values()
+      for (const [index, [error]] of answers.entries()) {
+        if (isUnknownScript(error)) answers[index] = again.next().value ?? [error]
+      }
+    }
     // Given up meanwhile: its publishers have been told.
     if (this.inFlight !== batch) return
     this.inFlight = undefined
-    for (const [index, { entries }] of messages.entries()) {
-      const error = results?.[index]?.[0]
-      const refusal =
-        error === null
-          ? undefined
-          : new RelayError('unavailable', `Redis did not take it: ${error?.message ?? 'no answer'}`)
-      for (const pending of entries) this.settle(pending, refusal)
-    }
+    for (const [index, message] of messages.entries()) this.answer(message, answers[index])
     this.scheduleFlush()
   }
 
+  /**
+   * One pipeline for all. Scripts go by their digest, which Redis may not know after a restart; those that are then sent
+   * again come behind the rest of the batch. So in a channel of which more comes in the batch they go in full.
+   */
+  private async run(
+    messages: readonly PackedMessage[],
+    isInFull: (message: PackedMessage) => boolean,
+  ): Promise<Answer[]> {
+    const pipeline = this.redis.pipeline()
+    for (const message of messages) {
+      const { redisChannel, handling } = message
+      const entries = message.entries.map(({ entry }) => entry)
+      if (handling === undefined) pipeline.publish(redisChannel, encodeMessage(entries))
+      else {
+        addPublishingCall(pipeline, {
+          ...handling,
+          redisChannel,
+          entries,
+          masterId: this.masterId,
+          isInFull: isInFull(message),
+        })
+      }
+    }
+    try {
+      return (await pipeline.exec()) ?? []
+    } catch (error) {
+      return messages.map(() => [error as Error])
+    }
+  }
+
+  private answer({ handling, entries }: PackedMessage, answer: Answer | undefined): void {
+    const [error, reply] = answer ?? [new Error('no answer')]
+    if (error !== null) {
+      const refusal = new RelayError('unavailable', `Redis did not take it: ${error.message}`)
+      for (const pending of entries) this.refuse(pending, refusal)
+      return
+    }
+    const first = handling === undefined ? undefined : firstPosition(reply)
+    for (const [index, pending] of entries.entries()) {
+      this.confirm(pending, first && { epoch: first.epoch, offset: first.offset + index })
+    }
+  }
+
   private watchDeadlines(): void {
-    this.deadlineTimer ??= setInterval(() => this.checkDeadlines(), DEADLINE_CHECK_MS)
+    if (this.deadlineTimer !== undefined) return
+    this.lastCheckMs = performance.now()
+    this.deadlineTimer = setInterval(() => this.checkDeadlines(), DEADLINE_CHECK_MS)
   }
 
   private checkDeadlines(): void {
     const nowMs = performance.now()
+    const isLate = nowMs - this.lastCheckMs > 2 * DEADLINE_CHECK_MS
+    this.lastCheckMs = nowMs
+    // While this process stood still Redis could not be heard, so everything gets until the next check, but only once.
+    this.isGraceGiven = isLate && !this.isGraceGiven
+    if (this.isGraceGiven) return
     if (this.inFlight !== undefined && this.inFlight.deadlineMs <= nowMs) this.giveUpInFlight(this.inFlight)
     this.rejectWaiting(nowMs, 'Redis cannot be reached')
     if (this.inFlight === undefined && this.waiting.size === 0) {
@@ -193,36 +253,17 @@ export class RelayPublisher {
   private rejectInFlight({ messages }: Batch, why: string): void {
     this.inFlight = undefined
     const error = new RelayError('timeout', why)
-    for (const { entries } of messages) for (const pending of entries) this.settle(pending, error)
+    for (const { entries } of messages) for (const pending of entries) this.refuse(pending, error)
   }
 
   private rejectWaiting(nowMs: number, why: string): void {
     for (const [redisChannel, pending] of this.waiting) {
       const rest = pending.filter(({ deadlineMs }) => deadlineMs > nowMs)
       for (const late of pending.slice(0, pending.length - rest.length)) {
-        this.settle(late, new RelayError('unavailable', why))
+        this.refuse(late, new RelayError('unavailable', why))
       }
       if (rest.length === 0) this.waiting.delete(redisChannel)
       else this.waiting.set(redisChannel, rest)
     }
   }
-}
-
-function costOf(entry: Buffer): number {
-  return entry.length + ENTRY_OVERHEAD_BYTES
-}
-
-/** Splits a channel's entries into messages that stay below the largest size, in their order. */
-function pack(redisChannel: string, pending: readonly Pending[]): Message[] {
-  const messages: { redisChannel: string; entries: Pending[] }[] = []
-  let bytes = Number.POSITIVE_INFINITY
-  for (const one of pending) {
-    bytes += one.entry.length
-    if (bytes > MAX_MESSAGE_BYTES) {
-      messages.push({ redisChannel, entries: [] })
-      bytes = one.entry.length
-    }
-    messages.at(-1)?.entries.push(one)
-  }
-  return messages
 }

@@ -1,7 +1,13 @@
 import type { Redis } from 'ioredis'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import { decodeMessage, type Entry, MalformedMessage } from './envelope.js'
+import {
+  decodeMessage,
+  type Entry,
+  MalformedMessage,
+  type RelayMessage,
+  type StreamPosition,
+} from './envelope.js'
 import { RelayError } from './relay-publisher.js'
 
 /** After which somebody who waits for a SUBSCRIBE is told that it failed. */
@@ -11,14 +17,25 @@ const SUBSCRIBE_BATCH = 1_000
 /** Between attempts to subscribe that Redis refused. */
 const RETRY_MS = 1_000
 
-/** Receives the entries of one message; payloads live until the call returns. */
-export type EntryListener = (entries: readonly Entry[]) => void
+/**
+ * Receives the entries of one message, and the position of the first where they are in a stream. Payloads live until
+ * the call returns.
+ */
+export type EntryListener = (entries: readonly Entry[], position: StreamPosition | undefined) => void
 
 interface Interest {
   readonly listener: EntryListener
   isConfirmed: boolean
+  /** Whether somebody was promised it: it is then kept until it is unsubscribed, whatever becomes of the connection. */
+  isPromised: boolean
   /** Who waits for the confirmation. */
-  waiters: (() => void)[]
+  readonly waiters: Set<Waiter>
+}
+
+/** Each is called once, and before its deadline. */
+interface Waiter {
+  readonly confirmed: () => void
+  readonly refused: (why: string) => void
 }
 
 /** Keeps a set of Redis channels subscribed, over every loss of the connection. */
@@ -28,6 +45,8 @@ export class RelaySubscriber {
   private isUp = false
   /** Tells the current round of subscribing from one that a lost connection has ended. */
   private attempt = 0
+  /** What went wrong since the last success, as logged: a refusal that lasts is said once. */
+  private lastWarning: string | undefined
   /** When Redis last said anything. */
   private lastProgressMs = 0
 
@@ -43,21 +62,35 @@ export class RelaySubscriber {
     redis.on('messageBuffer', (redisChannel: Buffer, message: Buffer) => this.receive(redisChannel, message))
   }
 
-  /** Resolves when Redis confirmed the subscription; rejects within 2 s and forgets it otherwise. */
+  /**
+   * Resolves when Redis confirmed the subscription; rejects with a RelayError within 2 s otherwise, sooner when Redis
+   * refuses. It is forgotten when nobody waits for it any more and nobody was promised it.
+   */
   subscribe(redisChannel: string, listener: EntryListener): Promise<void> {
     const known = this.interests.get(redisChannel)
     if (known?.isConfirmed === true) return Promise.resolve()
-    const interest: Interest = known ?? { listener, isConfirmed: false, waiters: [] }
+    const interest: Interest = known ?? {
+      listener,
+      isConfirmed: false,
+      isPromised: false,
+      waiters: new Set(),
+    }
     this.interests.set(redisChannel, interest)
     return new Promise((resolve, reject) => {
-      const deadline = setTimeout(() => {
-        if (this.interests.get(redisChannel) === interest) this.unsubscribe(redisChannel)
-        reject(new RelayError('unavailable', 'Redis cannot be reached'))
-      }, SUBSCRIBE_DEADLINE_MS)
-      interest.waiters.push(() => {
-        clearTimeout(deadline)
-        resolve()
-      })
+      const waiter: Waiter = {
+        confirmed: () => {
+          clearTimeout(deadline)
+          resolve()
+        },
+        refused: (why) => {
+          clearTimeout(deadline)
+          interest.waiters.delete(waiter)
+          this.forgetUnwanted(redisChannel, interest)
+          reject(new RelayError('unavailable', why))
+        },
+      }
+      const deadline = setTimeout(() => waiter.refused('Redis cannot be reached'), SUBSCRIBE_DEADLINE_MS)
+      interest.waiters.add(waiter)
       if (known === undefined) this.saySoon(redisChannel)
     })
   }
@@ -73,6 +106,11 @@ export class RelaySubscriber {
     this.interests.delete(redisChannel)
     // A lost connection has forgotten it already.
     if (this.redis.status === 'ready') this.redis.unsubscribe(redisChannel).catch(() => undefined)
+  }
+
+  private forgetUnwanted(redisChannel: string, interest: Interest): void {
+    if (interest.waiters.size > 0 || interest.isPromised) return
+    if (this.interests.get(redisChannel) === interest) this.unsubscribe(redisChannel)
   }
 
   /** SUBSCRIBEs of one loop iteration go out together. */
@@ -99,13 +137,22 @@ export class RelaySubscriber {
 
   private warn(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error)
+    if (message === this.lastWarning) return
+    this.lastWarning = message
     this.log.warn({ error: message }, 'could not subscribe in Redis')
   }
 
   private async say(names: readonly string[]): Promise<void> {
     const saidTo = names.map((name) => this.interests.get(name))
-    await this.redis.subscribe(...names)
+    try {
+      await this.redis.subscribe(...names)
+    } catch (error) {
+      // After anything else, such as a lost connection, it is said again once Redis is back.
+      if (isRefusal(error)) for (const interest of saidTo) refuse(interest, error)
+      throw error
+    }
     this.lastProgressMs = performance.now()
+    this.lastWarning = undefined
     for (const [index, name] of names.entries()) {
       const interest = this.interests.get(name)
       // One that was unsubscribed and subscribed again meanwhile has a SUBSCRIBE of its own under way.
@@ -146,16 +193,16 @@ export class RelaySubscriber {
     this.lastProgressMs = performance.now()
     const interest = this.interests.get(redisChannel.toString('latin1'))
     if (interest === undefined) return
-    let entries: Entry[]
+    let decoded: RelayMessage
     try {
-      entries = decodeMessage(message)
+      decoded = decodeMessage(message)
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
       this.metrics.relayMalformed.inc()
       return
     }
     try {
-      interest.listener(entries)
+      interest.listener(decoded.entries, decoded.position)
     } catch (error) {
       // It would surface in the connection's data handler and end the process.
       this.log.error({ err: error }, 'a relay message could not be delivered')
@@ -165,6 +212,17 @@ export class RelaySubscriber {
 
 function confirm(interest: Interest): void {
   interest.isConfirmed = true
-  for (const resolve of interest.waiters) resolve()
-  interest.waiters = []
+  interest.isPromised ||= interest.waiters.size > 0
+  for (const waiter of interest.waiters) waiter.confirmed()
+  interest.waiters.clear()
+}
+
+/** Whether Redis answered, and not as hoped. */
+function isRefusal(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError'
+}
+
+/** As by an ACL: whoever waits need not wait for the deadline. */
+function refuse(interest: Interest | undefined, { message }: Error): void {
+  for (const waiter of interest?.waiters ?? []) waiter.refused(`Redis refused the subscription: ${message}`)
 }

@@ -1,7 +1,7 @@
-import { Session } from './session.js'
+import { PlainSession } from './plain-session.js'
 
 /** A connection to `/echo`: every frame comes back as it is, for probes and for measuring round trips. */
-export class EchoSession extends Session {
+export class EchoSession extends PlainSession {
   readonly protocol = 'echo'
   readonly channel = undefined
 
@@ -9,11 +9,7 @@ export class EchoSession extends Session {
     return false
   }
 
-  protected joined(): void {
-    // In no channel.
-  }
-
-  protected left(): void {
+  protected end(): void {
     // In no channel.
   }
 

@@ -1,23 +1,39 @@
 import type { Authenticator, Identity } from '../auth/authenticator.js'
 import type { OriginPolicy } from '../auth/origins.js'
-import { chooseSubprotocol, findToken } from '../auth/token-source.js'
+import { chooseSubprotocol, findToken, offeredSubprotocols } from '../auth/token-source.js'
 import { BrokerError } from '../broker/broker.js'
 import { channelNameProblem } from '../channel/channel-name.js'
+import type { NamespaceOptions } from '../channel/namespaces.js'
+import { subscribeRule } from '../channel/permissions.js'
 import type { Wishes } from '../hub/hub.js'
-import type { HttpRequest, HttpResponse, Verdict, WebSocketRoute } from '../transport/transport.js'
+import type {
+  Acceptance,
+  HttpRequest,
+  HttpResponse,
+  SocketHandler,
+  Verdict,
+  WebSocketRoute,
+} from '../transport/transport.js'
+import { ClientSession, type ClientSessionContext } from './client-session.js'
 import { EchoSession } from './echo-session.js'
+import type { PlainSessionContext } from './plain-session.js'
 import { RawSession } from './raw-session.js'
-import type { Session, SessionContext } from './session.js'
 
+const JSON_SUBPROTOCOL = 'centrifuge-json'
 /** Spread of `Retry-After` in seconds, so that clients refused together don't come back together. */
 const RETRY_AFTER_SECONDS = { least: 1, most: 5 } as const
 
 export interface HandshakeOptions {
-  readonly context: SessionContext
+  /** For raw and echo sessions. */
+  readonly plain: PlainSessionContext
+  readonly centrifuge: ClientSessionContext
   readonly authenticator: Authenticator
   readonly origins: OriginPolicy
   /** Header that a token is looked for in first. */
   readonly authHeader: string
+  /** Unread bytes that a raw or echo client may have, and a client of the Centrifuge protocol. */
+  readonly maxRawQueueBytes: number
+  readonly maxClientQueueBytes: number
 }
 
 /** A handshake that ends without a connection; the reason is a metric's label. */
@@ -43,17 +59,33 @@ function unavailable(reason: string, message: string): Refusal {
 
 /** Decides who may open a connection. Everything is settled before the upgrade: a refused client never has a socket. */
 export class Handshakes {
-  readonly routes: readonly WebSocketRoute[] = [
-    { path: '/ws/*', handshake: (request) => this.raw(request) },
-    { path: '/echo', handshake: (request) => this.echo(request) },
-  ]
+  readonly routes: readonly WebSocketRoute[]
 
-  constructor(private readonly options: HandshakeOptions) {}
+  constructor(private readonly options: HandshakeOptions) {
+    const { maxRawQueueBytes, maxClientQueueBytes } = options
+    this.routes = [
+      { path: '/ws/*', maxQueueBytes: maxRawQueueBytes, handshake: (request) => this.raw(request) },
+      { path: '/echo', maxQueueBytes: maxRawQueueBytes, handshake: (request) => this.echo(request) },
+      {
+        path: '/connection/websocket',
+        maxQueueBytes: maxClientQueueBytes,
+        handshake: (request) => this.client(request),
+      },
+    ]
+  }
 
   private echo(request: HttpRequest): Verdict {
     const identity = this.checkUpgrade(request) ?? this.identify(request)
     if (identity instanceof Refusal) return this.refuse(identity)
-    return this.enter() ?? this.accept(request, new EchoSession(this.options.context, identity.user))
+    return this.enter() ?? this.accept(request, new EchoSession(this.options.plain, identity.user))
+  }
+
+  /** Who it is, the `connect` command says. */
+  private client(request: HttpRequest): Verdict {
+    const refusal = this.checkUpgrade(request) ?? checkSubprotocol(request)
+    if (refusal !== undefined) return this.refuse(refusal)
+    const handler = new ClientSession(this.options.centrifuge, '')
+    return this.enter() ?? { ...this.accept(request, handler), subprotocol: clientSubprotocol(request) }
   }
 
   private raw(request: HttpRequest): Verdict | Promise<Verdict> {
@@ -65,25 +97,24 @@ export class Handshakes {
     if (wishes instanceof Refusal) return this.refuse(wishes)
     const identity = this.identify(request)
     if (identity instanceof Refusal) return this.refuse(identity)
-    if (identity.channels !== undefined && !identity.channels.includes(channel)) {
-      const message = 'the token does not allow this channel'
-      return this.refuse(new Refusal('channel_not_allowed', 403, message))
-    }
-    return this.enter() ?? this.acceptInto(request, channel, identity, wishes)
+    const namespace = this.allowed(channel, identity)
+    if (namespace instanceof Refusal) return this.refuse(namespace)
+    return this.enter() ?? this.acceptInto(request, channel, namespace, identity, wishes)
   }
 
   /** Accepts as soon as this node hears the channel: while the relay is up, a client that is connected misses nothing. */
   private acceptInto(
     request: HttpRequest,
     channel: string,
+    namespace: NamespaceOptions,
     identity: Identity,
     wishes: Wishes,
   ): Verdict | Promise<Verdict> {
-    const { context } = this.options
+    const { plain: context } = this.options
     const held = context.hub.hold(channel)
     const release = () => context.hub.release(channel)
     const accept = () =>
-      this.accept(request, new RawSession(context, identity.user, channel, wishes), release)
+      this.accept(request, new RawSession(context, identity, channel, namespace, wishes), release)
     const giveUp = () => {
       release()
       context.admission.leave()
@@ -101,22 +132,34 @@ export class Handshakes {
     })
   }
 
-  private accept(request: HttpRequest, handler: Session, release?: () => void): Verdict {
+  /** The channel's namespace, if the token or the namespace's rules let the client in. */
+  private allowed(channel: string, { user, channels }: Identity): NamespaceOptions | Refusal {
+    const namespace = this.options.plain.channels.findNamespace(channel)
+    const refuse = (message: string) => new Refusal('channel_not_allowed', 403, message)
+    if (namespace === undefined) return refuse('there is no such namespace')
+    const rule = subscribeRule(namespace, channel, user)
+    if (rule === 'denied') return refuse('this user may not join this channel')
+    if (channels?.includes(channel) === true) return namespace
+    if (channels !== undefined) return refuse('the token does not allow this channel')
+    return rule === 'allowed' ? namespace : refuse('the token must name this channel')
+  }
+
+  private accept(request: HttpRequest, handler: SocketHandler, release?: () => void): Acceptance {
     const abandoned = () => {
       release?.()
-      this.options.context.admission.leave()
+      this.options.plain.admission.leave()
     }
     return { handler, subprotocol: chooseSubprotocol(request), abandoned }
   }
 
   private refuse(refusal: Refusal): Verdict {
-    this.options.context.metrics.connectionRejections.inc({ reason: refusal.reason })
+    this.options.plain.metrics.connectionRejections.inc({ reason: refusal.reason })
     return { refusal: refusal.response() }
   }
 
   /** Takes a place among the connections, or refuses. */
   private enter(): Verdict | undefined {
-    const why = this.options.context.admission.enter()
+    const why = this.options.plain.admission.enter()
     if (why === undefined) return undefined
     const message =
       why === 'draining' ? 'this node is stopping' : 'this node has as many connections as it may'
@@ -139,7 +182,7 @@ export class Handshakes {
     const token = findToken(request, this.options.authHeader)
     const { identity, failure } = this.options.authenticator.authenticate(token)
     if (identity !== undefined) return identity
-    this.options.context.metrics.authFailures.inc({ reason: failure })
+    this.options.plain.metrics.authFailures.inc({ reason: failure })
     const message = {
       missing: 'a token is required',
       invalid: 'the token is not valid',
@@ -148,6 +191,17 @@ export class Handshakes {
     }[failure]
     return new Refusal('unauthorized', 401, message, { 'WWW-Authenticate': 'Bearer' })
   }
+}
+
+/** Of the Centrifuge protocol only its JSON form is spoken; a client that offers no subprotocol means that one. */
+function checkSubprotocol(request: HttpRequest): Refusal | undefined {
+  const offered = offeredSubprotocols(request)
+  if (offered.length === 0 || offered.includes(JSON_SUBPROTOCOL)) return undefined
+  return new Refusal('subprotocol', 400, `the only subprotocol spoken here is ${JSON_SUBPROTOCOL}`)
+}
+
+function clientSubprotocol(request: HttpRequest): string {
+  return offeredSubprotocols(request).length === 0 ? '' : JSON_SUBPROTOCOL
 }
 
 /** The channel is what follows `/ws/`, percent-decoded. */

@@ -1,39 +1,44 @@
+import type { Identity } from '../auth/authenticator.js'
+import type { NamespaceOptions } from '../channel/namespaces.js'
+import { mayPublish } from '../channel/permissions.js'
 import type { Wishes } from '../hub/hub.js'
 import type { ClientInfo } from '../protocol/client-info.js'
-import { Session, type SessionContext } from './session.js'
+import { CLOSES } from '../protocol/closes.js'
+import { PlainSession, type PlainSessionContext } from './plain-session.js'
 
 const PING = Buffer.from('ping')
 
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
-export class RawSession extends Session {
+export class RawSession extends PlainSession {
   readonly protocol = 'raw'
+  /** One line of JSON, as the token gave it. */
+  private readonly connInfo: string | undefined
 
   constructor(
-    context: SessionContext,
-    user: string,
+    context: PlainSessionContext,
+    identity: Pick<Identity, 'user' | 'info'>,
     /** Held in the hub for this session, which releases it. */
     readonly channel: string,
+    private readonly namespace: NamespaceOptions,
     private readonly wishes: Wishes,
   ) {
-    super(context, user)
-  }
-
-  private get info(): ClientInfo {
-    return { client: this.client, user: this.user, connInfo: undefined, chanInfo: undefined }
+    super(context, identity.user)
+    this.connInfo = identity.info
   }
 
   isIn(channel: string): boolean {
     return channel === this.channel
   }
 
-  protected joined(): void {
+  protected override begin(): number {
     this.context.hub.join(this.channel, this, this.wishes)
-    this.context.presence.joined(this.channel, this.info)
+    this.context.presence.joined(this.channel, this.info, this.namespace)
+    return super.begin()
   }
 
-  protected left(): void {
-    this.context.hub.leave(this.channel, this.wishes)
-    this.context.presence.left(this.channel, this.info)
+  protected end(): void {
+    this.context.hub.leave(this.channel, this, this.wishes)
+    this.context.presence.left(this.channel, this.info, this.namespace)
   }
 
   protected received(data: Buffer, isBinary: boolean): void {
@@ -41,7 +46,30 @@ export class RawSession extends Session {
       this.socket?.send('pong', false)
       return
     }
+    if (!mayPublish(this.namespace, { user: this.user, isSubscribed: true })) {
+      this.close(CLOSES.publishingDenied)
+      return
+    }
+    if (this.namespace.publicationDataFormat === 'json' && (isBinary || !isJson(data))) {
+      this.close(CLOSES.notJson)
+      return
+    }
+    const publication = { data, isBinary, isJson: false, excludedClient: this.client }
     // The protocol has no way to tell the sender; the publisher has counted and logged the failure.
-    this.context.publisher.publish('raw', this.channel, data, isBinary, this.client).catch(() => undefined)
+    this.context.channels.publish('raw', this.channel, publication).catch(() => undefined)
+  }
+
+  private get info(): ClientInfo {
+    const { client, user, connInfo } = this
+    return { client, user, connInfo, chanInfo: undefined }
+  }
+}
+
+function isJson(data: Buffer): boolean {
+  try {
+    JSON.parse(data.toString())
+    return true
+  } catch {
+    return false
   }
 }

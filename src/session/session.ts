@@ -1,100 +1,77 @@
 import { randomUUID } from 'node:crypto'
 import type { Admission } from '../hub/admission.js'
-import type { Hub, Member } from '../hub/hub.js'
+import type { Channels } from '../hub/channels.js'
+import type { Hub, Member, ServerSubscription } from '../hub/hub.js'
+import type { Codec } from '../hub/local-channel.js'
 import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
-import type { Publisher } from '../hub/publisher.js'
 import type { Timed, TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import { CLOSES, type Close } from '../protocol/closes.js'
+import type { Close } from '../protocol/closes.js'
 import type { Socket, SocketHandler } from '../transport/transport.js'
 
 /** What all sessions of a node share. */
 export interface SessionContext {
   readonly hub: Hub
   readonly admission: Admission
-  readonly publisher: Publisher
+  readonly channels: Channels
   readonly presence: PresenceAnnouncer
   readonly wheel: TimerWheel
   readonly metrics: Metrics
   readonly log: Logger
-  readonly maxMessageBytes: number
-  readonly heartbeat: {
-    /** How often a connection is looked at. */
-    readonly checkIntervalMs: number
-    /** Silence after which it is closed. */
-    readonly timeoutMs: number
-  }
 }
 
-/** One connection that speaks plain WebSocket: its heartbeat, its limits, and its one way out. Small, for there are many. */
-export abstract class Session implements SocketHandler, Timed, Member {
-  abstract readonly protocol: 'raw' | 'echo'
+/** One connection: how it is counted and logged, and its one way out. Small, for there are many. */
+export abstract class Session<C extends SessionContext = SessionContext>
+  implements SocketHandler, Timed, Member
+{
+  /** Label of metrics and field of the log. */
+  abstract readonly protocol: 'raw' | 'echo' | 'centrifuge'
+  abstract readonly codec: Codec
   readonly client = randomUUID()
   socket: Socket | undefined
-  private lastHeardMs = 0
   private openedMs = 0
 
   constructor(
-    protected readonly context: SessionContext,
-    readonly user: string,
+    protected readonly context: C,
+    /** Empty for somebody without a name, and before it is known. */
+    public user: string,
   ) {}
 
-  /** A message within the limit. */
-  protected abstract received(data: Buffer, isBinary: boolean): void
-  protected abstract joined(): void
-  protected abstract left(): void
+  abstract message(data: Buffer, isBinary: boolean): void
+  abstract alive(): void
+  abstract onTimer(nowMs: number): number | undefined
   abstract isIn(channel: string): boolean
-  /** For the log. */
+  abstract readonly session: string | undefined
+  abstract subscribe(channel: string, options: ServerSubscription): Promise<void>
+  abstract unsubscribe(channel: string, why: Close): void
+  abstract refresh(expiresAtMs: number | undefined): void
+  abstract shutDown(): void
+  abstract missed(channel: string): void
+  /** How it is closed when it leaves too much unread. */
+  protected abstract readonly slowClose: Close
+  /** The socket is there. Returns in how many milliseconds to look at it first. */
+  protected abstract begin(): number
+  /** The socket is gone: gives back what the session took. */
+  protected abstract end(code: number, reason: string): void
+  /** The channel for the log, where there is just one. */
   abstract readonly channel: string | undefined
 
   opened(socket: Socket): void {
-    const { hub, wheel, heartbeat, metrics, log } = this.context
+    const { hub, wheel, metrics, log } = this.context
     this.socket = socket
     this.openedMs = performance.now()
-    this.lastHeardMs = wheel.laterThanNowMs
     hub.add(this)
-    wheel.schedule(this, Math.min(heartbeat.checkIntervalMs, heartbeat.timeoutMs / 2))
     metrics.connections.inc({ protocol: this.protocol })
     metrics.connectionsOpened.inc({ protocol: this.protocol })
     log.debug(this.facts(), 'connection opened')
-    this.joined()
-  }
-
-  message(data: Buffer, isBinary: boolean): void {
-    const { metrics, wheel, maxMessageBytes } = this.context
-    this.lastHeardMs = wheel.laterThanNowMs
-    metrics.messagesReceived[this.protocol].value++
-    if (data.byteLength <= maxMessageBytes) {
-      this.received(data, isBinary)
-      return
-    }
-    metrics.oversizedMessages.inc({ protocol: this.protocol })
-    const { code, reason } = CLOSES.messageTooBig
-    this.close({ code, reason: `${reason}: ${data.byteLength} bytes, the limit is ${maxMessageBytes}` })
-  }
-
-  alive(): void {
-    this.lastHeardMs = this.context.wheel.laterThanNowMs
+    wheel.schedule(this, this.begin())
   }
 
   overflowed(): void {
     if (this.socket === undefined) return
     this.context.metrics.slowConsumerCloses.inc({ protocol: this.protocol })
-    this.close(CLOSES.slowConsumer)
-  }
-
-  onTimer(nowMs: number): number | undefined {
-    const { checkIntervalMs, timeoutMs } = this.context.heartbeat
-    const silenceMs = nowMs - this.lastHeardMs
-    if (silenceMs >= timeoutMs) {
-      this.context.metrics.heartbeatTimeouts.inc({ protocol: this.protocol })
-      this.close(CLOSES.heartbeatTimeout)
-      return undefined
-    }
-    // In time for the answer to be seen by the next check.
-    if (silenceMs + Math.max(checkIntervalMs, timeoutMs / 2) >= timeoutMs) this.socket?.ping()
-    return Math.min(checkIntervalMs, timeoutMs - silenceMs)
+    this.close(this.slowClose)
   }
 
   close(close: Close): void {
@@ -107,7 +84,7 @@ export abstract class Session implements SocketHandler, Timed, Member {
     this.socket = undefined
     wheel.cancel(this)
     hub.remove(this)
-    this.left()
+    this.end(code, reason)
     admission.leave()
     metrics.connections.dec({ protocol: this.protocol })
     metrics.closed(this.protocol, code)
@@ -115,7 +92,7 @@ export abstract class Session implements SocketHandler, Timed, Member {
     log.info({ ...this.facts(), code, reason, durationMs }, 'connection closed')
   }
 
-  private facts() {
+  protected facts() {
     const { protocol, client, user, channel } = this
     return { protocol, client, user, ...(channel !== undefined && { channel }) }
   }

@@ -9,6 +9,7 @@ export interface Socket {
   /** Sends a close frame and ends; `closed` is called before this returns. */
   close(close: Close): void
   join(topic: string): void
+  leave(topic: string): void
   /** Publishes to everybody in the topic but this socket. */
   publish(topic: string, data: Uint8Array | string, isBinary: boolean): void
   /** Bytes that the client has left unread, beyond what the system buffers. */
@@ -61,6 +62,8 @@ export type Verdict = Acceptance | { readonly refusal: HttpResponse }
 export interface WebSocketRoute {
   /** A path, or a prefix and `*`. */
   readonly path: string
+  /** Unread bytes a socket may have; further frames overflow. */
+  readonly maxQueueBytes: number
   /** Decides on a handshake. What it returns takes effect in the same tick, or in the tick its promise resolves. */
   readonly handshake: (request: HttpRequest) => Verdict | Promise<Verdict>
 }
@@ -102,8 +105,10 @@ export interface TransportOptions {
   readonly http: readonly HttpRoute[]
   /** A message larger than this is cut while it arrives, without being buffered; the client sees 1006. */
   readonly maxFrameBytes: number
-  /** Unread bytes a socket may have; further frames overflow. */
-  readonly maxQueueBytes: number
+  /** TCP connections that may be open, those included that are not WebSockets yet; further ones are cut at once. */
+  readonly maxSockets: number
+  /** One was cut. */
+  readonly onSocketRefused: () => void
   readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined
   /** Somebody's callback threw: a defect; the connection or request it was about is ended. */
   readonly onDefect: (error: unknown) => void

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url'
 import type { Config } from '../config/settings.js'
 import type { OperationsSource } from '../http/operations.js'
 import type { Logger } from '../log.js'
-import { type Exposition, exposeTogether, type MetricsSnapshot } from '../metrics/metrics.js'
+import { JointMetrics } from '../metrics/joint-metrics.js'
+import type { Exposition, MetricsSnapshot } from '../metrics/metrics.js'
 import type { Readiness, ReadyState } from '../node/node.js'
 import { findPort } from '../transport/find-port.js'
 import type { FromWorker, ToWorker, WorkerReport } from './messages.js'
@@ -11,9 +12,9 @@ import type { FromWorker, ToWorker, WorkerReport } from './messages.js'
 const WORKER_FILE = fileURLToPath(new URL('./worker.js', import.meta.url))
 /** A worker that has not answered by then hangs, for the time being. Well below the second that a balancer waits. */
 const REPORT_TIMEOUT_MS = 300
-/** Between the end of a worker and its successor: longer each time while they end at once. */
 /** How much longer than delay and window a drain may take before the workers that are left are killed. */
 const DRAIN_GRACE_MS = 15_000
+/** Between the end of a worker and its successor: longer each time while they end at once. */
 const FIRST_RESTART_MS = 500
 const MAX_RESTART_MS = 30_000
 /** A worker that lived this long ends the lengthening. */
@@ -39,6 +40,7 @@ interface Collection {
 export class Supervisor implements OperationsSource {
   private readonly workers = new Map<number, Worker>()
   private readonly collections = new Map<number, Collection>()
+  private readonly jointMetrics = new JointMetrics()
   private readonly failedFast = new Map<number, number>()
   private lastReportId = 0
   private isStopping = false
@@ -105,7 +107,7 @@ export class Supervisor implements OperationsSource {
   async metrics(): Promise<Exposition> {
     await this.collect()
     const snapshots = [...this.workers.values()].map(({ lastMetrics }) => lastMetrics)
-    return exposeTogether(snapshots.filter((snapshot) => snapshot !== undefined))
+    return this.jointMetrics.expose(snapshots.filter((snapshot) => snapshot !== undefined))
   }
 
   private startWorker(number: number): void {
@@ -157,6 +159,7 @@ export class Supervisor implements OperationsSource {
       if (this.workers.size === 0) this.whenAllGone?.()
       return
     }
+    this.jointMetrics.workerEnded(worker.lastMetrics)
     const isStable = performance.now() - worker.startedMs > STABLE_MS
     const failures = isStable ? 0 : (this.failedFast.get(number) ?? 0)
     this.failedFast.set(number, failures + 1)

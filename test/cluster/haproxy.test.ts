@@ -1,43 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type RawData, WebSocket } from 'ws'
+import { WebSocket } from 'ws'
 import { redisArguments } from '../support/deployment.js'
 import { FanfareProcess } from '../support/fanfare-process.js'
 import { HaproxyProcess } from '../support/haproxy-process.js'
+import { type ConnectOptions, RawClient, refusalOf } from '../support/raw-client.js'
 import { RedisServer } from '../support/redis-server.js'
 
 const TOKEN = 'secret-a'
 
-interface Close {
-  code: number
-  reason: string
-}
-
-/** A raw client that remembers what it heard and how it ended. */
-class Client {
-  readonly heard: string[] = []
-  readonly closed: Promise<Close>
-
-  private constructor(readonly socket: WebSocket) {
-    socket.on('message', (data: RawData, isBinary) => {
-      this.heard.push(`${isBinary ? 'binary' : 'text'} ${data.toString()}`)
-    })
-    this.closed = new Promise((resolve) => {
-      socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }))
-    })
-  }
-
-  static connect(url: string, headers: Record<string, string> = { 'X-Auth-Token': TOKEN }): Promise<Client> {
-    return new Promise((resolve, reject) => {
-      const socket = new WebSocket(url, { headers })
-      const client = new Client(socket)
-      clients.push(client)
-      socket.once('open', () => resolve(client))
-      socket.once('error', reject)
-    })
-  }
-}
-
-const clients: Client[] = []
+const clients: RawClient[] = []
 const running: { remove(): Promise<unknown> }[] = []
 let redis: RedisServer
 let nodes: [FanfareProcess, FanfareProcess, FanfareProcess]
@@ -76,8 +47,19 @@ function connectionsOfAll(): Promise<number[]> {
   return Promise.all(nodes.map(connectionsOf))
 }
 
-async function connectMany(count: number, url = `${haproxy.wsUrl}/ws/room`): Promise<Client[]> {
-  return Promise.all(Array.from({ length: count }, () => Client.connect(url)))
+async function connect(url = `${haproxy.wsUrl}/ws/room`, options: ConnectOptions = { token: TOKEN }) {
+  const client = await RawClient.connect(url, options)
+  clients.push(client)
+  return client
+}
+
+async function connectMany(count: number, url?: string): Promise<RawClient[]> {
+  return Promise.all(Array.from({ length: count }, () => connect(url)))
+}
+
+/** What a client got until now, such as `text hello`. */
+function heardBy({ frames }: RawClient): string[] {
+  return frames.map(({ data, isBinary }) => `${isBinary ? 'binary' : 'text'} ${data.toString()}`)
 }
 
 describe('three nodes behind HAProxy with the shipped configuration', () => {
@@ -85,14 +67,14 @@ describe('three nodes behind HAProxy with the shipped configuration', () => {
     const members = await connectMany(6)
     expect(await connectionsOfAll()).toEqual([2, 2, 2])
 
-    for (const [index, { socket }] of members.entries()) {
-      socket.send(`text of ${index}`)
-      socket.send(Buffer.from(`bytes of ${index}`))
+    for (const [index, member] of members.entries()) {
+      member.send(`text of ${index}`)
+      member.send(Buffer.from(`bytes of ${index}`))
     }
     for (const [index, member] of members.entries()) {
       const others = [...members.keys()].filter((other) => other !== index)
       const expected = others.flatMap((other) => [`text text of ${other}`, `binary bytes of ${other}`])
-      await expect.poll(() => [...member.heard].sort()).toEqual(expected.sort())
+      await expect.poll(() => heardBy(member).sort()).toEqual(expected.sort())
     }
   })
 
@@ -104,7 +86,7 @@ describe('three nodes behind HAProxy with the shipped configuration', () => {
       body: JSON.stringify({ channel: 'room', data: { hello: 'all' } }),
     })
     expect(answer.status).toBe(200)
-    for (const { heard } of members) await expect.poll(() => heard).toEqual(['text {"hello":"all"}'])
+    for (const member of members) expect(await member.nextText()).toBe('{"hello":"all"}')
   })
 
   it('lose none of the clients of a node that gets SIGTERM: each is told to leave and comes back to another', async () => {
@@ -113,13 +95,13 @@ describe('three nodes behind HAProxy with the shipped configuration', () => {
     await connectMany(300, `${draining.wsUrl}/ws/room`)
     // leastconn knows only of those that it made itself: two each.
     const members = await connectMany(6)
-    const returned: Promise<Client>[] = []
-    const closes: Close[] = []
+    const returned: Promise<RawClient>[] = []
+    const closes: { code: number; reason: string }[] = []
     for (const member of members) {
       void member.closed.then((close) => {
         closes.push(close)
         // Not those that this test itself ends with.
-        if (close.code === 1001) returned.push(Client.connect(`${haproxy.wsUrl}/ws/room`))
+        if (close.code === 1001) returned.push(connect())
       })
     }
 
@@ -199,8 +181,8 @@ describe('three nodes behind HAProxy with the shipped configuration', () => {
     await expect
       .poll(
         () => {
-          speaker?.socket.send('again')
-          return listeners.every(({ heard }) => heard.includes('text again'))
+          speaker?.send('again')
+          return listeners.every((listener) => heardBy(listener).includes('text again'))
         },
         { timeout: 10_000 },
       )
@@ -209,12 +191,10 @@ describe('three nodes behind HAProxy with the shipped configuration', () => {
   })
 
   it('refuse a wrong token with 401 through the proxy, and nobody logs it', async () => {
-    const refused = 'Unexpected server response: 401'
-    await expect(
-      Client.connect(`${haproxy.wsUrl}/ws/room`, { 'X-Auth-Token': 'wrong-token' }),
-    ).rejects.toThrow(refused)
-    await expect(Client.connect(`${haproxy.wsUrl}/ws/room?token=wrong-token`, {})).rejects.toThrow(refused)
-    await Client.connect(`${haproxy.wsUrl}/ws/room?token=${TOKEN}`, {})
+    const url = `${haproxy.wsUrl}/ws/room`
+    expect(await refusalOf(connect(url, { token: 'wrong-token' }))).toMatchObject({ status: 401 })
+    expect(await refusalOf(connect(`${url}?token=wrong-token`, {}))).toMatchObject({ status: 401 })
+    await connect(`${url}?token=${TOKEN}`, {})
     await haproxy.child.line(/ 401 .*GET \/ws\/room$/)
     const printed = [haproxy.child, ...nodes.map((node) => node.child)]
       .map((child) => child.output)

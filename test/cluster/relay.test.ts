@@ -128,7 +128,7 @@ describe('three nodes and a Redis', () => {
       Buffer.of(9, 0, 0),
       Buffer.alloc(64, 0xff),
       // A join without the fields of one.
-      Buffer.concat([Buffer.of(1, 0, 0, 0, 12, 2, 0), Buffer.alloc(8), Buffer.from('{}')]),
+      Buffer.concat([Buffer.of(1, 0, 0, 0, 0, 12, 2, 0), Buffer.alloc(8), Buffer.from('{}')]),
     ]
     const ignored = async () => metric(await cluster.nodes[0].metrics(), 'fanfare_relay_malformed_total')
     for (const message of forged) expect(await redis.publish('fanfare:channel:forged', message)).toBe(1)

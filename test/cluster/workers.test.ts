@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { API_KEY, callApi } from '../support/api.js'
 import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
@@ -6,17 +5,12 @@ import { freePort } from '../support/free-port.js'
 import { eventually, metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
 import { RedisServer } from '../support/redis-server.js'
+import { workersOf as processesOf } from '../support/workers.js'
 
 const CONNECTIONS = metricOf('fanfare_connections', '{protocol="raw"}')
 
 function metricOf(name: string, labels = '') {
   return async (service: FanfareProcess) => metric(await service.metrics(), name, labels)
-}
-
-/** The process id of one of a supervisor's workers. */
-function aWorker(supervisor: number): number {
-  const children = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, 'utf8')
-  return Number(children.split(' ')[0])
 }
 
 describe('fanfare serve --workers 3', () => {
@@ -67,8 +61,14 @@ describe('fanfare serve --workers 3', () => {
   })
 
   it('starts a worker again that was killed, and serves meanwhile', async () => {
+    // What was seen of a worker is not taken back when it dies.
+    const opened = metricOf('fanfare_connections_opened_total', '{protocol="raw"}')
+    const openedBefore = await opened(service)
+    expect(openedBefore).toBeGreaterThan(0)
     const restarted = service.child.nextLine(/a worker ended; starting another/)
-    process.kill(aWorker(service.child.pid), 'SIGKILL')
+    const [worker] = processesOf(service.child.pid)
+    if (worker === undefined) throw new Error('there is no worker')
+    process.kill(worker, 'SIGKILL')
     await restarted
     const client = await open()
     client.send('ping')
@@ -78,6 +78,8 @@ describe('fanfare serve --workers 3', () => {
       // The dead one's lease runs out within 10 s.
       return nodes.length === 3
     }, 'there are three workers again')
+    expect(await opened(service)).toBeGreaterThan(openedBefore)
+    expect(await metricOf('fanfare_worker_restarts_total')(service)).toBe(1)
   })
 
   it('drains all workers together', async () => {

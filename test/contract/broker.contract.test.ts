@@ -1,47 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Broker, PresenceEvent, Publication } from '../../src/broker/broker.js'
-import { MemoryBroker } from '../../src/broker/memory-broker.js'
-import { RedisServer } from '../support/redis-server.js'
+import type { PresenceEvent, Publication } from '../../src/broker/broker.js'
+import { type BrokerCluster, type BrokerNode, memoryCluster, redisCluster } from './broker-clusters.js'
 import { clientInfo, digests, publication } from './publications.js'
-import { Recorder } from './recorder.js'
-import { RedisNode } from './redis-node.js'
-
-interface Node {
-  readonly broker: Broker
-  readonly recorder: Recorder
-}
-
-interface Cluster {
-  /** All nodes of it: one, for a broker that is alone. */
-  readonly nodes: readonly [Node, ...Node[]]
-  close(): Promise<void>
-}
-
-function memoryCluster(): Promise<Cluster> {
-  const node = { broker: new MemoryBroker(), recorder: new Recorder() }
-  node.broker.start(node.recorder)
-  return Promise.resolve({ nodes: [node], close: () => Promise.resolve() })
-}
-
-async function redisCluster(): Promise<Cluster> {
-  const redis = await RedisServer.start()
-  const nodes: [RedisNode, RedisNode] = [new RedisNode(redis.url), new RedisNode(redis.url)]
-  const close = async () => {
-    for (const node of nodes) node.close()
-    await redis.remove()
-  }
-  return { nodes, close }
-}
 
 describe.each([
   ['MemoryBroker', memoryCluster],
   ['RedisBroker', redisCluster],
 ])('%s', (_, start) => {
-  let cluster: Cluster
-  let nodes: Cluster['nodes']
-  let first: Node
-  let last: Node
+  let cluster: BrokerCluster
+  let nodes: BrokerCluster['nodes']
+  let first: BrokerNode
+  let last: BrokerNode
   let channels = 0
   let channel: string
 
@@ -148,7 +118,7 @@ describe.each([
   it('has one order for all nodes when all publish at the same time', async () => {
     await subscribeAll()
     const count = 300
-    const publish = async ({ broker }: Node, node: number) => {
+    const publish = async ({ broker }: BrokerNode, node: number) => {
       for (let index = 0; index < count; index += 3) {
         // Some alone and some together: batches of different sizes cross each other.
         await broker.publish(channel, publication(`${node}-${index}`))
@@ -192,13 +162,16 @@ describe.each([
     }
   })
 
-  it('delivers the kind of frame, the excluded client and the time of publish', async () => {
+  it('delivers all that is said of a publication', async () => {
     await subscribeAll()
     const sent: Publication[] = [
       publication('text'),
       publication('binary', { isBinary: true }),
       publication('but', { excludedClient: '9b2e6a0e-93bd-4c4f-a3a1-4f2b6c0a6d55' }),
       publication('both', { isBinary: true, excludedClient: 'ann' }),
+      publication('{"a":1}', { isJson: true }),
+      publication('of ann', { info: { ...clientInfo('c-1', 'ann'), connInfo: '{"a":1}', chanInfo: '"Ån"' } }),
+      publication('tagged', { tags: { kind: 'Ån', __proto__: 'x' } }),
       publication('past', { publishedAtMs: 0 }),
       publication('fraction', { publishedAtMs: 1_800_000_000_000.25 }),
     ]
@@ -209,7 +182,7 @@ describe.each([
   it('delivers joins and leaves, in order with publications', async () => {
     await subscribeAll()
     const join: PresenceEvent = { type: 'join', info: clientInfo('c-1', 'ann'), online: 2 }
-    const leave: PresenceEvent = { type: 'leave', info: clientInfo('c-1', '"Ån\n'), online: 0 }
+    const leave: PresenceEvent = { type: 'leave', info: clientInfo('c-1', '"Ån\n'), online: undefined }
     const sent = [join, publication('hello'), leave]
     await Promise.all(sent.map((one) => first.broker.publish(channel, one)))
     for (const { recorder } of nodes) expect(await recorder.until(channel, 3)).toEqual(sent)

@@ -75,12 +75,33 @@ describe.each([
   })
 
   it('bring what is sent to all to every node, the sender included, in order', async () => {
+    const ann = { user: 'ann' }
     const questions: PeerMessage[] = [
       { type: 'question', id: 'q1', from: 'one', ask: { about: 'info' } },
       { type: 'question', id: 'q2', from: 'one', ask: { about: 'channels', pattern: 'news:*' } },
+      {
+        type: 'question',
+        id: 'q3',
+        from: 'one',
+        ask: {
+          about: 'subscribe',
+          to: { user: 'ann', client: 'c', session: 's' },
+          channel: 'news',
+          options: { info: '{}', data: '"x"', expiresAtMs: 1, recoverSince: { epoch: 'e', offset: 7 } },
+        },
+      },
+      { type: 'question', id: 'q4', from: 'one', ask: { about: 'unsubscribe', to: ann, channel: 'news' } },
+      {
+        type: 'question',
+        id: 'q5',
+        from: 'one',
+        ask: { about: 'disconnect', to: ann, close: { code: 4000, reason: 'é' }, whitelist: ['c'] },
+      },
+      { type: 'question', id: 'q6', from: 'one', ask: { about: 'refresh', to: ann, expiresAtMs: 0 } },
+      { type: 'question', id: 'q7', from: 'one', ask: { about: 'refresh', to: ann } },
     ]
     for (const question of questions) await first.sendToAll(question)
-    for (const inbox of inboxes) expect(await inbox.until(2)).toEqual(questions)
+    for (const inbox of inboxes) expect(await inbox.until(questions.length)).toEqual(questions)
   })
 
   it('bring what is sent to one node to no other', async () => {
@@ -151,13 +172,23 @@ describe('RedisPeers', () => {
     expect([...(await one.peers.alive())].sort()).toEqual(['one', 'two'])
   })
 
-  it('take a node for dead whose lease has run out, and clean up after it', async () => {
+  it('take a node for dead whose lease has run out, until it is forgotten', async () => {
     const leaseMs = await admin.pttl(one.keys.lease('two'))
     expect(leaseMs).toBeGreaterThan(0)
     expect(leaseMs).toBeLessThanOrEqual(LEASE_MS)
     await admin.del(one.keys.lease('two'))
     expect(await one.peers.alive()).toEqual(['one'])
+    expect(await one.peers.dead()).toEqual(['two'])
+    await one.peers.forget('two')
+    expect(await one.peers.dead()).toEqual([])
     expect(await admin.smembers(one.keys.members())).toEqual(['one'])
+  })
+
+  it('tell a node that others may have taken it for dead', async () => {
+    expect(await one.peers.announce()).toBe(false)
+    await admin.del(one.keys.lease('one'))
+    expect(await one.peers.announce()).toBe(true)
+    expect(await one.peers.announce()).toBe(false)
   })
 
   it('leave nothing in Redis when all have left, and only leases that end before', async () => {

@@ -1,18 +1,44 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
 import type { PresenceStore } from '../../src/presence/presence-store.js'
-import { clientInfo } from './publications.js'
+import { RedisServer } from '../support/redis-server.js'
+import { clientInfo, eventually } from './publications.js'
+import { RedisNode } from './redis-node.js'
 
-const IMPLEMENTATIONS: [string, () => Promise<PresenceStore>][] = [
-  ['MemoryPresenceStore', () => Promise.resolve(new MemoryPresenceStore())],
+interface Started {
+  readonly store: PresenceStore
+  close(): Promise<void>
+}
+
+function memoryStore(): Promise<Started> {
+  return Promise.resolve({ store: new MemoryPresenceStore(), close: () => Promise.resolve() })
+}
+
+async function redisStore(): Promise<Started> {
+  const redis = await RedisServer.start()
+  const node = new RedisNode(redis.url)
+  await eventually(() => node.peers.announce())
+  const close = async () => {
+    node.close()
+    await redis.remove()
+  }
+  return { store: node.presence, close }
+}
+
+const IMPLEMENTATIONS: [string, () => Promise<Started>][] = [
+  ['MemoryPresenceStore', memoryStore],
+  ['RedisPresenceStore', redisStore],
 ]
 
-describe.each(IMPLEMENTATIONS)('%s', (_, create) => {
+describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
+  let started: Started
   let store: PresenceStore
 
   beforeEach(async () => {
-    store = await create()
+    started = await start()
+    store = started.store
   })
+  afterEach(() => started.close())
 
   it('counts the clients of a channel as they come and go', async () => {
     expect(await store.add('room', clientInfo('c-1', 'ann'))).toBe(1)
@@ -43,8 +69,9 @@ describe.each(IMPLEMENTATIONS)('%s', (_, create) => {
   })
 
   it('keeps channels apart, whatever they are called', async () => {
-    const names = ['room', 'ROOM', 'room ', '', '__proto__', 'constructor', 'room:c-1']
+    const names = ['room', 'ROOM', 'room ', '', '__proto__', 'constructor', 'room:c-1', '}', '{}', '}room{']
     for (const name of names) expect(await store.add(name, clientInfo('c-1', 'ann'))).toBe(1)
+    for (const name of names) expect([...(await store.list(name)).keys()]).toEqual(['c-1'])
     for (const name of names) expect(await store.remove(name, clientInfo('c-1', 'ann'))).toBe(0)
   })
 
@@ -55,5 +82,53 @@ describe.each(IMPLEMENTATIONS)('%s', (_, create) => {
     const left = await Promise.all(clients.map((client) => store.remove('room', clientInfo(client, 'ann'))))
     expect(Math.min(...left)).toBe(0)
     expect(await store.add('room', clientInfo('c-1', 'ann'))).toBe(1)
+  })
+  it('lists everybody with what is known of them, byte for byte', async () => {
+    const infos = [
+      {
+        client: 'c-1',
+        user: 'Ån "x"\n\u0000',
+        connInfo: '{"name":"é","n":1.0}',
+        chanInfo: '[ 1,  2 ]',
+      },
+      { client: 'c-2', user: '', connInfo: undefined, chanInfo: 'null' },
+      { client: 'c-3', user: '__proto__', connInfo: undefined, chanInfo: undefined },
+    ]
+    for (const info of infos) await store.add('room', info)
+    const listed = await store.list('room')
+    expect(listed.size).toBe(3)
+    for (const info of infos) expect(listed.get(info.client)).toEqual(info)
+    expect((await store.list('elsewhere')).size).toBe(0)
+  })
+
+  it('lists a client that is added again as what it is now', async () => {
+    await store.add('room', clientInfo('c-1', 'ann'))
+    const renewed = { ...clientInfo('c-1', 'bob'), connInfo: '1' }
+    expect(await store.add('room', renewed)).toBe(1)
+    expect([...(await store.list('room')).values()]).toEqual([renewed])
+    expect(await store.stats('room')).toEqual({ clients: 1, users: 1 })
+  })
+
+  it('counts users once each, those without a name together as one', async () => {
+    expect(await store.stats('room')).toEqual({ clients: 0, users: 0 })
+    const users = ['ann', 'ann', '', '', 'bob']
+    for (const [index, user] of users.entries()) await store.add('room', clientInfo(`c-${index}`, user))
+    expect(await store.stats('room')).toEqual({ clients: 5, users: 3 })
+    await store.remove('room', clientInfo('c-0', 'ann'))
+    await store.remove('room', clientInfo('c-2', ''))
+    expect(await store.stats('room')).toEqual({ clients: 3, users: 3 })
+    // As what it was added, whatever the remover calls it.
+    await store.remove('room', clientInfo('c-4', 'ann'))
+    await store.remove('room', clientInfo('c-3', ''))
+    expect(await store.stats('room')).toEqual({ clients: 1, users: 1 })
+    await store.remove('room', clientInfo('c-1', 'ann'))
+    expect(await store.stats('room')).toEqual({ clients: 0, users: 0 })
+  })
+
+  it('lists and counts all of a channel with thousands of clients', async () => {
+    const clients = Array.from({ length: 5_000 }, (_, index) => clientInfo(`c-${index}`, `u-${index % 10}`))
+    await Promise.all(clients.map((info) => store.add('room', info)))
+    expect((await store.list('room')).size).toBe(5_000)
+    expect(await store.stats('room')).toEqual({ clients: 5_000, users: 10 })
   })
 })

@@ -15,6 +15,8 @@ export class Recorder implements BrokerHandler {
     for (const watch of this.watchers) watch()
   }
 
+  resumed(): void {}
+
   /** What came in a channel so far. */
   of(channel: string): readonly ChannelEvent[] {
     return this.events.get(channel) ?? []

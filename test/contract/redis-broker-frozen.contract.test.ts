@@ -1,6 +1,8 @@
 import { describe, expect } from 'vitest'
+import { TcpProxy } from '../support/tcp-proxy.js'
 import { CHANNEL, clusterTest, publishUntilHeard } from './cluster-test.js'
 import { eventually, publication, refusal } from './publications.js'
+import { RedisNode } from './redis-node.js'
 
 /** What callers are promised. */
 const PROMISE_MS = 2_000
@@ -20,6 +22,32 @@ describe('while Redis does not answer', () => {
       expect(await node.queuedBytes()).toBe(0)
     },
   )
+
+  clusterTest('a publication under way is refused when its connection is lost', async ({ redis }) => {
+    const proxy = await TcpProxy.start(redis.port)
+    const proxied = new RedisNode(`redis://127.0.0.1:${proxy.port}`)
+    try {
+      await eventually(() => proxied.broker.publish(CHANNEL, publication('before')))
+      redis.freeze()
+      const startMs = performance.now()
+      const underWay = expect(proxied.broker.publish(CHANNEL, publication('maybe'))).rejects.toMatchObject({
+        reason: 'timeout',
+        message: 'the connection to Redis was lost; it may have been published or not',
+      })
+      // It leaves at the end of the loop's iteration.
+      await new Promise(setImmediate)
+      await new Promise(setImmediate)
+      proxy.cut()
+      await underWay
+      expect(performance.now() - startMs).toBeLessThan(PROMISE_MS)
+      expect(await proxied.queuedBytes()).toBe(0)
+      redis.resume()
+      await eventually(() => proxied.broker.publish(CHANNEL, publication('after')))
+    } finally {
+      proxied.close()
+      proxy.remove()
+    }
+  })
 
   clusterTest('a subscribe is refused as unavailable, in time', async ({ redis, node }) => {
     redis.freeze()

@@ -54,6 +54,19 @@ describe('while Redis is down', () => {
     },
   )
 
+  clusterTest('an entry takes 700 bytes of the queue beside its own', async ({ redis }) => {
+    await redis.stop()
+    // Each is 14 bytes of header.
+    const waiting = new RedisNode(redis.url, 'waiting', 10 * (700 + 14))
+    const accepted = Array.from({ length: 10 }, () =>
+      refusal(waiting.broker.publish(CHANNEL, publication(''))),
+    )
+    expect(await waiting.queuedBytes()).toBe(10 * (700 + 14))
+    expect((await refusal(waiting.broker.publish(CHANNEL, publication('')))).reason).toBe('overloaded')
+    for (const { reason } of await Promise.all(accepted)) expect(reason).toBe('unavailable')
+    waiting.close()
+  })
+
   clusterTest(
     'a short outage delays publications instead of refusing them',
     async ({ redis, node, other }) => {
@@ -102,6 +115,20 @@ describe('when Redis is back', () => {
       await eventually(() => node.broker.publish(CHANNEL, publication('mine')))
       await node.recorder.until(CHANNEL, 2)
       expect(node.recorder.textsOf(CHANNEL)).toEqual(['before', 'mine'])
+    },
+  )
+
+  clusterTest(
+    'a reconnection is counted once for each connection, however many attempts it took',
+    async (cluster) => {
+      const { redis, node } = cluster
+      expect(await node.reconnections()).toBe(0)
+      await redis.stop()
+      await refusal(node.broker.publish(CHANNEL, publication('lost')))
+      expect(await node.reconnections()).toBe(0)
+      await redis.startAgain()
+      await eventually(() => node.broker.publish(CHANNEL, publication('mine')))
+      expect(await node.reconnections()).toBe(2)
     },
   )
 

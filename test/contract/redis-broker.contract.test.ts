@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { encodeEntry, encodeMessage } from '../../src/redis/envelope.js'
+import { encodeEntry, encodeMessage, plainEntry } from '../../src/redis/envelope.js'
 import { RedisServer } from '../support/redis-server.js'
 import { publication } from './publications.js'
 import { RedisNode } from './redis-node.js'
@@ -41,7 +41,7 @@ async function subscribersOf(name: string): Promise<number> {
 }
 
 describe('what is malformed in Redis is counted and ignored', () => {
-  const entry = { kind: 'publication', isBinary: false, client: undefined, timeMs: 1 } as const
+  const entry = plainEntry({ kind: 'publication', client: undefined, timeMs: 1, payload: Buffer.alloc(0) })
   const good = encodeEntry({ ...entry, payload: Buffer.from('good') })
   const join = (payload: string, client: string | undefined = 'ann') =>
     encodeMessage([encodeEntry({ ...entry, kind: 'join', client, payload: Buffer.from(payload) })])
@@ -52,9 +52,10 @@ describe('what is malformed in Redis is counted and ignored', () => {
     ['JSON', Buffer.from('{"channel":"room","data":1}')],
     ['another version', Buffer.concat([Buffer.of(2), good])],
     ['a version and nothing else', Buffer.of(1)],
+    ['an opening and nothing else', Buffer.of(1, 0)],
     ['a message that is cut short', encodeMessage([good]).subarray(0, -1)],
     ['a good entry before a bad one', Buffer.concat([encodeMessage([good]), Buffer.from('bad')])],
-    ['a length beyond all memory', Buffer.from([1, 255, 255, 255, 255, 1, 0])],
+    ['a length beyond all memory', Buffer.from([1, 0, 255, 255, 255, 255, 1, 0])],
     ['a megabyte of zeros', Buffer.alloc(1024 ** 2)],
     [
       'control in a channel',
@@ -152,6 +153,14 @@ describe('packing', () => {
     const before = await publishCalls()
     for (let index = 0; index < 10; index++) await other.broker.publish(channel, publication('hello'))
     expect((await publishCalls()) - before).toBe(10)
+  })
+
+  it('is measured without what nodes say to each other', async () => {
+    const before = await other.sent()
+    await other.peers.sendTo('node', { type: 'probe', sentAtMs: 1 })
+    await other.broker.publish(channel, publication('hello'))
+    const { messages, entries } = await other.sent()
+    expect([messages - before.messages, entries - before.entries]).toEqual([1, 1])
   })
 
   it('keeps relay messages below 256 KiB, but for a larger publication', async () => {

@@ -1,12 +1,17 @@
 import { RedisBroker } from '../../src/broker/redis-broker.js'
-import { createLogger } from '../../src/log.js'
+import { createLogger, type Logger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { RedisPeers } from '../../src/node/redis-peers.js'
+import { RedisPresenceStore } from '../../src/presence/redis-presence-store.js'
 import { Keys } from '../../src/redis/keys.js'
 import { RedisRelay } from '../../src/redis/redis-relay.js'
 import { Recorder } from './recorder.js'
 
 const DEFAULT_QUEUE_BYTES = 16 * 1024 ** 2
+
+function silentLogger(): Logger {
+  return createLogger({ level: 'silent', format: 'json' })
+}
 
 /** What a node of a cluster has to do with Redis, and nothing else of it. */
 export class RedisNode {
@@ -15,14 +20,15 @@ export class RedisNode {
   readonly recorder = new Recorder()
   readonly broker: RedisBroker
   readonly peers: RedisPeers
+  readonly presence: RedisPresenceStore
   private readonly relay: RedisRelay
 
-  constructor(url: string, id = 'node', queueBytes = DEFAULT_QUEUE_BYTES) {
-    const log = createLogger({ level: 'silent', format: 'json' })
+  constructor(url: string, id = 'node', queueBytes = DEFAULT_QUEUE_BYTES, log = silentLogger()) {
     this.relay = new RedisRelay({ url, queueBytes, log, metrics: this.metrics })
     const ignored = () => this.metrics.relayMalformed.inc()
     this.broker = new RedisBroker(this.relay, this.keys, ignored)
     this.peers = new RedisPeers(id, this.relay, this.keys, ignored)
+    this.presence = new RedisPresenceStore(id, this.relay, this.keys)
     this.broker.start(this.recorder)
     this.relay.start()
   }

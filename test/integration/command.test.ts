@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -151,16 +150,5 @@ describe('fanfare token and fanfare publish', () => {
     expect(published).toEqual({ code: 1, output: expect.stringContaining('cannot be reached') })
     expect((await outcome(runFanfare(['nonsense']))).code).toBe(2)
     expect((await outcome(runFanfare(['--version']))).output).toBe('0.1.0')
-  })
-})
-
-describe('the package', () => {
-  it('holds the compiled sources and nothing else', () => {
-    const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    const [{ files }] = JSON.parse(output.toString()) as [{ files: { path: string }[] }]
-    const outside = files.map(({ path }) => path).filter((path) => !path.startsWith('dist/src/'))
-    expect(outside.sort()).toEqual(['LICENSE', 'README.md', 'package.json'])
   })
 })

@@ -2,6 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parse as parseYaml } from 'yaml'
+import { loadConfig } from '../../src/config/load.js'
 import { environmentName, SETTINGS } from '../../src/config/settings.js'
 import {
   composeService,
@@ -13,6 +15,7 @@ import {
   TOP,
 } from '../support/deployment.js'
 import { HAPROXY_CONFIGURATION } from '../support/haproxy-process.js'
+import { section } from '../support/readme.js'
 import { RedisServer } from '../support/redis-server.js'
 
 const NODES = ['node1', 'node2', 'node3']
@@ -47,6 +50,7 @@ describe('the HAProxy configuration', () => {
   it('cuts a silent WebSocket only long after its node has pinged it', () => {
     const tunnel = /^ {2}timeout tunnel (\S+)$/m.exec(shipped('deploy/proxy/haproxy.cfg'))?.[1]
     expect(milliseconds(tunnel)).toBeGreaterThan(2 * SETTINGS.rawTimeout.default)
+    expect(milliseconds(tunnel)).toBeGreaterThan(2 * SETTINGS.pingInterval.default)
   })
 })
 
@@ -157,5 +161,23 @@ describe('the Dockerfile', () => {
       expect(existsSync(join(TOP, path)), path).toBe(true)
       expect(allowed).toContain(path)
     }
+  })
+})
+
+describe('the handbook of operators', () => {
+  const yaml = (name: string): unknown =>
+    parseYaml(section(name, shipped('deploy/README.md')).replace(/```(yaml)?/g, ''))
+
+  it('has a file of settings that the configuration takes', () => {
+    const { config, problems } = loadConfig({ options: yaml('settings-file') as Record<string, unknown> })
+    expect(problems).toEqual([])
+    expect(config.namespaces?.map(({ name }) => name)).toEqual(['chat', 'prices'])
+  })
+
+  it('points every node to that file', () => {
+    const { services } = yaml('override-file') as { services: Record<string, { command: string[] }> }
+    expect(Object.keys(services)).toEqual(NODES)
+    for (const { command } of Object.values(services))
+      expect(command.slice(0, 2)).toEqual(['serve', '--config'])
   })
 })

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { WebSocket } from 'ws'
 import { HaproxyProcess } from '../support/haproxy-process.js'
+import { RawClient, refusalOf } from '../support/raw-client.js'
 import { StandInNode } from '../support/stand-in-node.js'
 
 let nodes: [StandInNode, StandInNode, StandInNode]
 let haproxy: HaproxyProcess
-const clients: WebSocket[] = []
+const clients: RawClient[] = []
 
 beforeEach(async () => {
   nodes = await Promise.all([
@@ -17,27 +17,21 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
-  for (const client of clients.splice(0)) client.terminate()
+  for (const { socket } of clients.splice(0)) socket.terminate()
   await haproxy?.remove()
   await Promise.all((nodes ?? []).map((node) => node.remove()))
 })
 
-function connect(headers: Record<string, string> = {}, path = '/ws/room'): Promise<WebSocket> {
-  return new Promise((resolve, reject) => {
-    const client = new WebSocket(`${haproxy.wsUrl}${path}`, { headers })
-    clients.push(client)
-    client.once('open', () => resolve(client))
-    client.once('error', reject)
-  })
+async function connect(headers: Record<string, string> = {}, path = '/ws/room'): Promise<RawClient> {
+  const client = await RawClient.connect(`${haproxy.wsUrl}${path}`, { headers })
+  clients.push(client)
+  return client
 }
 
 /** The name of the node at the other end, asked over the connection itself. */
-function nodeOf(client: WebSocket): Promise<string> {
-  return new Promise((resolve, reject) => {
-    client.once('message', (name) => resolve(name.toString()))
-    client.once('close', (code) => reject(new Error(`closed with ${code}`)))
-    client.send('who?')
-  })
+function nodeOf(client: RawClient): Promise<string> {
+  client.send('who?')
+  return client.nextText()
 }
 
 async function nodesOf(count: number): Promise<string[]> {
@@ -85,7 +79,7 @@ describe('the shipped HAProxy configuration', () => {
     for (const node of nodes) node.readyStatus = 503
     await haproxy.child.line(/backend nodes has no server available/)
     expect(await nodeOf(established)).toBe(name)
-    await expect(connect()).rejects.toThrow('Unexpected server response: 503')
+    expect(await refusalOf(connect())).toMatchObject({ status: 503 })
     expect((await fetch(`http://127.0.0.1:${haproxy.operationsPort}/ready`)).status).toBe(503)
   })
 

@@ -4,6 +4,10 @@ import { FanfareProcess } from '../support/fanfare-process.js'
 import { metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
 
+function tagsOf(count: number): Record<string, string> {
+  return Object.fromEntries(Array.from({ length: count }, (_, index) => [`tag${index}`, 'x']))
+}
+
 describe('the server API', () => {
   let node: FanfareProcess
   const open = (path: string) => RawClient.connect(`${node.wsUrl}${path}`, { token: 'secret' })
@@ -22,6 +26,16 @@ describe('the server API', () => {
       })
       expect(await client.nextText()).toBe(JSON.stringify(data))
     }
+  })
+
+  it('keeps every digit of the numbers in data', async () => {
+    const client = await open('/ws/digits')
+    await callApi(
+      node,
+      'publish',
+      '{"channel":"digits","data":{"id": 9007199254740993, "x":[0.10000000000000000001]}}',
+    )
+    expect(await client.nextText()).toBe('{"id":9007199254740993,"x":[0.10000000000000000001]}')
   })
 
   it('leaves out the client that is excluded', async () => {
@@ -80,6 +94,26 @@ describe('the server API', () => {
     ['a list', 'publish', [], 'body'],
     ['no channels', 'broadcast', { channels: [], data: 1 }, 'channels'],
     ['a prototype', 'publish', '{"__proto__":{"channel":"c","data":1}}', 'channel'],
+    ['a number for data that is missing', 'publish', '{"channel":9007199254740993}', 'channel'],
+    ['too many tags', 'publish', { channel: 'c', data: 1, tags: tagsOf(33) }, 'tags: at most 32'],
+    ['a long tag', 'publish', { channel: 'c', data: 1, tags: { a: 'é'.repeat(128) } }, '255 bytes'],
+    ['a number for a tag', 'publish', '{"channel":"c","data":1,"tags":{"a":9007199254740993}}', 'tags.a'],
+    ['a long idempotency key', 'publish', { channel: 'c', data: 1, idempotency_key: 'k'.repeat(256) }, '255'],
+    ['nobody to disconnect', 'disconnect', { user: '' }, 'user: is required'],
+    ['no user', 'unsubscribe', { channel: 'c' }, 'user'],
+    ['a close code of the protocol', 'disconnect', { user: 'u', code: 1000 }, 'code: must be 3000 to 4999'],
+    ['a close code above all', 'disconnect', { user: 'u', code: 5000 }, 'code: must be 3000 to 4999'],
+    [
+      'a long reason',
+      'disconnect',
+      { user: 'u', reason: 'é'.repeat(62) },
+      'reason: must have at most 123 bytes',
+    ],
+    ['half a position', 'history', { channel: 'c', since: { offset: 1 } }, 'since.epoch'],
+    ['a limit below -1', 'history', { channel: 'c', limit: -2 }, 'limit'],
+    ['a limit that is no whole number', 'history', { channel: 'c', limit: 1.5 }, 'limit'],
+    ['a command of two methods', 'batch', { commands: [{ info: {}, channels: {} }] }, 'commands.0'],
+    ['1,001 commands', 'batch', { commands: Array(1_001).fill({ info: {} }) }, 'commands'],
     ['absurd depth', 'publish', `{"channel":"c","data":${'['.repeat(1e5)}${']'.repeat(1e5)}}`, 'deep'],
   ])('answers %s with error 107 that says what is wrong', async (_what, method, body, hint) => {
     const answer = await callApi(node, method, body)
@@ -113,6 +147,165 @@ describe('the server API', () => {
     await callApi(node, 'channels', {})
     await callApi(node, 'channels', { pattern: 1 })
     expect([await count('0'), await count('107')]).toEqual([good + 1, bad + 1])
+  })
+})
+
+describe('a batch', () => {
+  let node: FanfareProcess
+  beforeAll(async () => {
+    node = await FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'alice=secret', FANFARE_API_KEY: API_KEY })
+  })
+  afterAll(() => node.child.stop())
+
+  it.each([false, true])(
+    'answers each command under its method, in order (parallel: %s)',
+    async (parallel) => {
+      const client = await RawClient.connect(`${node.wsUrl}/ws/batch`, { token: 'secret' })
+      const { status, body } = await callApi(node, 'batch', {
+        commands: [
+          { publish: { channel: 'batch', data: 1 } },
+          { publish: { channel: 'batch' } },
+          { nonsense: {} },
+          { batch: { commands: [] } },
+          { channels: { pattern: 'batch' } },
+          { publish: { channel: 'batch', data: 2 } },
+        ],
+        parallel,
+      })
+      expect(status).toBe(200)
+      expect(body.result).toEqual({
+        replies: [
+          { publish: {} },
+          { error: { code: 107, message: expect.stringContaining('data') } },
+          { error: { code: 104, message: 'method not found: "nonsense"' } },
+          { error: { code: 107, message: expect.stringContaining('batch') } },
+          { channels: { channels: { batch: { num_clients: 1 } } } },
+          { publish: {} },
+        ],
+      })
+      expect(await client.nextTexts(2)).toEqual(['1', '2'])
+      client.close()
+      await client.closed
+    },
+  )
+
+  it('counts its commands by method and code, and unknown methods not at all', async () => {
+    const before = await node.metrics()
+    await callApi(node, 'batch', { commands: [{ info: {} }, { info: { no: 1 } }, { nonsense: {} }] })
+    const after = await node.metrics()
+    const more = (labels: string) =>
+      metric(after, 'fanfare_api_requests_total', labels) -
+      metric(before, 'fanfare_api_requests_total', labels)
+    expect(more('{method="batch",code="0"}')).toBe(1)
+    expect(more('{method="info",code="0"}')).toBe(1)
+    expect(more('{method="info",code="107"}')).toBe(1)
+    expect(after).not.toContain('nonsense')
+  })
+})
+
+describe('control of connections', () => {
+  let node: FanfareProcess
+  const token = { alice: 'token-a', bob: 'token-b' }
+  const open = (user: keyof typeof token, path: string) =>
+    RawClient.connect(`${node.wsUrl}${path}`, { token: token[user] })
+  beforeAll(async () => {
+    node = await FanfareProcess.start({
+      FANFARE_AUTH_TOKENS: `alice=${token.alice},bob=${token.bob}`,
+      FANFARE_API_KEY: API_KEY,
+    })
+  })
+  afterAll(() => node.child.stop())
+
+  it('disconnects a user with 3503 force disconnect, and nobody else', async () => {
+    const [alice, echo, bob] = await Promise.all([
+      open('alice', '/ws/c'),
+      open('alice', '/echo'),
+      open('bob', '/ws/c'),
+    ])
+    expect((await callApi(node, 'disconnect', { user: 'alice' })).body.result).toEqual({ num_clients: 2 })
+    for (const client of [alice, echo]) {
+      expect(await client.closed).toEqual({ code: 3503, reason: 'force disconnect' })
+    }
+    await callApi(node, 'publish', { channel: 'c', data: 'still here' })
+    expect(await bob.nextText()).toBe('"still here"')
+    bob.close()
+  })
+
+  it('disconnects with a code and a reason of the application, sparing who is listed', async () => {
+    const stays = await open('alice', '/ws/seats?events=join')
+    const { client } = JSON.parse(await stays.nextText()) as { client: string }
+    const goes = await open('alice', '/ws/seats')
+    const reason = `${'é'.repeat(61)}x`
+    const body = { user: 'alice', code: 4123, reason, whitelist: [client] }
+    expect((await callApi(node, 'disconnect', body)).body.result).toEqual({ num_clients: 1 })
+    expect(await goes.closed).toEqual({ code: 4123, reason })
+    const named = { user: '', client, code: 3011 }
+    expect((await callApi(node, 'disconnect', named)).body.result).toEqual({ num_clients: 1 })
+    expect(await stays.closed).toEqual({ code: 3011, reason: 'force reconnect' })
+  })
+
+  it('touches nobody whose user, client or session is another', async () => {
+    const client = await open('alice', '/ws/alone')
+    for (const body of [
+      { user: 'bob' },
+      { user: 'alice', client: 'other' },
+      { user: 'alice', session: 'other' },
+      { user: '', session: 'other' },
+    ]) {
+      expect((await callApi(node, 'disconnect', body)).body.result).toEqual({ num_clients: 0 })
+    }
+    expect((await callApi(node, 'disconnect', { user: 'alice' })).body.result).toEqual({ num_clients: 1 })
+    await client.closed
+  })
+
+  it('takes a raw client out of its channel by closing it, and not out of another', async () => {
+    const [here, there] = await Promise.all([open('alice', '/ws/here'), open('alice', '/ws/there')])
+    const body = { user: 'alice', channel: 'here' }
+    expect((await callApi(node, 'unsubscribe', body)).body.result).toEqual({ num_clients: 1 })
+    expect(await here.closed).toEqual({ code: 3503, reason: 'Unsubscribed by the server' })
+    expect((await callApi(node, 'unsubscribe', body)).body.result).toEqual({ num_clients: 0 })
+    there.close()
+    await there.closed
+  })
+
+  it('cannot subscribe a raw client to another channel, and says so with 108', async () => {
+    const client = await open('alice', '/ws/one')
+    const body = { user: 'alice', channel: 'two', data: { a: 1 }, recover_since: { epoch: 'e', offset: 1 } }
+    expect((await callApi(node, 'subscribe', body)).body.error).toEqual({
+      code: 108,
+      message: expect.stringContaining('raw connections'),
+    })
+    expect((await callApi(node, 'subscribe', { ...body, user: 'nobody' })).body.result).toEqual({
+      num_clients: 0,
+    })
+    client.close()
+    await client.closed
+  })
+
+  it('closes a connection with 3005 that it is told is expired, or when it expires', async () => {
+    const [now, soon] = await Promise.all([open('alice', '/ws/now'), open('bob', '/ws/soon')])
+    expect((await callApi(node, 'refresh', { user: 'alice', expired: true })).body.result).toEqual({
+      num_clients: 1,
+    })
+    expect(await now.closed).toEqual({ code: 3005, reason: 'connection expired' })
+    const expireAt = Math.ceil(Date.now() / 1_000) + 1
+    await callApi(node, 'refresh', { user: 'bob', expire_at: expireAt })
+    expect(await soon.closed).toEqual({ code: 3005, reason: 'connection expired' })
+    expect(Date.now()).toBeGreaterThanOrEqual(expireAt * 1_000)
+  })
+})
+
+describe('the description of the server API', () => {
+  it('is served to everybody', async () => {
+    const node = await FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'secret' })
+    const response = await fetch(`${node.httpUrl}/api/openapi.json`)
+    expect(response.status).toBe(200)
+    expect(response.headers.get('content-type')).toBe('application/json')
+    expect(await response.json()).toMatchObject({ openapi: '3.1.0', info: { title: 'Fanfare server API' } })
+    expect((await fetch(`${node.httpUrl}/api/openapi.json`, { method: 'POST', body: '{}' })).status).not.toBe(
+      200,
+    )
+    await node.child.stop()
   })
 })
 

@@ -1,7 +1,9 @@
+import type { Options } from 'centrifuge'
 import { API_KEY } from './api.js'
 import { FanfareProcess } from './fanfare-process.js'
 import { RawClient } from './raw-client.js'
 import { RedisServer } from './redis-server.js'
+import { SdkClient } from './sdk-client.js'
 
 export const TOKEN = 'the-token'
 
@@ -27,6 +29,11 @@ export class Cluster {
   /** A client of the node with this number. */
   open(node: 0 | 1 | 2, path: string): Promise<RawClient> {
     return RawClient.connect(`${this.nodes[node].wsUrl}${path}`, { token: TOKEN })
+  }
+
+  /** A connected client of the official SDK on the node with this number. */
+  sdk(node: 0 | 1 | 2, options: Partial<Options> = {}): Promise<SdkClient> {
+    return SdkClient.connect(this.nodes[node].wsUrl, { token: TOKEN, ...options })
   }
 
   async stop(): Promise<void> {

@@ -36,13 +36,24 @@ export class FanfareProcess {
     readonly internalPort: number,
   ) {}
 
-  static async start(settings: Record<string, string> = {}): Promise<FanfareProcess> {
-    const child = runFanfare(['serve'], {
+  /** Descriptors: how many the process may open; undefined: as many as the tests'. */
+  static async start(
+    settings: Record<string, string> = {},
+    { descriptors }: { descriptors?: number } = {},
+  ): Promise<FanfareProcess> {
+    const allSettings = {
       FANFARE_LOG_FORMAT: 'json',
       FANFARE_PORT: String(await freePort()),
       FANFARE_INTERNAL_PORT: String(await freePort()),
       ...settings,
-    })
+    }
+    const limited = `ulimit -n ${descriptors}; exec "$0" "$@"`
+    const child =
+      descriptors === undefined
+        ? runFanfare(['serve'], allSettings)
+        : new Child('sh', ['-c', limited, process.execPath, MAIN, 'serve'], {
+            env: cleanEnvironment(allSettings),
+          })
     const ready = JSON.parse(await child.line(/"msg":"ready"/)) as { port: number; internalPort: number }
     return new FanfareProcess(child, ready.port, ready.internalPort)
   }

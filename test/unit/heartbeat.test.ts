@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { Namespaces } from '../../src/channel/namespaces.js'
 import { Admission } from '../../src/hub/admission.js'
+import { Channels } from '../../src/hub/channels.js'
 import { Hub } from '../../src/hub/hub.js'
 import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
 import { Publisher } from '../../src/hub/publisher.js'
@@ -10,23 +12,31 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
 import type { Close } from '../../src/protocol/closes.js'
 import { EchoSession } from '../../src/session/echo-session.js'
-import type { SessionContext } from '../../src/session/session.js'
+import type { PlainSessionContext } from '../../src/session/plain-session.js'
 import type { Socket } from '../../src/transport/transport.js'
 
 const TICK_MS = 1_000
 
 let clockMs: number
-let context: SessionContext
+let context: PlainSessionContext
 
-function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number): SessionContext {
+function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number): PlainSessionContext {
   const log = createLogger({ level: 'silent', format: 'json' })
   const metrics = new Metrics('test')
   const broker = new MemoryBroker()
+  const publisher = new Publisher(broker, metrics, log)
+  const store = new MemoryPresenceStore()
+  const hub = new Hub(
+    broker,
+    () => undefined,
+    metrics,
+    () => '',
+  )
   return {
-    hub: new Hub(broker, () => undefined, metrics),
+    hub,
     admission: new Admission(10),
-    publisher: new Publisher(broker, metrics, log),
-    presence: new PresenceAnnouncer(new MemoryPresenceStore(), broker, log),
+    channels: new Channels(new Namespaces(undefined), publisher, broker, store, 100),
+    presence: new PresenceAnnouncer(store, broker, log),
     wheel: new TimerWheel(() => clockMs, tickMs),
     metrics,
     log,
@@ -55,6 +65,7 @@ class Client {
         this.session.closed(close.code, close.reason)
       },
       join: () => undefined,
+      leave: () => undefined,
       publish: () => undefined,
       bufferedBytes: () => 0,
     }
@@ -118,6 +129,28 @@ describe('a connection', () => {
       expect(answered).toBeGreaterThan(5)
     },
   )
+
+  it('that is told when it expires is closed then with 3005, to the tick, unless it is told otherwise', () => {
+    const [closed, refreshed, endless] = [new Client(true), new Client(true), new Client(true)]
+    for (const { session } of [closed, refreshed, endless]) session.refresh(Date.now() + 45_000)
+    pass(40_000)
+    refreshed.session.refresh(Date.now() + 100_000)
+    endless.session.refresh(undefined)
+    pass(600_000)
+    expect(closed.closes).toEqual([
+      { atMs: expect.any(Number), close: { code: 3005, reason: 'connection expired', reconnect: true } },
+    ])
+    expect(closed.closes[0]?.atMs).toBeGreaterThanOrEqual(45_000)
+    expect(closed.closes[0]?.atMs).toBeLessThanOrEqual(45_000 + 3 * TICK_MS)
+    expect(refreshed.closes[0]?.atMs).toBeGreaterThanOrEqual(140_000)
+    expect(endless.closes).toEqual([])
+  })
+
+  it('that has expired already is closed with 3005 at once', () => {
+    const client = new Client(true)
+    client.session.refresh(Date.now() - 1)
+    expect(client.closes[0]?.close.code).toBe(3005)
+  })
 
   it('that sends now and then is not pinged at all', () => {
     const client = new Client(false)

@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type Broker, BrokerError, type ChannelEvent, type Publication } from '../../src/broker/broker.js'
+import {
+  type Broker,
+  BrokerError,
+  type ChannelEvent,
+  type History,
+  type Publication,
+} from '../../src/broker/broker.js'
 import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import type { Socket } from '../../src/transport/transport.js'
@@ -7,25 +13,46 @@ import type { Socket } from '../../src/transport/transport.js'
 /** Writes down what it is asked, and answers when the test says. */
 class RecordingBroker implements Broker {
   readonly calls: string[] = []
-  private readonly open: { resolve: () => void; reject: (error: Error) => void }[] = []
+  private readonly open: { resolve: () => void; reject: () => void }[] = []
+  private readonly pending = new Map<string, Promise<void>>()
 
   start(): void {
     this.calls.push('start')
   }
 
   subscribe(channel: string): Promise<void> {
+    // As brokers do: one subscription for all who ask while it is on its way.
+    const pending = this.pending.get(channel)
+    if (pending !== undefined) return pending
     this.calls.push(`subscribe ${channel}`)
-    return new Promise((resolve, reject) => {
-      this.open.push({ resolve, reject })
+    const subscribing = new Promise<void>((resolve, reject) => {
+      const settle = (act: () => void) => () => {
+        this.pending.delete(channel)
+        act()
+      }
+      this.open.push({
+        resolve: settle(resolve),
+        reject: settle(() => reject(new BrokerError('unavailable', 'Redis cannot be reached'))),
+      })
     })
+    this.pending.set(channel, subscribing)
+    return subscribing
   }
 
   unsubscribe(channel: string): void {
     this.calls.push(`unsubscribe ${channel}`)
   }
 
-  publish(channel: string): Promise<void> {
+  publish(channel: string): Promise<undefined> {
     this.calls.push(`publish ${channel}`)
+    return Promise.resolve(undefined)
+  }
+
+  history(): Promise<History> {
+    return Promise.resolve({ publications: [], position: { epoch: 'e', offset: 0 } })
+  }
+
+  removeHistory(): Promise<void> {
     return Promise.resolve()
   }
 
@@ -34,7 +61,7 @@ class RecordingBroker implements Broker {
   }
 
   refuse(): void {
-    this.open.shift()?.reject(new BrokerError('unavailable', 'Redis cannot be reached'))
+    this.open.shift()?.reject()
   }
 }
 
@@ -50,7 +77,8 @@ beforeEach(() => {
   broker = new RecordingBroker()
   metrics = new Metrics('test')
   frames = []
-  hub = new Hub(broker, (topic, data) => frames.push(`all ${topic} ${textOf(data)}`), metrics)
+  const publish = (topic: string, data: Uint8Array | string) => frames.push(`all ${topic} ${textOf(data)}`)
+  hub = new Hub(broker, publish, metrics, () => '')
 })
 afterEach(() => vi.useRealTimers())
 
@@ -66,10 +94,25 @@ function member(client: string, channel: string): Member & { readonly topics: st
     ping: () => undefined,
     close: () => undefined,
     join: (topic) => topics.push(topic),
+    leave: (topic) => topics.splice(topics.indexOf(topic), 1),
     publish: (topic, data) => frames.push(`but ${client} ${topic} ${textOf(data)}`),
     bufferedBytes: () => 0,
   }
-  return { client, socket, topics, isIn: (name) => name === channel, close: () => undefined }
+  return {
+    client,
+    user: '',
+    session: undefined,
+    codec: 'raw',
+    socket,
+    topics,
+    isIn: (name) => name === channel,
+    subscribe: () => Promise.resolve(),
+    unsubscribe: () => undefined,
+    refresh: () => undefined,
+    close: () => undefined,
+    shutDown: () => undefined,
+    missed: () => undefined,
+  }
 }
 
 async function enter(client: string, channel = 'room', wishes = NO_WISHES) {
@@ -84,7 +127,7 @@ async function enter(client: string, channel = 'room', wishes = NO_WISHES) {
 
 function leave(one: Member, channel = 'room', wishes = NO_WISHES): void {
   hub.remove(one)
-  hub.leave(channel, wishes)
+  hub.leave(channel, one, wishes)
 }
 
 function publication(text: string, excludedClient?: string): Publication {
@@ -162,7 +205,7 @@ describe('a channel', () => {
 
   it('that nobody knows is left and released without harm', () => {
     hub.release('nowhere')
-    hub.leave('nowhere', NO_WISHES)
+    hub.leave('nowhere', member('ann', 'nowhere'), NO_WISHES)
     hub.deliver('nowhere', [publication('hello')])
     expect(() => hub.join('nowhere', member('ann', 'nowhere'), NO_WISHES)).toThrow('not held')
     expect(frames).toEqual([])
@@ -207,27 +250,27 @@ describe('a publication', () => {
   it('goes to everybody in its channel', async () => {
     await enter('ann')
     hub.deliver('room', [publication('one'), publication('two')])
-    expect(frames).toEqual(['all data:room one', 'all data:room two'])
+    expect(frames).toEqual(['all raw:data:room one', 'all raw:data:room two'])
   })
 
   it('leaves out the client that it excludes', async () => {
     await enter('ann')
     hub.deliver('room', [publication('hello', 'ann')])
-    expect(frames).toEqual(['but ann data:room hello'])
+    expect(frames).toEqual(['but ann raw:data:room hello'])
   })
 
   it('excludes nobody who is elsewhere, or unknown here', async () => {
     await enter('ann')
     await enter('bob', 'other')
     hub.deliver('room', [publication('one', 'bob'), publication('two', 'stranger')])
-    expect(frames).toEqual(['all data:room one', 'all data:room two'])
+    expect(frames).toEqual(['all raw:data:room one', 'all raw:data:room two'])
   })
 
   it('costs nothing where only a handshake holds the channel', async () => {
     leave(await enter('ann'))
     hub.deliver('room', [publication('hello')])
     expect(frames).toEqual([])
-    expect(metrics.deliveries.value).toBe(0)
+    expect(metrics.deliveries.raw.value).toBe(0)
   })
 
   it('is counted for each who gets it', async () => {
@@ -235,8 +278,8 @@ describe('a publication', () => {
     await enter('bob')
     await enter('eve')
     hub.deliver('room', [publication('12345'), publication('12345', 'bob')])
-    expect(metrics.deliveries.value).toBe(5)
-    expect(metrics.deliveredBytes.value).toBe(25)
+    expect(metrics.deliveries.raw.value).toBe(5)
+    expect(metrics.deliveredBytes.raw.value).toBe(25)
   })
 
   it('from a clock that is ahead has no negative lag', async () => {
@@ -254,13 +297,25 @@ describe('a join or leave', () => {
     online: 3,
   })
 
+  it('is told without a number where presence is not kept', async () => {
+    await enter('ann', 'room', { join: true, leave: false })
+    hub.deliver('room', [
+      {
+        type: 'join',
+        info: { client: 'c', user: '', connInfo: '1', chanInfo: undefined },
+        online: undefined,
+      },
+    ])
+    expect(frames).toEqual(['all raw:join:room {"event":"join","client":"c","user":""}'])
+  })
+
   it.each(['join', 'leave'] as const)('(%s) is told to those who asked for it', async (type) => {
     const wishes = { ...NO_WISHES, [type]: true }
     const ann = await enter('ann', 'room', wishes)
-    expect(ann.topics).toEqual(['data:room', `${type}:room`])
+    expect(ann.topics).toEqual(['raw:data:room', `raw:${type}:room`])
     hub.deliver('room', [event('join'), event('leave')])
     expect(frames).toEqual([
-      `all ${type}:room {"event":"${type}","client":"c","user":"ann \\"a\\"","online":3}`,
+      `all raw:${type}:room {"event":"${type}","client":"c","user":"ann \\"a\\"","online":3}`,
     ])
     leave(ann, 'room', wishes)
     await enter('bob')
@@ -271,7 +326,7 @@ describe('a join or leave', () => {
   it('is no delivery of a publication', async () => {
     await enter('ann', 'room', { join: true, leave: true })
     hub.deliver('room', [event('join')])
-    expect(metrics.deliveries.value).toBe(0)
+    expect(metrics.deliveries.raw.value).toBe(0)
   })
 })
 

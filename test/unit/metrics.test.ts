@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
+import { JointMetrics } from '../../src/metrics/joint-metrics.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 
 async function linesOf(metrics: Metrics, name: string): Promise<string[]> {
@@ -23,9 +24,11 @@ function busyMetrics(): Metrics {
   metrics.oversizedMessages.inc({ protocol: 'echo' })
   metrics.subscriptions.inc({ namespace: '' })
   metrics.messagesReceived.raw.value += 3
-  metrics.publications.api.value += 2
-  metrics.deliveries.value += 5
-  metrics.deliveredBytes.value += 640
+  metrics.publications('chat', 'api').value += 2
+  metrics.publications('', 'raw').value += 1
+  metrics.deliveries.raw.value += 5
+  metrics.deliveries.centrifuge.value += 4
+  metrics.deliveredBytes.raw.value += 640
   metrics.publicationFailures.inc({ source: 'api', reason: 'timeout' })
   metrics.deliveryLag.observe(0.002)
   metrics.fanoutDuration.observe(0.0001)
@@ -35,6 +38,10 @@ function busyMetrics(): Metrics {
   metrics.relayProbe.observe(0.001)
   metrics.redisUp.set({ shard: '0', role: 'publisher' }, 1)
   metrics.redisReconnects.inc({ shard: '0', role: 'publisher' })
+  metrics.relayGaps.inc()
+  metrics.commandDuration.observe({ command: 'subscribe' }, 0.001)
+  metrics.commandErrors.inc({ command: 'subscribe', code: 103 })
+  metrics.recoveries.inc({ result: 'recovered' })
   metrics.apiRequests.inc({ method: 'publish', code: 0 })
   metrics.apiDuration.observe({ method: 'publish' }, 0.01)
   return metrics
@@ -80,6 +87,10 @@ describe('the exposition', () => {
           'backpressure_bytes',
           'slow_consumer_closes_total',
           'relay_batch_size',
+          'relay_gaps_total',
+          'command_duration_seconds',
+          'command_errors_total',
+          'recoveries_total',
           'redis_up',
           'redis_reconnects_total',
           'relay_probe_seconds',
@@ -104,13 +115,15 @@ describe('the exposition', () => {
     expect(await linesOf(metrics, 'messages_received_total')).toEqual([
       'fanfare_messages_received_total{protocol="raw"} 3',
       'fanfare_messages_received_total{protocol="echo"} 0',
+      'fanfare_messages_received_total{protocol="centrifuge"} 0',
     ])
     expect(await linesOf(metrics, 'publications_total')).toEqual([
-      'fanfare_publications_total{namespace="",source="raw"} 0',
-      'fanfare_publications_total{namespace="",source="api"} 2',
+      'fanfare_publications_total{namespace="chat",source="api"} 2',
+      'fanfare_publications_total{namespace="",source="raw"} 1',
     ])
     expect(await linesOf(metrics, 'delivered_bytes_total')).toEqual([
       'fanfare_delivered_bytes_total{protocol="raw"} 640',
+      'fanfare_delivered_bytes_total{protocol="centrifuge"} 0',
     ])
   })
 
@@ -134,8 +147,11 @@ describe('the exposition', () => {
 
   it('is kept apart for two nodes of one process', async () => {
     const [one, other] = [new Metrics('1'), new Metrics('2')]
-    one.deliveries.value = 4
-    expect(await linesOf(other, 'deliveries_total')).toEqual(['fanfare_deliveries_total{protocol="raw"} 0'])
+    one.deliveries.raw.value = 4
+    expect(await linesOf(other, 'deliveries_total')).toEqual([
+      'fanfare_deliveries_total{protocol="raw"} 0',
+      'fanfare_deliveries_total{protocol="centrifuge"} 0',
+    ])
   })
 })
 
@@ -153,15 +169,51 @@ describe('close codes', () => {
 
   it('beyond the first hundred different ones share the label other', async () => {
     const metrics = new Metrics('1')
-    for (let code = 3000; code < 5000; code++) metrics.closed('raw', code)
-    metrics.closed('raw', 3000)
+    for (let code = 4000; code < 5000; code++) metrics.closed('raw', code)
+    metrics.closed('raw', 4000)
     const lines = await linesOf(metrics, 'connections_closed_total')
-    expect(lines).toHaveLength(102)
-    expect(lines).toContain('fanfare_connections_closed_total{protocol="raw",code="other"} 1899')
-    expect(lines).toContain('fanfare_connections_closed_total{protocol="raw",code="3000"} 2')
-    metrics.closed('raw', 1001)
-    expect(await linesOf(metrics, 'connections_closed_total')).toContain(
-      'fanfare_connections_closed_total{protocol="raw",code="1001"} 1',
-    )
+    expect(lines).toHaveLength(101)
+    expect(lines).toContain('fanfare_connections_closed_total{protocol="raw",code="other"} 900')
+    expect(lines).toContain('fanfare_connections_closed_total{protocol="raw",code="4000"} 2')
+    for (const code of [1001, 3503]) {
+      metrics.closed('raw', code)
+      expect(await linesOf(metrics, 'connections_closed_total')).toContain(
+        `fanfare_connections_closed_total{protocol="raw",code="${code}"} 1`,
+      )
+    }
+  })
+})
+
+describe('the metrics of several workers', () => {
+  const sampleOf = (body: string, name: string) =>
+    body
+      .split('\n')
+      .find((line) => line.startsWith(`fanfare_${name} `) || line.startsWith(`fanfare_${name}{`))
+
+  it('are accepted by promtool', async () => {
+    const joint = new JointMetrics()
+    joint.workerEnded(await busyMetrics().snapshot())
+    const { body } = await joint.expose([await busyMetrics().snapshot(), await busyMetrics().snapshot()])
+    const promtool = spawnSync('promtool', ['check', 'metrics'], { input: body, encoding: 'utf8' })
+    expect(`${promtool.stdout}${promtool.stderr}`).toBe('')
+    expect(promtool.status).toBe(0)
+  })
+
+  it('keep what workers counted that have ended, but not what they held', async () => {
+    const joint = new JointMetrics()
+    for (let ended = 0; ended < 10; ended++) joint.workerEnded(await busyMetrics().snapshot())
+    joint.workerEnded(undefined)
+    const { body } = await joint.expose([await busyMetrics().snapshot()])
+    expect(sampleOf(body, 'deliveries_total')).toBe('fanfare_deliveries_total{protocol="raw"} 55')
+    expect(sampleOf(body, 'relay_batch_size_sum')).toBe('fanfare_relay_batch_size_sum 187')
+    expect(sampleOf(body, 'connections')).toBe('fanfare_connections{protocol="raw"} 1')
+    expect(sampleOf(body, 'worker_restarts_total')).toBe('fanfare_worker_restarts_total 11')
+  })
+
+  it('are there while no worker is', async () => {
+    const joint = new JointMetrics()
+    joint.workerEnded(await busyMetrics().snapshot())
+    const { body } = await joint.expose([])
+    expect(sampleOf(body, 'deliveries_total')).toBe('fanfare_deliveries_total{protocol="raw"} 5')
   })
 })

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { ABNORMAL_CLOSE, CLOSES, type Close } from '../../src/protocol/closes.js'
-import { ERROR_CODES, errors, ProtocolError } from '../../src/protocol/errors.js'
+import {
+  ABNORMAL_CLOSE,
+  CLOSES,
+  type Close,
+  DISCONNECTS,
+  MAX_REASON_BYTES,
+  UNSUBSCRIBES,
+} from '../../src/protocol/closes.js'
+import { ERRORS, errors, ProtocolError } from '../../src/protocol/errors.js'
 
 describe('the table of closes', () => {
   const closes: [string, Close][] = Object.entries(CLOSES)
@@ -13,32 +20,56 @@ describe('the table of closes', () => {
     expect(CLOSES.slowConsumer.code).toBe(3008)
   })
 
-  it.each(closes)('may send %s: its code is one for close frames, its reason fits', (_, { code, reason }) => {
-    // RFC 6455 §7.4.1 reserves 1004, 1005, 1006 and 1015; a close frame holds 125 bytes, two of them the code.
-    expect([1004, 1005, ABNORMAL_CLOSE, 1015]).not.toContain(code)
-    expect((code >= 1000 && code <= 1014) || (code >= 3000 && code <= 4999)).toBe(true)
-    expect(Buffer.byteLength(reason)).toBeGreaterThan(0)
-    expect(Buffer.byteLength(reason)).toBeLessThanOrEqual(123)
-  })
+  it.each([...closes, ...Object.entries(DISCONNECTS)])(
+    'may send %s: its code is one for close frames, its reason fits',
+    (_, { code, reason }) => {
+      // RFC 6455 §7.4.1 reserves 1004, 1005, 1006 and 1015.
+      expect([1004, 1005, ABNORMAL_CLOSE, 1015]).not.toContain(code)
+      expect((code >= 1000 && code <= 1014) || (code >= 3000 && code <= 4999)).toBe(true)
+      expect(Buffer.byteLength(reason)).toBeGreaterThan(0)
+      expect(Buffer.byteLength(reason)).toBeLessThanOrEqual(MAX_REASON_BYTES)
+    },
+  )
 
   it('gives every close a reason of its own', () => {
     expect(new Set(closes.map(([, { reason }]) => reason)).size).toBe(closes.length)
   })
 })
 
-describe('the table of errors', () => {
-  it('has the codes of the Centrifuge protocol', () => {
-    expect(ERROR_CODES).toEqual({ internal: 100, unauthorized: 101, limitExceeded: 106, badRequest: 107 })
+describe('the table of disconnects', () => {
+  it.each(Object.entries(DISCONNECTS))(
+    'tells of %s by its code whether the client comes back',
+    (_, { code, reconnect }) => {
+      expect(reconnect).toBe(code < 3500)
+      expect(code).toBeLessThan(4000)
+    },
+  )
+
+  it('gives every one a code and a reason of its own', () => {
+    const all = Object.values(DISCONNECTS)
+    expect(new Set(all.map(({ code }) => code)).size).toBe(all.length)
+    expect(new Set(all.map(({ reason }) => reason)).size).toBe(all.length)
   })
 
-  it.each(Object.keys(ERROR_CODES) as (keyof typeof ERROR_CODES)[])(
+  it('says what clients rely on when a subscription ends: only 2000 is final', () => {
+    expect(Object.values(UNSUBSCRIBES).map(({ code }) => code)).toEqual([2000, 2500, 2501, 2502])
+  })
+})
+
+describe('the table of errors', () => {
+  it('has the codes of the Centrifuge protocol', () => {
+    const codes = Object.values(ERRORS).map(({ code }) => code)
+    expect(codes).toEqual([100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112])
+  })
+
+  it.each(Object.keys(ERRORS) as (keyof typeof ERRORS)[])(
     'makes %s say why, and whether to try again',
     (name) => {
       const error = errors[name]('of this')
       expect(error).toBeInstanceOf(ProtocolError)
-      expect(error.code).toBe(ERROR_CODES[name])
+      expect(error.code).toBe(ERRORS[name].code)
       expect(error.message).toMatch(/: of this$/)
-      expect(error.temporary).toBe(name === 'internal')
+      expect(error.temporary).toBe(name === 'internal' || name === 'tooManyRequests')
     },
   )
 })

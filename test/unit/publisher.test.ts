@@ -13,12 +13,14 @@ class FickleBroker extends MemoryBroker {
   readonly events: ChannelEvent[] = []
   failure: Error | undefined
 
-  override publish(_channel: string, event: ChannelEvent): Promise<void> {
+  override publish(_channel: string, event: ChannelEvent): Promise<undefined> {
     if (this.failure !== undefined) return Promise.reject(this.failure)
     this.events.push(event)
-    return Promise.resolve()
+    return Promise.resolve(undefined)
   }
 }
+
+const TEXT = { data: Buffer.from('text'), isBinary: false, isJson: false }
 
 let broker: FickleBroker
 let metrics: Metrics
@@ -39,38 +41,46 @@ describe('a publication', () => {
   it('is stamped with the time and counted by where it came from, once it is taken', async () => {
     const publisher = new Publisher(broker, metrics, log)
     const data = Buffer.from('hello')
-    await publisher.publish('raw', 'room', data, true, 'ann')
+    await publisher.publish('raw', 'chat', 'chat:room', {
+      data,
+      isBinary: true,
+      isJson: false,
+      excludedClient: 'ann',
+    })
     expect(broker.events).toEqual([publication(data, { isBinary: true, excludedClient: 'ann' })])
-    await publisher.publish('api', 'room', data, false, undefined)
-    expect([metrics.publications.raw.value, metrics.publications.api.value]).toEqual([1, 1])
+    await publisher.publish('api', '', 'room', TEXT)
+    const counts = [metrics.publications('chat', 'raw'), metrics.publications('', 'api')]
+    expect(counts.map(({ value }) => value)).toEqual([1, 1])
   })
 
   it('that the relay refuses is counted by reason, and its publisher is told', async () => {
     const publisher = new Publisher(broker, metrics, log)
     broker.failure = new BrokerError('timeout', 'Redis did not answer in time')
-    await expect(publisher.publish('api', 'room', Buffer.of(), false, undefined)).rejects.toBe(broker.failure)
+    await expect(publisher.publish('api', '', 'room', TEXT)).rejects.toBe(broker.failure)
     const { values } = await metrics.publicationFailures.get()
     expect(values).toEqual([{ labels: { source: 'api', reason: 'timeout' }, value: 1 }])
-    expect(metrics.publications.api.value).toBe(0)
+    expect(metrics.publications('', 'api').value).toBe(0)
   })
 
   it('that is refused is logged at most once a second', async () => {
     const publisher = new Publisher(broker, metrics, log)
     broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
     for (let index = 0; index < 30; index++) {
-      await publisher.publish('raw', 'room', Buffer.of(), false, undefined).catch(() => undefined)
+      await publisher.publish('raw', '', 'room', TEXT).catch(() => undefined)
       vi.advanceTimersByTime(100)
     }
     expect(lines).toEqual(Array(3).fill('publications fail'))
   })
 })
 
+const BOTH = { presence: true, joinLeave: true }
+
 describe('who comes and goes', () => {
   it('is announced with the number of those who are there', async () => {
     const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
-    presence.joined('room', clientInfo('c-1', 'ann'))
-    presence.joined('room', clientInfo('c-2', ''))
-    presence.left('room', clientInfo('c-1', 'ann'))
+    presence.joined('room', clientInfo('c-1', 'ann'), BOTH)
+    presence.joined('room', clientInfo('c-2', ''), BOTH)
+    presence.left('room', clientInfo('c-1', 'ann'), BOTH)
     await vi.advanceTimersByTimeAsync(0)
     expect(broker.events).toEqual([
       { type: 'join', info: clientInfo('c-1', 'ann'), online: 1 },
@@ -82,11 +92,11 @@ describe('who comes and goes', () => {
   it('is not logged as an error while the relay is down, but a defect is', async () => {
     const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
     broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
-    presence.joined('room', clientInfo('c-1', 'ann'))
+    presence.joined('room', clientInfo('c-1', 'ann'), BOTH)
     await vi.advanceTimersByTimeAsync(0)
     expect(lines).toEqual([])
     broker.failure = new TypeError('a defect')
-    presence.left('room', clientInfo('c-1', 'ann'))
+    presence.left('room', clientInfo('c-1', 'ann'), BOTH)
     await vi.advanceTimersByTimeAsync(0)
     expect(lines).toEqual(['presence failed'])
   })

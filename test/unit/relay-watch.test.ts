@@ -16,8 +16,8 @@ class CuttablePeers implements Peers {
     return Promise.resolve()
   }
 
-  announce(): Promise<void> {
-    return this.isReachable ? Promise.resolve() : Promise.reject(new Error('unreachable'))
+  announce(): Promise<boolean> {
+    return this.isReachable ? Promise.resolve(false) : Promise.reject(new Error('unreachable'))
   }
 
   alive(): Promise<readonly string[]> {
@@ -52,7 +52,14 @@ beforeEach(() => {
   peers = new CuttablePeers()
   readyCalls = 0
   const log = createLogger({ level: 'silent', format: 'json' })
-  watch = new RelayWatch('me', peers, new Metrics('test'), log, () => readyCalls++)
+  watch = new RelayWatch(
+    'me',
+    peers,
+    new Metrics('test'),
+    log,
+    () => readyCalls++,
+    () => undefined,
+  )
   peers.watch = watch
 })
 afterEach(() => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { z } from 'zod'
 import { BrokerError } from '../../src/broker/broker.js'
 import { MemoryPeers } from '../../src/node/memory-peers.js'
 import type { PeerMessage, Peers, Question } from '../../src/node/peers.js'
@@ -33,6 +34,7 @@ class Network {
   }
 }
 
+const text = z.string()
 let network: Network
 
 beforeEach(() => {
@@ -46,7 +48,7 @@ describe('a question to all nodes', () => {
     const surveys = network.join('one')
     network.join('two')
     network.join('three')
-    const { answers, missing } = await surveys.ask({ about: 'info' })
+    const { answers, missing } = await surveys.ask({ about: 'info' }, text)
     expect([...answers].sort()).toEqual(['from one', 'from three', 'from two'])
     expect(missing).toEqual([])
     expect(vi.getTimerCount()).toBe(0)
@@ -57,7 +59,7 @@ describe('a question to all nodes', () => {
     network.join('two')
     network.cutOff.add('two')
     let isDone = false
-    const asked = surveys.ask({ about: 'info' }).finally(() => {
+    const asked = surveys.ask({ about: 'info' }, text).finally(() => {
       isDone = true
     })
     await vi.advanceTimersByTimeAsync(1_000)
@@ -70,14 +72,14 @@ describe('a question to all nodes', () => {
   it('is answered by the asker itself though its lease has lapsed', async () => {
     const surveys = network.join('one')
     network.leased = []
-    expect(await surveys.ask({ about: 'info' })).toEqual({ answers: ['from one'], missing: [] })
+    expect(await surveys.ask({ about: 'info' }, text)).toEqual({ answers: ['from one'], missing: [] })
   })
 
   it('counts an answer of each node once, and none that nobody waits for', async () => {
     const surveys = network.join('one')
     network.join('two')
     network.cutOff.add('two')
-    const asked = surveys.ask({ about: 'info' })
+    const asked = surveys.ask({ about: 'info' }, text)
     const wrong: Parameters<Surveys['handle']>[0][] = [
       { type: 'answer', id: 'unknown', from: 'two', answer: 'x' },
       { type: 'answer', id: '__proto__', from: 'two', answer: 'x' },
@@ -87,11 +89,21 @@ describe('a question to all nodes', () => {
     expect((await asked).answers).toEqual(['from one'])
   })
 
+  it('names those who answer with something else, without waiting for more', async () => {
+    const surveys = network.join('one')
+    network.join('two', () => ({ not: 'a text' }))
+    network.join('three', () => Promise.resolve('from three, later'))
+    const { answers, missing } = await surveys.ask({ about: 'info' }, text)
+    expect([...answers].sort()).toEqual(['from one', 'from three, later'])
+    expect(missing).toEqual(['two'])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   it('keeps several questions apart', async () => {
     const surveys = network.join('one', (question) => question.about)
     const [info, channels] = await Promise.all([
-      surveys.ask({ about: 'info' }),
-      surveys.ask({ about: 'channels', pattern: '*' }),
+      surveys.ask({ about: 'info' }, text),
+      surveys.ask({ about: 'channels', pattern: '*' }, text),
     ])
     expect([info.answers, channels.answers]).toEqual([['info'], ['channels']])
   })
@@ -99,7 +111,7 @@ describe('a question to all nodes', () => {
   it('is refused where nobody can be asked, and leaves nothing running', async () => {
     const surveys = network.join('one')
     network.failure = new BrokerError('unavailable', 'Redis cannot be reached')
-    await expect(surveys.ask({ about: 'info' })).rejects.toThrow('Redis cannot be reached')
+    await expect(surveys.ask({ about: 'info' }, text)).rejects.toThrow('Redis cannot be reached')
     expect(vi.getTimerCount()).toBe(0)
   })
 })

@@ -39,6 +39,10 @@ export class UwsSocket implements Socket {
     this.ws?.subscribe(topic)
   }
 
+  leave(topic: string): void {
+    this.ws?.unsubscribe(topic)
+  }
+
   publish(topic: string, data: Uint8Array | string, isBinary: boolean): void {
     this.ws?.publish(topic, data, isBinary)
   }

@@ -27,12 +27,17 @@ const NO_UPGRADE: HttpResponse = {
   body: 'A WebSocket handshake needs the header Connection: Upgrade.\n',
 }
 
+/** Ports to try, where any will do: somebody else may take one between finding it free and listening on it. */
+const MAX_FREE_PORTS = 10
+
 export class UwsTransport implements Transport {
   private readonly uws = loadUws()
   private readonly app: TemplatedApp
   private readonly http: HttpServing
   private listenSocket: us_listen_socket | undefined
   private corkHolder: CorkHolder | undefined
+  /** Open TCP connections. */
+  private sockets = 0
 
   constructor(private readonly options: TransportOptions) {
     const { tls } = options
@@ -41,6 +46,7 @@ export class UwsTransport implements Transport {
       tls === undefined
         ? this.uws.App()
         : this.uws.SSLApp({ cert_file_name: tls.certPath, key_file_name: tls.keyPath })
+    this.app.filter((response, change) => this.counted(response, Number(change)))
     for (const route of options.webSockets) this.app.ws(route.path, this.behavior(route))
     for (const route of options.http) {
       this.app.any(route.path, (response, request) => this.http.serve(route, response, request))
@@ -48,14 +54,22 @@ export class UwsTransport implements Transport {
   }
 
   async listen({ host, port: wanted, isShared = false }: ListenOptions): Promise<number> {
-    const port = isShared ? wanted : await findPort(host, wanted)
+    // First, for it takes a port of its own.
     this.corkHolder ??= await CorkHolder.open(this.uws)
-    return new Promise((resolve, reject) => {
-      this.app.listen(host, port, isShared ? LISTEN.shared : LISTEN.exclusive, (listenSocket) => {
-        if (listenSocket === false) return reject(new Error(`cannot listen on ${host}:${port}`))
-        this.listenSocket = listenSocket
-        resolve(port)
-      })
+    const attempts = wanted === 0 ? MAX_FREE_PORTS : 1
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const port = isShared ? wanted : await findPort(host, wanted)
+      this.listenSocket = await this.tryToListen(host, port, isShared)
+      if (this.listenSocket !== undefined) return port
+    }
+    throw new Error(`cannot listen on ${host}:${wanted}`)
+  }
+
+  /** Undefined: it can't be listened on. */
+  private tryToListen(host: string, port: number, isShared: boolean): Promise<us_listen_socket | undefined> {
+    const option = isShared ? LISTEN.shared : LISTEN.exclusive
+    return new Promise((resolve) => {
+      this.app.listen(host, port, option, (socket) => resolve(socket === false ? undefined : socket))
     })
   }
 
@@ -79,11 +93,19 @@ export class UwsTransport implements Transport {
     this.corkHolder?.close()
   }
 
+  /** Refuses what descriptors would run out for: then the library spins a full core over what it can't accept. */
+  private counted(response: UwsHttpResponse, change: number): void {
+    this.sockets += change
+    if (change < 0 || this.sockets <= this.options.maxSockets) return
+    response.close()
+    this.options.onSocketRefused()
+  }
+
   private behavior(route: WebSocketRoute): WebSocketBehavior<UserData> {
-    const { maxFrameBytes, maxQueueBytes, onDefect } = this.options
+    const { maxFrameBytes, onDefect } = this.options
     return {
       maxPayloadLength: maxFrameBytes,
-      maxBackpressure: maxQueueBytes,
+      maxBackpressure: route.maxQueueBytes,
       // Silence is judged by sessions: the library's timeout has a granularity of 4 s and closes without a reason.
       idleTimeout: 0,
       sendPingsAutomatically: false,
@@ -122,6 +144,8 @@ export class UwsTransport implements Transport {
         setImmediate(() => socket.handler.overflowed())
       },
       close: (ws, code, reason) => {
+        // The library stops counting a connection when it becomes a WebSocket.
+        this.sockets--
         try {
           ws.getUserData().socket.closed(code, Buffer.from(reason).toString())
         } catch (error) {
@@ -139,7 +163,7 @@ export class UwsTransport implements Transport {
   ): void {
     if (!(verdict instanceof Promise)) {
       if ('refusal' in verdict) answer(response, verdict.refusal, true)
-      else upgrade(response, request, context, verdict)
+      else upgradeOrAbandon(response, request, context, verdict)
       return
     }
     let isAborted = false
@@ -154,7 +178,14 @@ export class UwsTransport implements Transport {
         if ('refusal' in decided) return refuse(decided.refusal)
         if (isAborted) return decided.abandoned()
         this.corkHolder?.whileHeld(() => {
-          response.cork(() => upgrade(response, request, context, decided))
+          response.cork(() => {
+            try {
+              upgradeOrAbandon(response, request, context, decided)
+            } catch (error) {
+              this.options.onDefect(error)
+              answer(response, { status: 500 }, true)
+            }
+          })
         })
       },
       (error: unknown) => {
@@ -168,6 +199,21 @@ export class UwsTransport implements Transport {
   private failed(socket: UwsSocket, error: unknown): void {
     this.options.onDefect(error)
     socket.close(CLOSES.internalError)
+  }
+}
+
+/** Throws what the upgrade throws, after the session has given back what it holds. */
+function upgradeOrAbandon(
+  response: UwsHttpResponse,
+  request: HttpRequest,
+  context: us_socket_context_t,
+  acceptance: Acceptance,
+): void {
+  try {
+    upgrade(response, request, context, acceptance)
+  } catch (error) {
+    acceptance.abandoned()
+    throw error
   }
 }
 

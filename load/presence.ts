@@ -1,0 +1,138 @@
+import { randomUUID } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { Redis } from 'ioredis'
+import { createLogger } from '../src/log.js'
+import { Metrics } from '../src/metrics/metrics.js'
+import { RedisPresenceStore } from '../src/presence/redis-presence-store.js'
+import { Keys } from '../src/redis/keys.js'
+import { RedisRelay } from '../src/redis/redis-relay.js'
+import { RedisServer } from '../test/support/redis-server.js'
+import { ensureInstalled } from '../test/support/system-packages.js'
+import { wholeNumber } from './arguments.js'
+import type { Cleanup } from './cleanup.js'
+import { formatTable } from './table.js'
+
+/** Time of Redis that a `presence_stats` may take. */
+const MAX_STATS_MS = 5
+const CHANNEL = 'presence'
+/** Clients that are added at once. */
+const BATCH = 500
+const CALLS = 1_000
+/** Reads of the whole channel: the most that one of their steps keeps everybody else waiting is what counts. */
+const LISTS = 5
+
+const SMOKE = { clients: '5000' }
+const FULL = { clients: '100000' }
+
+export const PRESENCE_USAGE = 'presence [--clients 100000] [--smoke]'
+
+/** Time of Redis for one kind of call. */
+interface Cost {
+  call: string
+  calls: number
+  /** For each call, all of its commands together. */
+  usPerCall: number
+  /** The longest single command, which is how long others wait. */
+  longestUs: number
+}
+
+/** Measures what presence costs Redis in a channel with many clients; returns the exit code. */
+export async function runPresence(args: string[], cleanup: Cleanup): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: { clients: { type: 'string' }, smoke: { type: 'boolean', default: false } },
+  })
+  const clients = wholeNumber('clients', values.clients ?? (values.smoke ? SMOKE : FULL).clients, 1_000_000)
+  ensureInstalled(['redis-server'])
+  const redis = await RedisServer.start(['--slowlog-log-slower-than', '0', '--slowlog-max-len', '1000000'])
+  cleanup.defer(() => redis.remove())
+  const store = openStore(redis.url, cleanup)
+  const observer = new Redis(redis.url)
+  cleanup.defer(() => observer.quit())
+
+  console.log(`adding ${clients} clients`)
+  const ids = Array.from({ length: clients }, () => randomUUID())
+  const infoOf = (client: string) => ({ client, user: client, connInfo: undefined, chanInfo: undefined })
+  const costs = [
+    await measure(observer, 'join', clients, async () => {
+      for (let at = 0; at < clients; at += BATCH) {
+        await Promise.all(ids.slice(at, at + BATCH).map((id) => store.add(CHANNEL, infoOf(id))))
+      }
+    }),
+    await measure(observer, 'presence_stats', CALLS, async () => {
+      for (let call = 0; call < CALLS; call += 1) {
+        const { clients: counted, users } = await store.stats(CHANNEL)
+        if (counted !== clients || users !== clients)
+          throw new Error(`counted ${counted} clients, ${users} users`)
+      }
+    }),
+    await measure(observer, 'presence', LISTS, async () => {
+      for (let call = 0; call < LISTS; call += 1) {
+        const { size } = await store.list(CHANNEL)
+        if (size !== clients) throw new Error(`listed ${size} clients`)
+      }
+    }),
+    await measure(observer, 'leave', CALLS, async () => {
+      for (const id of ids.slice(0, CALLS)) await store.remove(CHANNEL, infoOf(id))
+    }),
+  ]
+  return report(costs, clients)
+}
+
+function openStore(redisUrl: string, cleanup: Cleanup): RedisPresenceStore {
+  const log = createLogger({ level: 'silent', format: 'json' })
+  const metrics = new Metrics('load')
+  const relay = new RedisRelay({ url: redisUrl, queueBytes: 1024 ** 2, log, metrics })
+  relay.start()
+  cleanup.defer(() => Promise.resolve(relay.close()))
+  return new RedisPresenceStore(randomUUID(), relay, new Keys('load'))
+}
+
+async function measure(
+  observer: Redis,
+  call: string,
+  calls: number,
+  run: () => Promise<void>,
+): Promise<Cost> {
+  await observer.config('RESETSTAT')
+  await observer.slowlog('RESET')
+  await run()
+  const usPerCall = sumOfCommandsUs(await observer.info('commandstats')) / calls
+  const entries = (await observer.slowlog('GET', -1)) as [unknown, unknown, number, string[]][]
+  const longestUs = entries.reduce(
+    (longest, [, , us, [command]]) => (isOurs(command) ? Math.max(longest, us) : longest),
+    0,
+  )
+  return { call, calls, usPerCall, longestUs }
+}
+
+/** Whether a command comes from the store and not from measuring it. */
+function isOurs(command = ''): boolean {
+  return !/^(config|slowlog|info)/i.test(command)
+}
+
+/** Commands of scripts are counted in the time of their script. */
+function sumOfCommandsUs(commandStats: string): number {
+  const times = new Map<string, number>()
+  for (const [, command = '', us] of commandStats.matchAll(/^cmdstat_([^:]+):calls=\d+,usec=(\d+)/gm)) {
+    if (isOurs(command)) times.set(command, Number(us))
+  }
+  const scripts = (times.get('eval') ?? 0) + (times.get('evalsha') ?? 0)
+  if (scripts > 0) return scripts
+  return [...times.values()].reduce((sum, us) => sum + us, 0)
+}
+
+function report(costs: readonly Cost[], clients: number): number {
+  const head = ['call', 'calls', 'µs of Redis', 'longest command, µs']
+  const rows = costs.map(({ call, calls, usPerCall, longestUs }) => [
+    call,
+    String(calls),
+    usPerCall.toFixed(1),
+    String(longestUs),
+  ])
+  console.log(`\na channel with ${clients} clients\n\n${formatTable([head, ...rows])}\n`)
+  const stats = costs.find(({ call }) => call === 'presence_stats')
+  const holds = stats !== undefined && stats.usPerCall < MAX_STATS_MS * 1000
+  console.log(`${holds ? 'pass' : 'FAIL'}  presence_stats takes less than ${MAX_STATS_MS} ms of Redis`)
+  return holds ? 0 : 1
+}

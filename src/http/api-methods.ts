@@ -1,0 +1,178 @@
+import type { Publication } from '../broker/broker.js'
+import type { Channels } from '../hub/channels.js'
+import { dataText } from '../hub/pushes.js'
+import type { Logger } from '../log.js'
+import type { Node } from '../node/node.js'
+import type { ClientInfo } from '../protocol/client-info.js'
+import { errors } from '../protocol/errors.js'
+import type { BatchedMethod } from './api-batch.js'
+import {
+  control,
+  disconnectQuestion,
+  missingNodes,
+  refreshQuestion,
+  subscribeQuestion,
+  unsubscribeQuestion,
+} from './api-control.js'
+import { failure, toProtocolError } from './api-errors.js'
+import type { ApiResult } from './api-results.js'
+import { API_SCHEMAS, type ApiBody, type ApiMethod } from './api-schemas.js'
+import { ExactJson, stringifyExactly } from './exact-json.js'
+
+/** What the API does with channels. */
+export type ApiChannels = Pick<
+  Channels,
+  'publish' | 'history' | 'removeHistory' | 'presence' | 'presenceStats'
+>
+
+export interface ApiMethodsOptions {
+  readonly maxMessageBytes: number
+  readonly channels: ApiChannels
+  readonly node: () => Node
+  readonly log: Logger
+}
+
+/** The methods of the server API, each from its JSON body to its result. */
+export class ApiMethods {
+  constructor(private readonly options: ApiMethodsOptions) {}
+
+  /** Rejects with a ProtocolError, or with what `toProtocolError` makes one of. */
+  async run(method: BatchedMethod, json: unknown): Promise<unknown> {
+    const { channels } = this.options
+    switch (method) {
+      case 'publish':
+        return this.publish(parseBody(method, json))
+      case 'broadcast':
+        return this.broadcast(parseBody(method, json))
+      case 'subscribe':
+        return this.subscribe(parseBody(method, json))
+      case 'unsubscribe':
+        return control(this.options.node(), unsubscribeQuestion(parseBody(method, json)))
+      case 'disconnect':
+        return control(this.options.node(), disconnectQuestion(parseBody(method, json)))
+      case 'refresh':
+        return control(this.options.node(), refreshQuestion(parseBody(method, json)))
+      case 'presence':
+        return this.presence(parseBody(method, json))
+      case 'presence_stats': {
+        const { clients, users } = await channels.presenceStats(parseBody(method, json).channel)
+        return { num_clients: clients, num_users: users } satisfies ApiResult<'presence_stats'>
+      }
+      case 'history':
+        return this.history(parseBody(method, json))
+      case 'history_remove':
+        await channels.removeHistory(parseBody(method, json).channel)
+        return {}
+      case 'channels':
+        return this.channels(parseBody(method, json))
+      case 'info':
+        parseBody(method, json)
+        return this.info()
+    }
+  }
+
+  private async publish(body: ApiBody<'publish'>): Promise<ApiResult<'publish'>> {
+    return this.publishTo(body.channel, this.encode(body.data, 'data'), body)
+  }
+
+  /** One channel's failure does not keep the others from their publication. */
+  private async broadcast(body: ApiBody<'broadcast'>): Promise<ApiResult<'broadcast'>> {
+    const data = this.encode(body.data, 'data')
+    const responses = body.channels.map((channel) =>
+      this.publishTo(channel, data, body).then(
+        (result) => ({ result }),
+        (thrown: unknown) => failure(toProtocolError(thrown, this.options.log)),
+      ),
+    )
+    return { responses: await Promise.all(responses) }
+  }
+
+  private async publishTo(
+    channel: string,
+    data: Buffer,
+    options: Omit<ApiBody<'publish'>, 'channel' | 'data'>,
+  ): Promise<ApiResult<'publish'>> {
+    if (options.delta) throw errors.notAvailable('publications are sent whole, delta cannot be true')
+    const { exclude: excludedClient, tags } = options
+    const position = await this.options.channels.publish(
+      'api',
+      channel,
+      { data, isBinary: false, isJson: true, excludedClient, tags },
+      {
+        skipHistory: options.skip_history,
+        idempotencyKey: options.idempotency_key === '' ? undefined : options.idempotency_key,
+      },
+    )
+    return position === undefined ? {} : { offset: position.offset, epoch: position.epoch }
+  }
+
+  private subscribe(body: ApiBody<'subscribe'>): Promise<ApiResult<'subscribe'>> {
+    const text = (value: unknown, what: string) =>
+      value === undefined ? undefined : this.encode(value, what).toString()
+    const question = subscribeQuestion(body, text(body.info, 'info'), text(body.data, 'data'))
+    return control(this.options.node(), question)
+  }
+
+  private async presence({ channel }: ApiBody<'presence'>): Promise<ApiResult<'presence'>> {
+    const clients = await this.options.channels.presence(channel)
+    return { presence: Object.fromEntries([...clients].map(([client, info]) => [client, infoJson(info)])) }
+  }
+
+  private async history(body: ApiBody<'history'>): Promise<ApiResult<'history'>> {
+    const { channel, limit, since, reverse } = body
+    const query = { limit, since, isReverse: reverse }
+    const { publications, position } = await this.options.channels.history(channel, query)
+    return { publications: publications.map(publicationJson), offset: position.offset, epoch: position.epoch }
+  }
+
+  private async info(): Promise<ApiResult<'info'>> {
+    const { answers, missing } = await this.options.node().info()
+    return { nodes: [...answers], ...missingNodes(missing) }
+  }
+
+  private async channels({ pattern }: ApiBody<'channels'>): Promise<ApiResult<'channels'>> {
+    const { answers, missing } = await this.options.node().channels(pattern)
+    const total = new Map<string, number>()
+    for (const answer of answers) {
+      for (const [name, clients] of answer.channels) total.set(name, (total.get(name) ?? 0) + clients)
+    }
+    const channels = Object.fromEntries([...total].map(([name, clients]) => [name, { num_clients: clients }]))
+    const isTruncated = answers.some((answer) => answer.isTruncated)
+    return { channels, ...(isTruncated && { truncated: true }), ...missingNodes(missing) }
+  }
+
+  /** One line of JSON, no larger than a message may be. */
+  private encode(value: unknown, what: string): Buffer {
+    const { maxMessageBytes } = this.options
+    const encoded = Buffer.from(stringifyExactly(value))
+    if (encoded.length <= maxMessageBytes) return encoded
+    throw errors.limitExceeded(`${what} has ${encoded.length} bytes, the limit is ${maxMessageBytes}`)
+  }
+}
+
+/** Throws ProtocolError 107 that says what is wrong and where. */
+export function parseBody<M extends ApiMethod>(method: M, json: unknown): ApiBody<M> {
+  const parsed = API_SCHEMAS[method].safeParse(json)
+  if (parsed.success) return parsed.data as ApiBody<M>
+  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`)
+  throw errors.badRequest(problems.join('; '))
+}
+
+function infoJson({ client, user, connInfo, chanInfo }: ClientInfo) {
+  return {
+    client,
+    user,
+    ...(connInfo !== undefined && { conn_info: new ExactJson(connInfo) }),
+    ...(chanInfo !== undefined && { chan_info: new ExactJson(chanInfo) }),
+  }
+}
+
+function publicationJson(publication: Publication) {
+  const { info, position, tags } = publication
+  return {
+    data: new ExactJson(dataText(publication)),
+    ...(info !== undefined && { info: infoJson(info) }),
+    offset: position?.offset ?? 0,
+    ...(tags !== undefined && { tags: { ...tags } }),
+  }
+}

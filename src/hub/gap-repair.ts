@@ -1,0 +1,159 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Broker, BrokerError, type History, type Position, type Publication } from '../broker/broker.js'
+import type { Metrics } from '../metrics/metrics.js'
+import { continuityOf, hasReached, type LocalChannel } from './local-channel.js'
+import { PublicationBuffer } from './publication-buffer.js'
+
+/** Publications that are read at once. */
+const PAGE_PUBLICATIONS = 1_000
+/** Publications that are repaired at once: whoever missed more is better off reading as much as it wants itself. */
+const MAX_REPAIRED = 10_000
+/** What the stream has may still be on its way through the relay for so long. */
+const GRACE_MS = 100
+/** Between attempts to read a stream, and for how long it is tried: an outage may be what made the gap. */
+const RETRY_MS = 250
+const GIVE_UP_MS = 10_000
+
+/** What a repair needs of the hub. */
+export interface Deliveries {
+  /** Whether the channel is still in use. */
+  isLive(channel: LocalChannel): boolean
+  /** Hands a publication to the channel's members, and goes on from its position. */
+  hand(channel: LocalChannel, publication: Publication): void
+  /** Tells the members that publications were missed for good. */
+  missed(channel: LocalChannel): void
+}
+
+/**
+ * Closes gaps in what the relay delivered of a stream: reads what is missing from the stream and hands it out in order,
+ * while what comes from the relay waits.
+ */
+export class GapRepair {
+  constructor(
+    private readonly broker: Broker,
+    private readonly metrics: Metrics,
+    private readonly deliveries: Deliveries,
+    /** Where a defect is told. */
+    private readonly failed: (error: unknown) => void,
+  ) {}
+
+  /** Begins a repair, unless one is under way. `next`: the publication that did not follow the channel's position. */
+  begin(channel: LocalChannel, next?: Publication): void {
+    if (channel.held !== undefined) return
+    const held = new PublicationBuffer()
+    if (next !== undefined) held.add(next)
+    channel.held = held
+    this.metrics.relayGaps.inc()
+    this.run(channel, held)
+      .catch(this.failed)
+      .finally(() => {
+        if (channel.held === held) channel.held = undefined
+        this.wake(channel, () => true)
+      })
+  }
+
+  /** Resolves when the channel has been delivered up to a position, repaired if need be, or when that can't be. */
+  catchUp(channel: LocalChannel, target: Position): Promise<void> {
+    return new Promise((resolve) => {
+      const grace = setTimeout(() => {
+        if (channel.position !== undefined) this.begin(channel)
+        else {
+          // Members who don't follow the stream, and nothing on its way to them.
+          channel.position = target
+          this.advanced(channel)
+        }
+      }, GRACE_MS)
+      const reached = () => {
+        clearTimeout(grace)
+        resolve()
+      }
+      channel.awaited ??= new Set()
+      channel.awaited.add({ target, reached })
+    })
+  }
+
+  /** The channel's position has changed. */
+  advanced(channel: LocalChannel): void {
+    if (channel.awaited !== undefined)
+      this.wake(channel, ({ target }) => hasReached(channel.position, target))
+  }
+
+  private wake(channel: LocalChannel, isDue: (awaited: { readonly target: Position }) => boolean): void {
+    for (const awaited of channel.awaited ?? []) {
+      if (!isDue(awaited)) continue
+      channel.awaited?.delete(awaited)
+      awaited.reached()
+    }
+    if (channel.awaited?.size === 0) channel.awaited = undefined
+  }
+
+  private async run(channel: LocalChannel, held: PublicationBuffer): Promise<void> {
+    const giveUpAtMs = performance.now() + GIVE_UP_MS
+    let repaired = 0
+    for (;;) {
+      const history = await this.read(channel)
+      if (!this.deliveries.isLive(channel)) return
+      if (history === undefined) {
+        if (performance.now() > giveUpAtMs || held.hasOverflowed) return this.giveUp(channel, held, undefined)
+        await sleep(RETRY_MS, undefined, { ref: false })
+        continue
+      }
+      const count = held.hasOverflowed ? undefined : this.handRead(channel, history)
+      if (count === undefined) return this.giveUp(channel, held, history)
+      repaired += count
+      if (hasReached(channel.position, history.position) && this.handHeld(channel, held)) return
+      if (repaired > MAX_REPAIRED) return this.giveUp(channel, held, history)
+    }
+  }
+
+  /** What the stream has after the channel's position; undefined when the broker fails. */
+  private async read({ name, position, metaTtlMs }: LocalChannel): Promise<History | undefined> {
+    const query = { limit: PAGE_PUBLICATIONS, sinceOffset: position?.offset, isReverse: false }
+    try {
+      return await this.broker.history(name, { ...query, metaTtlMs: metaTtlMs ?? 1 })
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      return undefined
+    }
+  }
+
+  /** How many were handed out; undefined when the stream does not hold all that is missing. */
+  private handRead(channel: LocalChannel, { publications, position: top }: History): number | undefined {
+    if (channel.position?.epoch !== top.epoch) return undefined
+    for (const publication of publications) {
+      const continuity = continuityOf(channel.position, publication)
+      if (continuity === 'gap') return undefined
+      if (continuity === 'old') continue
+      this.metrics.relayRepairedPublications.inc()
+      this.deliveries.hand(channel, publication)
+    }
+    if (publications.length === 0 && !hasReached(channel.position, top)) return undefined
+    return publications.length
+  }
+
+  /** Whether all that was held back could be handed out; otherwise there is another gap. */
+  private handHeld(channel: LocalChannel, { publications }: PublicationBuffer): boolean {
+    for (const [index, publication] of publications.entries()) {
+      const continuity = continuityOf(channel.position, publication)
+      if (continuity === 'gap') {
+        publications.splice(0, index)
+        return false
+      }
+      if (continuity === 'next') this.deliveries.hand(channel, publication)
+    }
+    channel.held = undefined
+    return true
+  }
+
+  /** Whoever follows the stream is sent to read it anew; others get what there is. */
+  private giveUp(channel: LocalChannel, held: PublicationBuffer, history: History | undefined): void {
+    this.metrics.relayUnrepairedGaps.inc()
+    channel.held = undefined
+    this.deliveries.missed(channel)
+    const later = held.publications.filter(
+      (publication) => continuityOf(channel.position, publication) !== 'old',
+    )
+    if (later.length === 0) channel.position = history?.position
+    for (const publication of later) this.deliveries.hand(channel, publication)
+  }
+}

@@ -1,0 +1,89 @@
+import type { Position, Publication } from '../broker/broker.js'
+import type { PublicationBuffer } from './publication-buffer.js'
+
+/** How a member is spoken to: frames as they are, or JSON pushes of the Centrifuge protocol. */
+export type Codec = 'raw' | 'json'
+
+/** Members of one codec, and how many of them want to know who comes and goes. */
+export interface Audience {
+  members: number
+  joinWatchers: number
+  leaveWatchers: number
+}
+
+/** Somebody who waits until the channel has been delivered up to a position. */
+export interface Awaited {
+  readonly target: Position
+  readonly reached: () => void
+}
+
+/** A channel that somebody on this node is in, or is about to be. */
+export interface LocalChannel {
+  readonly name: string
+  /** The name of its namespace, for metrics. */
+  readonly namespace: string
+  /** How long the metadata of its stream is kept; undefined where it keeps no stream. */
+  readonly metaTtlMs: number | undefined
+  readonly raw: Audience
+  readonly json: Audience
+  /** Members, and those who wait for the subscription. */
+  holds: number
+  isSubscribed: boolean
+  /** Who waits for the subscription. */
+  subscribing: number
+  lingerTimer: NodeJS.Timeout | undefined
+  /** Of the latest publication that was delivered, where the channel keeps a stream. */
+  position: Position | undefined
+  /** Subscribers that are still reading history. */
+  buffers: Set<PublicationBuffer> | undefined
+  /** What comes while a gap is being repaired; undefined while none is. */
+  held: PublicationBuffer | undefined
+  awaited: Set<Awaited> | undefined
+  /** JSON pushes of this tick, to leave as one frame. */
+  pushes: string[]
+  pushesLength: number
+}
+
+export function createLocalChannel(
+  name: string,
+  namespace: string,
+  metaTtlMs: number | undefined,
+): LocalChannel {
+  return {
+    name,
+    namespace,
+    metaTtlMs,
+    raw: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
+    json: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
+    holds: 0,
+    isSubscribed: false,
+    subscribing: 0,
+    lingerTimer: undefined,
+    position: undefined,
+    buffers: undefined,
+    held: undefined,
+    awaited: undefined,
+    pushes: [],
+    pushesLength: 0,
+  }
+}
+
+export function memberCount({ raw, json }: LocalChannel): number {
+  return raw.members + json.members
+}
+
+/** What a publication's place says about the stream that was delivered until now. */
+export type Continuity = 'next' | 'old' | 'gap'
+
+/** Compares a publication's position with the latest one delivered. Anything may follow where nothing is known. */
+export function continuityOf(last: Position | undefined, { position }: Publication): Continuity {
+  if (position === undefined || last === undefined) return 'next'
+  if (position.epoch !== last.epoch) return 'gap'
+  if (position.offset <= last.offset) return 'old'
+  return position.offset === last.offset + 1 ? 'next' : 'gap'
+}
+
+/** Whether what was delivered goes up to a position at least. */
+export function hasReached(last: Position | undefined, target: Position): boolean {
+  return last !== undefined && last.epoch === target.epoch && last.offset >= target.offset
+}

@@ -1,0 +1,270 @@
+import { toBrokerError } from '../broker/redis-broker-error.js'
+import type { ClientInfo } from '../protocol/client-info.js'
+import type { Keys } from '../redis/keys.js'
+import { presenceAdd } from '../redis/lua/presence-add-3.js'
+import { presenceRemove } from '../redis/lua/presence-remove-3.js'
+import type { RedisRelay } from '../redis/redis-relay.js'
+import { type LocalClient, LocalPresence } from './local-presence.js'
+import { decodePresenceEntry, encodePresenceEntry } from './presence-entry.js'
+import type { PresenceStats, PresenceStore, PresenceUpkeep, ReportPresence } from './presence-store.js'
+import { RedisPresenceRemoval } from './redis-presence-removal.js'
+
+/** Entries that one read of a channel asks for. */
+const LIST_BATCH = 2_000
+/** Clients that are put back together. */
+const RESTORE_BATCH = 200
+/** After which another node goes on with a sweep whose node has stopped. */
+const SWEEP_LOCK_MS = 3_000
+/** How long a node that was swept can be away and still learn of it. */
+const SWEPT_MS = 86_400_000
+/** Clients that left during an outage whose leaves are told after it; of further ones nobody hears. */
+const MAX_UNTOLD = 10_000
+
+type RunCommands = Parameters<RedisRelay['run']>[0]
+type Redis = Parameters<RunCommands>[0]
+
+/**
+ * Presence that all nodes share. It costs on change, not with time: clients are not refreshed, their node's lease
+ * stands for them, and each node knows its own clients, so that it can put them back.
+ */
+export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
+  private readonly local = new LocalPresence()
+  private readonly removal: RedisPresenceRemoval
+  /** Who was kept, left, and could not be taken out then: the leave is still to be told. */
+  private untold: LocalClient[] = []
+  private generation = 0
+  /** Whether Redis may hold something else than this node's clients. */
+  private isUnsure = false
+  /** Whether this node has been swept since its clients were last put back. */
+  private wasSwept = false
+  private mayHaveLapsed = false
+  private seenConnections = 0
+
+  constructor(
+    private readonly node: string,
+    private readonly relay: RedisRelay,
+    private readonly keys: Keys,
+  ) {
+    this.removal = new RedisPresenceRemoval(relay, keys)
+  }
+
+  async add(channel: string, info: ClientInfo): Promise<number> {
+    const isFirst = !this.local.hasChannel(channel)
+    const client = this.local.set(channel, info)
+    try {
+      const [online] = await this.relay.run(async (redis) => {
+        // Before the client: a sweep of this node must find the channel whenever this node dies. Not waited for, since
+        // commands of a connection keep their order: whoever has just joined finds itself there.
+        const noted = isFirst ? redis.sadd(this.keys.presenceChannels(this.node), channel) : undefined
+        const [added] = await Promise.all([this.put(redis, client), noted])
+        return added
+      })
+      client.state = 'kept'
+      return online
+    } catch (error) {
+      client.state = 'failed'
+      this.isUnsure = true
+      return toBrokerError(error)
+    }
+  }
+
+  async remove(channel: string, { client }: ClientInfo): Promise<number> {
+    const known = this.local.delete(channel, client)
+    try {
+      return await this.relay.run((redis) => this.take(redis, channel, client))
+    } catch (error) {
+      this.isUnsure = true
+      if (known?.state === 'kept' && this.untold.length < MAX_UNTOLD) this.untold.push(known)
+      return toBrokerError(error)
+    }
+  }
+
+  async list(channel: string): Promise<ReadonlyMap<string, ClientInfo>> {
+    const key = this.keys.presenceClients(channel)
+    return this.relay
+      .run(async (redis) => {
+        const found = new Map<string, ClientInfo>()
+        const leases = new Map<string, boolean>([[this.node, true]])
+        let cursor = '0'
+        do {
+          const [next, fields] = await redis.hscan(key, cursor, 'COUNT', LIST_BATCH)
+          cursor = next
+          await this.collect(redis, fields, leases, found)
+        } while (cursor !== '0')
+        return found
+      })
+      .catch(toBrokerError)
+  }
+
+  async stats(channel: string): Promise<PresenceStats> {
+    const [clients, users] = await this.relay
+      .run((redis) =>
+        Promise.all([
+          redis.hlen(this.keys.presenceClients(channel)),
+          redis.hlen(this.keys.presenceUsers(channel)),
+        ]),
+      )
+      .catch(toBrokerError)
+    return { clients, users }
+  }
+
+  async restore(hasLapsed: boolean, report: ReportPresence): Promise<void> {
+    this.mayHaveLapsed ||= hasLapsed
+    const { connections } = this.relay
+    if (!this.mayHaveLapsed && !this.isUnsure && connections === this.seenConnections) return
+    this.isUnsure = false
+    try {
+      if (this.mayHaveLapsed) {
+        const mark = await this.relay.run((redis) => redis.getdel(this.keys.swept(this.node)))
+        this.wasSwept ||= mark !== null
+        this.generation++
+        this.mayHaveLapsed = false
+      }
+      await this.removeStrangers(report)
+      await this.putAllBack(report)
+      this.wasSwept = false
+      this.seenConnections = connections
+    } catch (error) {
+      this.isUnsure = true
+      toBrokerError(error)
+    }
+  }
+
+  async sweep(node: string, report: ReportPresence): Promise<boolean> {
+    const lock = this.keys.sweepLock(node)
+    try {
+      const isMine = await this.relay.run((redis) => redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'))
+      if (isMine === null) return false
+      // Before the first look at its lease: a node that comes back later than that finds this.
+      await this.relay.run((redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
+      const isDead = () =>
+        this.relay.run(async (redis) => {
+          const [lease] = await Promise.all([
+            redis.exists(this.keys.lease(node)),
+            redis.pexpire(lock, SWEEP_LOCK_MS),
+          ])
+          return lease === 0
+        })
+      const isClear = await this.removal.run({ node, isKept: () => false, mayGoOn: isDead, report })
+      await this.relay.run((redis) => redis.del(lock))
+      return isClear
+    } catch (error) {
+      return toBrokerError(error)
+    }
+  }
+
+  async removeOwn(report: ReportPresence): Promise<void> {
+    const all = { node: this.node, isKept: () => false, mayGoOn: () => Promise.resolve(true), report }
+    await this.removal.run(all).catch(toBrokerError)
+  }
+
+  /** Takes out who has left meanwhile, and tells of it. */
+  private async removeStrangers(report: ReportPresence): Promise<void> {
+    await this.removal.run({
+      node: this.node,
+      isKept: (channel, client) =>
+        client === undefined ? this.local.hasChannel(channel) : this.local.has(channel, client),
+      mayGoOn: () => Promise.resolve(true),
+      // Not by what is found, since an order that was given up may have been carried out late.
+      report: () => Promise.resolve(),
+    })
+    // Whoever swept this node has told it.
+    if (this.wasSwept) this.untold = []
+    while (this.untold.length > 0) {
+      const some = this.untold.slice(0, RESTORE_BATCH)
+      const counts = await this.relay.run((redis) =>
+        Promise.all(some.map(({ channel }) => redis.hlen(this.keys.presenceClients(channel)))),
+      )
+      this.untold = this.untold.slice(some.length)
+      const reports = some.map(({ channel, info }, index) =>
+        report({ type: 'leave', channel, info, online: counts[index] ?? 0 }),
+      )
+      await Promise.all(reports)
+    }
+  }
+
+  private async putAllBack(report: ReportPresence): Promise<void> {
+    let batch: LocalClient[] = []
+    for (const client of this.local) {
+      // Its own order to Redis is under way, and says how it ends.
+      if (client.state === 'pending') continue
+      batch.push(client)
+      if (batch.length < RESTORE_BATCH) continue
+      await this.putBack(batch, report)
+      batch = []
+    }
+    if (batch.length > 0) await this.putBack(batch, report)
+  }
+
+  /** The orders leave in the tick in which the clients were found to be here. */
+  private async putBack(batch: readonly LocalClient[], report: ReportPresence): Promise<void> {
+    const channels = new Set(batch.map(({ channel }) => channel))
+    const answers = await this.relay.run(async (redis) => {
+      const [, ...results] = await Promise.all([
+        redis.sadd(this.keys.presenceChannels(this.node), ...channels),
+        ...batch.map((client) => this.put(redis, client)),
+      ])
+      return results
+    })
+    const reports = answers.map(([online, wasAbsent], index) => {
+      const client = batch[index]
+      if (client === undefined) return undefined
+      const { channel, info, state } = client
+      if (!this.local.has(channel, info.client)) {
+        // Who left meanwhile may have been overtaken where Redis had to be sent the script in full.
+        this.isUnsure = true
+        return undefined
+      }
+      client.state = 'kept'
+      const isUnheardOf = state === 'failed' || (wasAbsent && this.wasSwept)
+      return isUnheardOf ? report({ type: 'join', channel, info, online }) : undefined
+    })
+    await Promise.all(reports)
+  }
+
+  /** Resolves with the number of clients in the channel, and whether this one was not among them. */
+  private async put(redis: Redis, { channel, info }: LocalClient): Promise<[number, boolean]> {
+    const entry = encodePresenceEntry({ node: this.node, info }, this.generation)
+    const args = [info.client, info.user, entry]
+    const answer = (await presenceAdd.run(redis, this.keysOf(channel), args)) as [number, number]
+    return [answer[0], answer[1] === 1]
+  }
+
+  /** Resolves with the number of clients left. */
+  private async take(redis: Redis, channel: string, client: string): Promise<number> {
+    const answer = (await presenceRemove.run(redis, this.keysOf(channel), [client])) as [number, number]
+    const [online, ofThisNode] = answer
+    if (ofThisNode === 0 && !this.local.hasChannel(channel)) {
+      await redis.srem(this.keys.presenceChannels(this.node), channel)
+    }
+    return online
+  }
+
+  private keysOf(channel: string): readonly string[] {
+    return [
+      this.keys.presenceClients(channel),
+      this.keys.presenceUsers(channel),
+      this.keys.presenceOfNode(this.node, channel),
+    ]
+  }
+
+  /** Adds to `found` who is on a living node; `leases` keeps which nodes are. */
+  private async collect(
+    redis: Redis,
+    fields: readonly string[],
+    leases: Map<string, boolean>,
+    found: Map<string, ClientInfo>,
+  ): Promise<void> {
+    const entries = []
+    for (let index = 0; index + 1 < fields.length; index += 2) {
+      const entry = decodePresenceEntry(fields[index] ?? '', fields[index + 1] ?? '')
+      if (entry !== undefined) entries.push(entry)
+    }
+    const unknown = [...new Set(entries.map(({ node }) => node))].filter((node) => !leases.has(node))
+    if (unknown.length > 0) {
+      const values = await redis.mget(unknown.map((node) => this.keys.lease(node)))
+      for (const [index, node] of unknown.entries()) leases.set(node, typeof values[index] === 'string')
+    }
+    for (const { node, info } of entries) if (leases.get(node) === true) found.set(info.client, info)
+  }
+}

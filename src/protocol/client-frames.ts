@@ -1,0 +1,97 @@
+import {
+  CLIENT_REQUESTS,
+  type ClientCommand,
+  COMMAND_NAMES,
+  type CommandName,
+  MAX_COMMAND_ID,
+} from './client-requests.js'
+import { errors, type ProtocolError } from './errors.js'
+import { type JsonValue, writeJson } from './json-writer.js'
+
+/** What one line of a client's frame turned out to be. */
+export type ClientLine =
+  | { readonly type: 'command'; readonly command: ClientCommand }
+  /** A command that can be answered, but not done. */
+  | { readonly type: 'refused'; readonly id: number; readonly name: string; readonly error: ProtocolError }
+  /** An empty object: the answer to a ping. */
+  | { readonly type: 'pong' }
+  /** Nothing that the protocol knows; the reason is for the log. */
+  | { readonly type: 'malformed'; readonly why: string }
+
+/** The lines of a frame, in order. Lazily: after one that ends the connection, the rest is not looked at. */
+export function* readClientFrame(frame: Buffer, maxCommandBytes: number): Generator<ClientLine> {
+  let start = 0
+  while (start < frame.length) {
+    const newline = frame.indexOf(0x0a, start)
+    const end = newline < 0 ? frame.length : newline
+    // Some SDKs end a frame with a newline.
+    if (end > start) {
+      const line = readLine(frame.toString('utf8', start, end))
+      yield line.type === 'command' && end - start > maxCommandBytes
+        ? tooLarge(line.command, end - start)
+        : line
+    }
+    start = end + 1
+  }
+}
+
+function tooLarge({ id, name }: ClientCommand, bytes: number): ClientLine {
+  return { type: 'refused', id, name, error: errors.limitExceeded(`the command has ${bytes} bytes`) }
+}
+
+function readLine(text: string): ClientLine {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    return { type: 'malformed', why: 'not JSON' }
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    return { type: 'malformed', why: 'not an object' }
+  }
+  const members = Object.keys(json)
+  if (members.length === 0) return { type: 'pong' }
+  const { id } = json as { id?: unknown }
+  const names = members.filter((member) => member !== 'id')
+  if (id !== undefined && !isCommandId(id)) return { type: 'malformed', why: 'the id is no uint32 above 0' }
+  const [name] = names
+  if (name === undefined || names.length > 1) return { type: 'malformed', why: 'not exactly one command' }
+  if (id === undefined && name !== 'send') return { type: 'malformed', why: 'no id' }
+  return readCommand((id as number | undefined) ?? 0, name, (json as Record<string, unknown>)[name])
+}
+
+function isCommandId(id: unknown): id is number {
+  return Number.isInteger(id) && Number(id) > 0 && Number(id) <= MAX_COMMAND_ID
+}
+
+function readCommand(id: number, name: string, request: unknown): ClientLine {
+  if (!isCommandName(name)) {
+    const error = errors.methodNotFound(`there is no command "${name.slice(0, 32)}"`)
+    return { type: 'refused', id, name: 'unknown', error }
+  }
+  const parsed = CLIENT_REQUESTS[name].safeParse(request)
+  if (parsed.success) {
+    return { type: 'command', command: { id, name, request: parsed.data } as ClientCommand }
+  }
+  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || name}: ${message}`)
+  return { type: 'refused', id, name, error: errors.badRequest(problems.slice(0, 3).join('; ')) }
+}
+
+function isCommandName(name: string): name is CommandName {
+  return (COMMAND_NAMES as string[]).includes(name)
+}
+
+/** What the server's ping is. */
+export const PING_FRAME = '{}'
+
+export function encodeReply(id: number, name: CommandName, result: JsonValue): string {
+  return `{"id":${id},"${name}":${writeJson(result)}}`
+}
+
+export function encodeErrorReply(id: number, { code, message, temporary }: ProtocolError): string {
+  return `{"id":${id},"error":${writeJson({ code, message, temporary })}}`
+}
+
+export function encodePush(channel: string | undefined, kind: string, body: JsonValue): string {
+  return `{"push":${writeJson({ channel, [kind]: body })}}`
+}

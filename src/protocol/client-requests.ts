@@ -1,0 +1,61 @@
+import { z } from 'zod'
+
+/** Ids of commands: uint32, chosen by the client. */
+export const MAX_COMMAND_ID = 2 ** 32 - 1
+
+const text = z.string().default('')
+const flag = z.boolean().default(false)
+const offset = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER).default(0)
+const channel = z.string()
+/** Any JSON value; undefined where the client sent none. */
+const data = z.unknown().optional()
+
+const subscribe = z.object({
+  channel,
+  token: text,
+  recover: flag,
+  epoch: text,
+  offset,
+  data,
+  positioned: flag,
+  recoverable: flag,
+  join_leave: flag,
+})
+
+/** What a client may ask, by the command's name. Members that are not known are ignored: SDKs are newer than servers. */
+export const CLIENT_REQUESTS = {
+  connect: z.object({
+    token: text,
+    data,
+    subs: z.record(z.string(), subscribe.omit({ channel: true })).optional(),
+    name: text,
+    version: text,
+    headers: z.record(z.string(), z.string()).optional(),
+  }),
+  subscribe,
+  unsubscribe: z.object({ channel }),
+  publish: z.object({ channel, data: z.unknown().refine((value) => value !== undefined, 'is required') }),
+  presence: z.object({ channel }),
+  presence_stats: z.object({ channel }),
+  history: z.object({
+    channel,
+    limit: z.number().int().min(-1).default(0),
+    since: z.object({ offset, epoch: text }).optional(),
+    reverse: flag,
+  }),
+  ping: z.object({}),
+  send: z.object({ data }),
+  rpc: z.object({ method: text, data }),
+  refresh: z.object({ token: text }),
+  sub_refresh: z.object({ channel, token: text }),
+} as const
+
+export type CommandName = keyof typeof CLIENT_REQUESTS
+export type ClientRequest<N extends CommandName> = z.infer<(typeof CLIENT_REQUESTS)[N]>
+
+/** One command, read and checked. */
+export type ClientCommand = {
+  [N in CommandName]: { readonly id: number; readonly name: N; readonly request: ClientRequest<N> }
+}[CommandName]
+
+export const COMMAND_NAMES = Object.keys(CLIENT_REQUESTS) as CommandName[]

@@ -1,0 +1,24 @@
+import { STREAM_FUNCTIONS } from './stream-functions.js'
+
+export const READ_STREAM = `
+-- Reads what a channel's stream keeps, and its position.
+--
+-- KEYS[1] metadata of the stream: hash of epoch, offset, master
+-- KEYS[2] the stream
+-- ARGV[1] epoch to begin if there is none that goes on
+-- ARGV[2] replication id of the master, as the node knows it
+-- ARGV[3] milliseconds to keep the metadata
+-- ARGV[4] the most entries to give
+-- ARGV[5] XRANGE or XREVRANGE
+-- ARGV[6] id to start from
+-- ARGV[7] id to end at
+-- Returns {epoch, top offset, entries as XRANGE gives them}.
+${STREAM_FUNCTIONS}
+local epoch, top = open_stream(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local entries = {}
+if tonumber(ARGV[4]) > 0 then
+  entries = redis.call(ARGV[5], KEYS[2], ARGV[6], ARGV[7], 'COUNT', ARGV[4])
+end
+return {epoch, digits(top), entries}
+`

@@ -1,0 +1,358 @@
+import type { Authenticator } from '../auth/authenticator.js'
+import { type Broker, BrokerError } from '../broker/broker.js'
+import type { ServerSubscription } from '../hub/hub.js'
+import {
+  type ClientLine,
+  encodeErrorReply,
+  encodePush,
+  encodeReply,
+  PING_FRAME,
+  readClientFrame,
+} from '../protocol/client-frames.js'
+import type { ClientInfo } from '../protocol/client-info.js'
+import type { ClientCommand, CommandName } from '../protocol/client-requests.js'
+import { type Close, Closing, DISCONNECTS, UNSUBSCRIBES } from '../protocol/closes.js'
+import { errors, ProtocolError } from '../protocol/errors.js'
+import type { JsonValue } from '../protocol/json-writer.js'
+import { runCommand } from './commands/run-command.js'
+import type { Hooks } from './hooks.js'
+import { subscribe } from './pending-subscription.js'
+import { Session, type SessionContext } from './session.js'
+import type { Subscription } from './subscription.js'
+
+/** Time after its expiry in which a connection or subscription may still be refreshed. */
+const EXPIRY_GRACE_MS = 25_000
+/** Commands of one client that may wait; SDKs send at most a resubscription of every channel at once. */
+const MAX_QUEUED_COMMANDS = 2_048
+/** Commands of one client that may be at work at once, where they overlap at all. */
+const MAX_RUNNING_COMMANDS = 1_024
+/** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
+const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
+const NO_SUBSCRIPTIONS: Subscription[] = []
+
+/** What all sessions of the Centrifuge protocol share. */
+export interface ClientSessionContext extends SessionContext {
+  readonly broker: Broker
+  readonly authenticator: Authenticator
+  readonly hooks: Hooks
+  readonly node: { readonly id: string; readonly version: string }
+  readonly pingIntervalMs: number
+  readonly pongTimeoutMs: number
+  /** Time in which a connection has to say `connect`. */
+  readonly staleTimeoutMs: number
+  readonly maxChannels: number
+  readonly maxCommandBytes: number
+  /** Publications that a client may read or recover at once. */
+  readonly maxHistoryPublications: number
+}
+
+/** A connection that speaks the Centrifuge client protocol over JSON. */
+export class ClientSession extends Session<ClientSessionContext> {
+  readonly protocol = 'centrifuge'
+  readonly codec = 'json'
+  readonly channel = undefined
+  protected readonly slowClose = DISCONNECTS.slow
+  /** After a refused `connect` the client may try again; whatever else it sent with it is not looked at. */
+  state: 'new' | 'connecting' | 'refused' | 'connected' = 'new'
+  /** One line of JSON, as the token gave it. */
+  connInfo: string | undefined
+  /** Unix time in milliseconds. */
+  expiresAtMs: number | undefined
+  subscriptions = NO_SUBSCRIPTIONS
+  private queue: ClientCommand[] | undefined
+  private running = 0
+  private runningName: CommandName | undefined
+  /** Times of the wheel. Before it is connected, the next ping is when it is stale. */
+  private nextPingMs = 0
+  private pongDueMs = 0
+
+  get session(): string {
+    return this.client
+  }
+
+  /** For commands, which are part of the session. */
+  get shared(): ClientSessionContext {
+    return this.context
+  }
+
+  find(channel: string): Subscription | undefined {
+    return this.subscriptions.find((subscription) => subscription.channel === channel)
+  }
+
+  isIn(channel: string): boolean {
+    return this.find(channel)?.state === 'subscribed'
+  }
+
+  infoIn(subscription: Subscription | undefined): ClientInfo {
+    const { client, user, connInfo } = this
+    return { client, user, connInfo, chanInfo: subscription?.chanInfo }
+  }
+
+  message(frame: Buffer, isBinary: boolean): void {
+    const { metrics, maxCommandBytes } = this.context
+    metrics.messagesReceived.centrifuge.value++
+    if (isBinary) {
+      this.close(DISCONNECTS.inappropriateProtocol)
+      return
+    }
+    for (const line of readClientFrame(frame, maxCommandBytes)) {
+      if (this.socket === undefined) return
+      this.receive(line)
+    }
+  }
+
+  /** Pings of the WebSocket protocol are answered by the transport; a pong of this protocol is a message. */
+  alive(): void {}
+
+  onTimer(nowMs: number): number | undefined {
+    if (this.state !== 'connected') {
+      if (nowMs < this.nextPingMs) return this.nextPingMs - nowMs
+      this.close(DISCONNECTS.stale)
+      return undefined
+    }
+    if (this.pongDueMs > 0 && nowMs >= this.pongDueMs) {
+      this.context.metrics.heartbeatTimeouts.inc({ protocol: this.protocol })
+      this.close(DISCONNECTS.noPong)
+      return undefined
+    }
+    const untilExpiryMs = this.expire()
+    if (this.socket === undefined) return undefined
+    if (nowMs >= this.nextPingMs) {
+      this.socket.send(PING_FRAME, false)
+      this.pongDueMs = nowMs + this.context.pongTimeoutMs
+      this.nextPingMs = nowMs + this.context.pingIntervalMs
+    }
+    const nextMs = this.pongDueMs > 0 ? Math.min(this.pongDueMs, this.nextPingMs) : this.nextPingMs
+    return Math.max(1, Math.min(nextMs - nowMs, untilExpiryMs))
+  }
+
+  /** The connection is known: from now on it is pinged, the first time at a random point of the second half of the interval. */
+  connected(user: string, connInfo: string | undefined, expiresAtMs: number | undefined): void {
+    const { wheel, pingIntervalMs } = this.context
+    this.state = 'connected'
+    this.user = user
+    this.connInfo = connInfo
+    this.expiresAtMs = expiresAtMs
+    this.nextPingMs = wheel.nowMs + pingIntervalMs * (0.5 + Math.random() / 2)
+    this.lookAgain()
+  }
+
+  /** To be called when something may expire earlier than before. */
+  lookAgain(): void {
+    const { wheel } = this.context
+    if (this.socket === undefined || this.state !== 'connected') return
+    const untilExpiryMs = this.expire()
+    if (this.socket !== undefined) {
+      wheel.schedule(this, Math.max(1, Math.min(this.nextPingMs - wheel.nowMs, untilExpiryMs)))
+    }
+  }
+
+  push(channel: string | undefined, kind: string, body: JsonValue): void {
+    this.socket?.send(encodePush(channel, kind, body), false)
+  }
+
+  addSubscription(subscription: Subscription): void {
+    if (this.subscriptions === NO_SUBSCRIPTIONS) this.subscriptions = []
+    this.subscriptions.push(subscription)
+  }
+
+  removeSubscription(subscription: Subscription): void {
+    const index = this.subscriptions.indexOf(subscription)
+    if (index < 0) return
+    this.subscriptions.splice(index, 1)
+    const { hub, presence } = this.context
+    const { channel, namespace, state, wishes } = subscription
+    subscription.state = 'gone'
+    // Otherwise whoever is subscribing gives back what was taken until then.
+    if (state !== 'subscribed') return
+    hub.leave(channel, this, wishes)
+    presence.left(channel, this.infoIn(subscription), namespace)
+  }
+
+  /** Subscribes it from this side, and says so. */
+  async subscribe(channel: string, options: ServerSubscription): Promise<void> {
+    if (this.state !== 'connected') throw errors.notAvailable('the connection is not ready')
+    const subscribing = subscribe(
+      this,
+      {
+        channel,
+        namespace: this.context.channels.namespaceOf(channel),
+        isServerSide: true,
+        wantsJoinLeave: true,
+        wantsPosition: true,
+        wantsRecovery: true,
+        since: options.recoverSince,
+        chanInfo: options.info,
+        data: options.data,
+        expiresAtMs: options.expiresAtMs,
+      },
+      (result) => this.push(channel, 'subscribe', result),
+    )
+    await subscribing
+  }
+
+  /** Ends a subscription from this side, and says so. */
+  unsubscribe(channel: string, why: Close = UNSUBSCRIBES.server): void {
+    const subscription = this.find(channel)
+    if (subscription === undefined) return
+    this.removeSubscription(subscription)
+    this.push(channel, 'unsubscribe', { code: why.code, reason: why.reason })
+  }
+
+  /** Sets when the connection expires. */
+  refresh(expiresAtMs: number | undefined): void {
+    if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) {
+      this.close(DISCONNECTS.connectionExpired)
+      return
+    }
+    this.expiresAtMs = expiresAtMs
+    this.lookAgain()
+  }
+
+  shutDown(): void {
+    this.close(DISCONNECTS.shutdown)
+  }
+
+  /** Whoever follows a stream has to read what is missing. */
+  missed(channel: string): void {
+    if (this.find(channel)?.isPositioned === true) this.unsubscribe(channel, UNSUBSCRIBES.insufficientState)
+  }
+
+  protected begin(): number {
+    const { wheel, staleTimeoutMs } = this.context
+    this.nextPingMs = wheel.nowMs + staleTimeoutMs
+    return staleTimeoutMs
+  }
+
+  protected end(code: number, reason: string): void {
+    this.queue = undefined
+    for (const subscription of [...this.subscriptions]) this.removeSubscription(subscription)
+    if (this.state === 'connected') void this.tellApplication(code, reason)
+  }
+
+  /** Never rejects: the connection is gone, whatever the application makes of it. */
+  private async tellApplication(code: number, reason: string): Promise<void> {
+    const { client, user } = this
+    try {
+      await this.context.hooks.disconnect?.({ client, user, code, reason })
+    } catch (error) {
+      this.context.log.error({ ...this.facts(), err: error }, 'the disconnect hook failed')
+    }
+  }
+
+  private receive(line: ClientLine): void {
+    if (line.type === 'pong') {
+      // One that nobody asked for is an error of the protocol.
+      if (this.pongDueMs === 0) this.close(DISCONNECTS.badRequest)
+      this.pongDueMs = 0
+      return
+    }
+    if (line.type === 'malformed') {
+      this.context.log.debug({ ...this.facts(), why: line.why }, 'malformed frame')
+      this.close(DISCONNECTS.badRequest)
+      return
+    }
+    const isConnect = (line.type === 'command' ? line.command.name : line.name) === 'connect'
+    if (this.state === 'new' && !isConnect) this.close(DISCONNECTS.badRequest)
+    else if (this.state === 'refused' && !isConnect) return
+    else if (line.type === 'command') this.enqueue(line.command)
+    else {
+      if (this.state === 'new') this.state = 'refused'
+      this.refuse(line.id, line.name, line.error)
+    }
+  }
+
+  private enqueue(command: ClientCommand): void {
+    if (this.queue === undefined && this.mayStart(command)) {
+      this.start(command)
+      return
+    }
+    this.queue ??= []
+    if (this.queue.length < MAX_QUEUED_COMMANDS) this.queue.push(command)
+    else this.close(DISCONNECTS.tooManyRequests)
+  }
+
+  private mayStart({ name }: ClientCommand): boolean {
+    if (this.running === 0) return true
+    return this.running < MAX_RUNNING_COMMANDS && this.runningName === name && OVERLAPPING.has(name)
+  }
+
+  private start(command: ClientCommand): void {
+    const { id, name } = command
+    const stopTimer = this.context.metrics.commandDuration.startTimer({ command: name })
+    const reply = (result: JsonValue) => {
+      if (id > 0) this.socket?.send(encodeReply(id, name, result), false)
+    }
+    let done: Promise<void> | undefined
+    try {
+      done = runCommand(this, command, reply)
+    } catch (error) {
+      this.failed(id, name, error)
+    }
+    if (done === undefined) {
+      stopTimer()
+      return
+    }
+    this.running++
+    this.runningName = name
+    void done
+      .catch((error: unknown) => this.failed(id, name, error))
+      .then(() => {
+        stopTimer()
+        this.running--
+        this.startQueued()
+      })
+  }
+
+  private startQueued(): void {
+    while (this.queue !== undefined && this.socket !== undefined) {
+      const [next] = this.queue
+      if (next === undefined) this.queue = undefined
+      else if (!this.mayStart(next)) return
+      else {
+        this.queue.shift()
+        this.start(next)
+      }
+    }
+  }
+
+  private failed(id: number, name: string, error: unknown): void {
+    if (this.state === 'connecting') {
+      this.state = 'refused'
+      this.queue = undefined
+    }
+    if (error instanceof Closing) this.close(error.close)
+    else this.refuse(id, name, this.toProtocolError(error))
+  }
+
+  private toProtocolError(error: unknown): ProtocolError {
+    if (error instanceof ProtocolError) return error
+    if (error instanceof BrokerError) return errors.internal(error.message, error.reason !== 'timeout')
+    this.context.log.error({ ...this.facts(), err: error }, 'a command failed')
+    return errors.internal('see the log of the node')
+  }
+
+  private refuse(id: number, name: string, error: ProtocolError): void {
+    this.context.metrics.commandErrors.inc({ command: name, code: error.code })
+    if (id > 0) this.socket?.send(encodeErrorReply(id, error), false)
+  }
+
+  /** Ends what has expired beyond its grace. Returns the time until something will. */
+  private expire(): number {
+    const nowMs = Date.now()
+    let untilMs = Number.POSITIVE_INFINITY
+    const isOver = (expiresAtMs: number | undefined) => {
+      if (expiresAtMs === undefined) return false
+      const leftMs = expiresAtMs + EXPIRY_GRACE_MS - nowMs
+      if (leftMs > 0) untilMs = Math.min(untilMs, leftMs)
+      return leftMs <= 0
+    }
+    if (isOver(this.expiresAtMs)) {
+      this.close(DISCONNECTS.connectionExpired)
+      return untilMs
+    }
+    const expired = this.subscriptions.filter(({ expiresAtMs }) => isOver(expiresAtMs))
+    for (const { channel } of expired) this.unsubscribe(channel, UNSUBSCRIBES.subscriptionExpired)
+    return untilMs
+  }
+}

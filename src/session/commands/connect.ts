@@ -1,0 +1,160 @@
+import type { Identity } from '../../auth/authenticator.js'
+import type { ClientRequest } from '../../protocol/client-requests.js'
+import { Closing, DISCONNECTS } from '../../protocol/closes.js'
+import { errors } from '../../protocol/errors.js'
+import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
+import type { ClientSession } from '../client-session.js'
+import { type ConnectDecision, isPromise } from '../hooks.js'
+import { toJsonText } from '../json.js'
+import { PendingSubscription, secondsUntil } from '../pending-subscription.js'
+import type { Reply } from './run-command.js'
+
+type Request = ClientRequest<'connect'>
+
+/** What is known of somebody who may connect. */
+interface Admitted {
+  readonly user: string
+  readonly info: string | undefined
+  readonly data: string | undefined
+  readonly expiresAtMs: number | undefined
+  /** Channels that the server subscribes it to, with what is told of it there. */
+  readonly channels: ReadonlyMap<
+    string,
+    { readonly info: string | undefined; readonly data: string | undefined }
+  >
+}
+
+/** Recognises the client, and subscribes it to the channels that its token or the application names. */
+export function handleConnect(
+  session: ClientSession,
+  request: Request,
+  reply: Reply,
+): Promise<void> | undefined {
+  if (session.state !== 'new' && session.state !== 'refused') throw new Closing(DISCONNECTS.badRequest)
+  session.state = 'connecting'
+  const { token, data, name, version } = request
+  const decided = session.shared.hooks.connect?.({ client: session.client, token, data, name, version })
+  if (!isPromise(decided)) return decide(session, request, decided, reply)
+  return Promise.resolve(decided).then((decision) => decide(session, request, decision, reply))
+}
+
+function decide(
+  session: ClientSession,
+  request: Request,
+  decision: ConnectDecision | undefined,
+  reply: Reply,
+): Promise<void> | undefined {
+  const admitted = decision === undefined ? authenticate(session, request.token) : admittedAs(decision)
+  session.user = admitted.user
+  session.connInfo = admitted.info
+  const pending: PendingSubscription[] = []
+  try {
+    for (const [channel, grant] of admitted.channels) pending.push(open(session, request, channel, grant))
+  } catch (error) {
+    for (const one of pending) one.abort()
+    throw error
+  }
+  const preparing = pending.map((one) => one.prepare()).filter((one) => one !== undefined)
+  if (preparing.length === 0) {
+    complete(session, admitted, pending, reply)
+    return undefined
+  }
+  return Promise.all(preparing).then(
+    () => complete(session, admitted, pending, reply),
+    (error: unknown) => {
+      for (const one of pending) one.abort()
+      throw error
+    },
+  )
+}
+
+/** By the token. Throws error 109, or a Closing. */
+function authenticate(session: ClientSession, token: string): Admitted {
+  const { authenticator, metrics } = session.shared
+  const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
+  if (identity !== undefined) return admittedBy(identity)
+  metrics.authFailures.inc({ reason: failure })
+  if (failure === 'missing') throw new Closing(DISCONNECTS.badRequest)
+  // The client fetches a new token and connects again.
+  if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
+  throw new Closing(DISCONNECTS.invalidToken)
+}
+
+function admittedBy({ user, info, expiresAtMs, channels = [], subs = {} }: Identity): Admitted {
+  const grants = new Map(channels.map((channel) => [channel, { info: undefined, data: undefined }] as const))
+  return {
+    user,
+    info,
+    data: undefined,
+    expiresAtMs,
+    channels: new Map([...grants, ...Object.entries(subs)]),
+  }
+}
+
+function admittedAs({ user, info, data, channels = [], expireAt }: ConnectDecision): Admitted {
+  return {
+    user,
+    info: toJsonText(info),
+    data: toJsonText(data),
+    expiresAtMs: expireAt === undefined ? undefined : expireAt * 1_000,
+    channels: new Map(channels.map((channel) => [channel, { info: undefined, data: undefined }])),
+  }
+}
+
+function open(
+  session: ClientSession,
+  { subs = {} }: Request,
+  channel: string,
+  { info, data }: { readonly info: string | undefined; readonly data: string | undefined },
+): PendingSubscription {
+  const asked = Object.hasOwn(subs, channel) ? subs[channel] : undefined
+  return PendingSubscription.open(session, {
+    channel,
+    namespace: session.shared.channels.namespaceOf(channel),
+    isServerSide: true,
+    wantsJoinLeave: asked?.join_leave ?? true,
+    wantsPosition: true,
+    wantsRecovery: true,
+    since: asked?.recover === true ? { epoch: asked.epoch, offset: asked.offset } : undefined,
+    chanInfo: info,
+    data,
+    expiresAtMs: undefined,
+  })
+}
+
+/** Replies and joins in one tick, so that nothing falls between. */
+function complete(
+  session: ClientSession,
+  { user, info, data, expiresAtMs }: Admitted,
+  pending: readonly PendingSubscription[],
+  reply: Reply,
+): void {
+  const subs: [string, JsonValue][] = []
+  try {
+    for (const one of pending) {
+      const result = one.result()
+      if (result === undefined) throw errors.internal('a channel’s stream moved on')
+      subs.push([one.channel, result])
+    }
+  } catch (error) {
+    for (const one of pending) one.abort()
+    throw error
+  }
+  const { node, pingIntervalMs } = session.shared
+  const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)
+  session.connected(user, info, expiresAtMs)
+  reply({
+    client: session.client,
+    version: node.version,
+    expires: ttl !== undefined,
+    ttl,
+    data: jsonText(data),
+    // From pairs, since a channel may be called `__proto__`.
+    subs: subs.length === 0 ? undefined : Object.fromEntries(subs),
+    ping: Math.max(1, Math.ceil(pingIntervalMs / 1_000)),
+    pong: true,
+    session: session.client,
+    node: node.id,
+  })
+  for (const one of pending) one.join()
+}

@@ -1,0 +1,15 @@
+import type { ClientRequest } from '../../protocol/client-requests.js'
+import type { ClientSession } from '../client-session.js'
+import { checkMayReadPresence } from './presence.js'
+import type { Reply } from './run-command.js'
+
+/** How many clients and users are in a channel. */
+export async function handlePresenceStats(
+  session: ClientSession,
+  { channel }: ClientRequest<'presence_stats'>,
+  reply: Reply,
+): Promise<void> {
+  checkMayReadPresence(session, channel)
+  const { clients, users } = await session.shared.channels.presenceStats(channel)
+  reply({ num_clients: clients, num_users: users })
+}

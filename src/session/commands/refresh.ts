@@ -1,0 +1,51 @@
+import type { ClientRequest } from '../../protocol/client-requests.js'
+import { Closing, DISCONNECTS } from '../../protocol/closes.js'
+import { errors } from '../../protocol/errors.js'
+import type { ClientSession } from '../client-session.js'
+import { isPromise, type RefreshDecision } from '../hooks.js'
+import { secondsUntil } from '../pending-subscription.js'
+import type { Reply } from './run-command.js'
+
+/** Lets the connection live on, by a new token of the same user or as the application says. */
+export function handleRefresh(
+  session: ClientSession,
+  { token }: ClientRequest<'refresh'>,
+  reply: Reply,
+): Promise<void> | undefined {
+  const { client, user } = session
+  const decided = session.shared.hooks.refresh?.({ client, user, channel: undefined, token })
+  if (!isPromise(decided)) return refresh(session, token, decided, reply)
+  return Promise.resolve(decided).then((decision) => refresh(session, token, decision, reply))
+}
+
+function refresh(
+  session: ClientSession,
+  token: string,
+  decision: RefreshDecision | undefined,
+  reply: Reply,
+): undefined {
+  const expiresAtMs = decision === undefined ? readToken(session, token) : expiryOf(decision)
+  session.refresh(expiresAtMs)
+  const { client } = session
+  const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)
+  reply({ client, version: session.shared.node.version, expires: ttl !== undefined, ttl })
+}
+
+/** Unix time in milliseconds. */
+export function expiryOf({ expireAt }: RefreshDecision): number | undefined {
+  return expireAt === undefined ? undefined : expireAt * 1_000
+}
+
+/** When the connection expires by its new token. Throws error 109, or a Closing. */
+function readToken(session: ClientSession, token: string): number | undefined {
+  const { authenticator, metrics } = session.shared
+  const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
+  if (identity === undefined) {
+    metrics.authFailures.inc({ reason: failure })
+    if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
+    throw new Closing(DISCONNECTS.invalidToken)
+  }
+  if (identity.user !== session.user) throw new Closing(DISCONNECTS.invalidToken)
+  session.connInfo = identity.info
+  return identity.expiresAtMs
+}

@@ -1,0 +1,112 @@
+/** What an application says of somebody who connects. */
+export interface ConnectDecision {
+  /** Empty for somebody without a name. */
+  readonly user: string
+  /** Any JSON value: goes into presence and joins. */
+  readonly info?: unknown
+  /** Any JSON value: handed to the client with the reply. */
+  readonly data?: unknown
+  /** Channels that the connection is subscribed to by the server. */
+  readonly channels?: readonly string[]
+  /** Unix time in seconds at which the connection expires. */
+  readonly expireAt?: number
+}
+
+export interface ConnectRequest {
+  /** Id of the connection. */
+  readonly client: string
+  /** As the client sent it, not verified; empty where it sent none. */
+  readonly token: string
+  readonly data: unknown
+  /** What the client says it is: the SDK's name and version. */
+  readonly name: string
+  readonly version: string
+}
+
+export interface SubscribeRequest {
+  readonly client: string
+  readonly user: string
+  readonly channel: string
+  /** As the client sent it, not verified; empty where it sent none. */
+  readonly token: string
+  readonly data: unknown
+}
+
+export interface SubscribeDecision {
+  /** Any JSON value: goes into the channel's presence and joins. */
+  readonly info?: unknown
+  /** Any JSON value: handed to the client with the reply. */
+  readonly data?: unknown
+  /** Unix time in seconds at which the subscription expires. */
+  readonly expireAt?: number
+}
+
+export interface PublishRequest {
+  readonly client: string
+  readonly user: string
+  readonly channel: string
+  readonly data: unknown
+}
+
+export interface PublishDecision {
+  /** Any JSON value: is published instead. */
+  readonly data: unknown
+}
+
+export interface RpcRequest {
+  readonly client: string
+  readonly user: string
+  readonly method: string
+  readonly data: unknown
+}
+
+export interface RefreshRequest {
+  readonly client: string
+  readonly user: string
+  /** The subscription's; undefined: it is the connection that is refreshed. */
+  readonly channel: string | undefined
+  /** As the client sent it, not verified. */
+  readonly token: string
+}
+
+export interface RefreshDecision {
+  /** Unix time in seconds at which it expires next; undefined: it does not expire any more. */
+  readonly expireAt?: number
+}
+
+export interface DisconnectEvent {
+  readonly client: string
+  readonly user: string
+  readonly code: number
+  readonly reason: string
+}
+
+/** The client waits for it for as long as it takes: a limit of time is the application's. */
+export type Answer<T> = T | PromiseLike<T>
+
+/**
+ * Where an embedding application takes part in what clients of the Centrifuge protocol do; raw clients follow the
+ * settings alone. Each but `disconnect` may refuse by throwing a ProtocolError, which the client gets; whatever else is
+ * thrown is logged, and the client gets error 100.
+ */
+export interface Hooks {
+  /** Instead of verifying the token here; undefined: verify it as configured. */
+  readonly connect?: (request: ConnectRequest) => Answer<ConnectDecision | undefined>
+  /** Instead of the namespace's rules and the token, which decide where this gives undefined. */
+  readonly subscribe?: (request: SubscribeRequest) => Answer<SubscribeDecision | undefined>
+  /** After the namespace's rules, which stand. What it gives is published instead; undefined: what the client sent. */
+  readonly publish?: (request: PublishRequest) => Answer<PublishDecision | undefined>
+  /** Gives any JSON value, for the caller. */
+  readonly rpc?: (request: RpcRequest) => Answer<unknown>
+  /** What was given an `expireAt` gets another one. Instead of verifying the token here; undefined: verify it as configured. */
+  readonly refresh?: (request: RefreshRequest) => Answer<RefreshDecision | undefined>
+  /**
+   * After a connection has ended whose `connect` was answered; one that goes away while the hook decides is not told of.
+   * What it throws is logged.
+   */
+  readonly disconnect?: (event: DisconnectEvent) => Answer<void>
+}
+
+export function isPromise<T>(answer: Answer<T>): answer is PromiseLike<T> {
+  return typeof (answer as Partial<PromiseLike<T>> | undefined | null)?.then === 'function'
+}

@@ -1,0 +1,206 @@
+import type { Position } from '../broker/broker.js'
+import { keepsStream, type NamespaceOptions } from '../channel/namespaces.js'
+import type { Wishes } from '../hub/hub.js'
+import type { PublicationBuffer } from '../hub/publication-buffer.js'
+import { publicationJson } from '../hub/pushes.js'
+import { Closing, DISCONNECTS } from '../protocol/closes.js'
+import { errors } from '../protocol/errors.js'
+import { type JsonValue, jsonText } from '../protocol/json-writer.js'
+import type { ClientSession } from './client-session.js'
+import { StreamReader, type StreamStart } from './stream-start.js'
+import type { Subscription } from './subscription.js'
+
+/** Reads of a stream that keeps growing past what is heard of it, before the subscriber is told to try again. */
+const MAX_READS = 3
+const NO_WISHES: Wishes = { join: false, leave: false }
+const ALL_WISHES: Wishes = { join: true, leave: true }
+
+export interface SubscriptionOptions {
+  readonly channel: string
+  readonly namespace: NamespaceOptions
+  readonly isServerSide: boolean
+  readonly wantsJoinLeave: boolean
+  readonly wantsPosition: boolean
+  readonly wantsRecovery: boolean
+  /** Where it was; undefined: it is new. */
+  readonly since: Position | undefined
+  /** One line of JSON each. */
+  readonly chanInfo: string | undefined
+  readonly data: string | undefined
+  /** Unix time in milliseconds. */
+  readonly expiresAtMs: number | undefined
+}
+
+/** A subscription on its way: either `join` ends it well, or `abort` gives back what it took. */
+export class PendingSubscription {
+  private readonly subscription: Subscription
+  private readonly isRecoverable: boolean
+  /** That this node hears the channel. */
+  private heard: Promise<void> | undefined
+  private buffer: PublicationBuffer | undefined
+  private reader: StreamReader | undefined
+  private startsAt: StreamStart | undefined
+
+  private constructor(
+    private readonly session: ClientSession,
+    private readonly options: SubscriptionOptions,
+  ) {
+    const { namespace } = options
+    const keepsHistory = keepsStream(namespace)
+    this.isRecoverable = keepsHistory && (options.wantsRecovery || namespace.forceRecovery)
+    const isPositioned = keepsHistory && (options.wantsPosition || namespace.forcePositioning)
+    const hearsJoinLeave = namespace.joinLeave && (options.wantsJoinLeave || namespace.forcePushJoinLeave)
+    this.subscription = {
+      channel: options.channel,
+      namespace,
+      isServerSide: options.isServerSide,
+      wishes: hearsJoinLeave ? ALL_WISHES : NO_WISHES,
+      isPositioned: isPositioned || this.isRecoverable,
+      chanInfo: options.chanInfo,
+      expiresAtMs: options.expiresAtMs,
+      state: 'subscribing',
+    }
+  }
+
+  /**
+   * Takes a place among the session's subscriptions, at once: whoever comes second is refused. Throws errors 105, 106.
+   */
+  static open(session: ClientSession, options: SubscriptionOptions): PendingSubscription {
+    if (session.find(options.channel) !== undefined)
+      throw errors.alreadySubscribed('this connection is in the channel')
+    const { maxChannels, hub } = session.shared
+    if (session.subscriptions.length >= maxChannels) {
+      throw errors.limitExceeded(`a connection may have ${maxChannels} subscriptions`)
+    }
+    const pending = new PendingSubscription(session, options)
+    session.addSubscription(pending.subscription)
+    // Taken here and not by `prepare`, so that aborting always gives it back.
+    pending.heard = hub.hold(options.channel)
+    // Whoever prepares is told; until then nobody is listening.
+    pending.heard?.catch(() => undefined)
+    return pending
+  }
+
+  get channel(): string {
+    return this.options.channel
+  }
+
+  /** Nothing to wait for where this node hears the channel and nothing has to be read. */
+  prepare(): Promise<void> | undefined {
+    if (this.heard === undefined && !this.subscription.isPositioned) return undefined
+    return this.read()
+  }
+
+  /** The result for the client, if it can join now; otherwise `prepare` again. Until `join`, nothing may be awaited. */
+  result(): JsonValue | undefined {
+    const { socket } = this.session
+    if (socket === undefined || this.subscription.state === 'gone')
+      throw new Closing(DISCONNECTS.connectionClosed)
+    this.startsAt = this.reader?.start()
+    if (this.reader !== undefined && !this.fits(this.startsAt)) return undefined
+    const { data, since } = this.options
+    const { expiresAtMs, isPositioned } = this.subscription
+    const { position, publications = [], recovered } = this.startsAt ?? {}
+    return {
+      expires: expiresAtMs !== undefined,
+      ttl: expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs),
+      recoverable: this.isRecoverable,
+      positioned: isPositioned,
+      epoch: position?.epoch,
+      offset: position?.offset,
+      publications: publications.length === 0 ? undefined : publications.map(publicationJson),
+      was_recovering: since !== undefined,
+      recovered,
+      data: jsonText(data),
+    }
+  }
+
+  join(): void {
+    const { session, subscription, options, startsAt } = this
+    const { hub, presence, metrics } = session.shared
+    if (this.buffer !== undefined) hub.unbuffer(options.channel, this.buffer, startsAt?.position)
+    hub.join(options.channel, session, subscription.wishes)
+    subscription.state = 'subscribed'
+    if (options.since !== undefined && startsAt !== undefined) {
+      metrics.recoveries.inc({ result: startsAt.recovered ? 'recovered' : 'not_recovered' })
+    }
+    presence.joined(options.channel, session.infoIn(subscription), options.namespace)
+    if (subscription.expiresAtMs !== undefined) session.lookAgain()
+  }
+
+  abort(): void {
+    const { session, subscription, options } = this
+    const { hub } = session.shared
+    if (this.buffer !== undefined) hub.unbuffer(options.channel, this.buffer, undefined)
+    session.removeSubscription(subscription)
+    hub.release(options.channel)
+  }
+
+  private fits(start: StreamStart | undefined): boolean {
+    const { hub } = this.session.shared
+    return start !== undefined && hub.canBeginAt(this.options.channel, start.position)
+  }
+
+  private async read(): Promise<void> {
+    const { session, options } = this
+    const { hub, broker, maxHistoryPublications } = session.shared
+    await this.heard
+    this.heard = undefined
+    // Aborted meanwhile, or nothing to read.
+    if (this.subscription.state === 'gone' || !this.subscription.isPositioned) return
+    this.buffer ??= hub.buffer(options.channel)
+    const { channel, namespace, since } = options
+    this.reader ??= new StreamReader(broker, channel, namespace, this.buffer, since, maxHistoryPublications)
+    for (let reads = 0; reads < MAX_READS; reads++) {
+      const top = await this.reader.read()
+      // This node may have heard less of the stream than it has, when others in the channel must not miss the rest.
+      await hub.catchUp(channel, top)
+      if (this.fits(this.reader.start())) return
+    }
+    throw errors.internal('the channel’s stream and what is heard of it do not fit together')
+  }
+}
+
+export function secondsUntil(timeMs: number): number {
+  return Math.max(1, Math.ceil((timeMs - Date.now()) / 1_000))
+}
+
+/** Subscribes, and calls back with the result in the tick in which the session joins. */
+export function subscribe(
+  session: ClientSession,
+  options: SubscriptionOptions,
+  done: (result: JsonValue) => void,
+): Promise<void> | undefined {
+  const pending = PendingSubscription.open(session, options)
+  const preparing = pending.prepare()
+  if (preparing !== undefined) return finish(pending, preparing, done)
+  joinWith(pending, done)
+  return undefined
+}
+
+async function finish(
+  pending: PendingSubscription,
+  preparing: Promise<void>,
+  done: (result: JsonValue) => void,
+): Promise<void> {
+  try {
+    await preparing
+  } catch (error) {
+    pending.abort()
+    throw error
+  }
+  joinWith(pending, done)
+}
+
+function joinWith(pending: PendingSubscription, done: (result: JsonValue) => void): void {
+  try {
+    // Prepared in this very tick, so nothing can have come in between.
+    const result = pending.result()
+    if (result === undefined) throw errors.internal('the channel’s stream moved on')
+    done(result)
+  } catch (error) {
+    pending.abort()
+    throw error
+  }
+  pending.join()
+}

@@ -1,0 +1,86 @@
+import type { Broker, History, Position, Publication } from '../broker/broker.js'
+import type { NamespaceOptions } from '../channel/namespaces.js'
+import type { PublicationBuffer } from '../hub/publication-buffer.js'
+import { errors } from '../protocol/errors.js'
+
+/** Where a subscriber begins in a channel's stream. */
+export interface StreamStart {
+  /** What it missed, in order; nothing unless it recovered. */
+  readonly publications: readonly Publication[]
+  /** After those. What is delivered from now on follows it without a gap. */
+  readonly position: Position
+  readonly recovered: boolean
+}
+
+/** Reads a stream for a new subscriber. */
+export class StreamReader {
+  private history: History | undefined
+
+  constructor(
+    private readonly broker: Broker,
+    private readonly channel: string,
+    private readonly namespace: NamespaceOptions,
+    /** What comes in the channel from before the first read on. */
+    private readonly buffer: PublicationBuffer,
+    /** Where the subscriber was; undefined: it is new. */
+    private readonly since: Position | undefined,
+    /** Publications that may be recovered at once. */
+    private readonly maxPublications: number,
+  ) {}
+
+  /** Reads the stream, and gives its top. */
+  async read(): Promise<Position> {
+    const { since, namespace } = this
+    const isCache = namespace.forceRecoveryMode === 'cache'
+    const metaTtlMs = namespace.historyMetaTtlMs
+    const query =
+      since === undefined
+        ? { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs }
+        : isCache
+          ? { limit: 1, sinceOffset: undefined, isReverse: true, metaTtlMs }
+          : // One more than may be recovered shows that there is more.
+            { limit: this.maxPublications + 1, sinceOffset: since.offset, isReverse: false, metaTtlMs }
+    this.history = await this.broker.history(this.channel, query)
+    return this.history.position
+  }
+
+  /** Where to begin, now. Undefined when what came meanwhile does not follow what was read: then read again. */
+  start(): StreamStart | undefined {
+    if (this.buffer.hasOverflowed) throw errors.internal('too much was published while history was read')
+    if (this.history === undefined) return undefined
+    const { position: top } = this.history
+    const later: Publication[] = []
+    for (const publication of this.buffer.publications) {
+      const { position } = publication
+      // Published past the history: it has no place.
+      if (position === undefined) continue
+      if (position.epoch !== top.epoch) return undefined
+      if (position.offset <= top.offset) continue
+      if (position.offset !== top.offset + 1 + later.length) return undefined
+      later.push(publication)
+    }
+    const position = { epoch: top.epoch, offset: top.offset + later.length }
+    const missed = this.missed(this.history)
+    return missed === undefined
+      ? { publications: [], position, recovered: false }
+      : { publications: [...missed, ...later], position, recovered: true }
+  }
+
+  /** What was missed up to the top of the history, if all of it is there. */
+  private missed({ publications, position: top }: History): readonly Publication[] | undefined {
+    const { since } = this
+    if (since === undefined) return undefined
+    const hasSeenTop = since.epoch === top.epoch && since.offset === top.offset
+    if (this.namespace.forceRecoveryMode === 'cache') {
+      if (publications.length === 0) return undefined
+      return hasSeenTop ? [] : publications
+    }
+    if (since.epoch !== top.epoch || since.offset > top.offset) return undefined
+    const isWhole = publications.length === top.offset - since.offset
+    const isContiguous = publications.every(
+      ({ position }, index) => position?.offset === since.offset + 1 + index,
+    )
+    if (!isWhole || !isContiguous || publications.length > this.maxPublications) return undefined
+    return publications
+  }
+}

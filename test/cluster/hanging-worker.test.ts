@@ -1,0 +1,65 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { FanfareProcess } from '../support/fanfare-process.js'
+import { freePort } from '../support/free-port.js'
+import { eventually, metric } from '../support/metric.js'
+import { RawClient } from '../support/raw-client.js'
+import { RedisServer } from '../support/redis-server.js'
+import { workersOf } from '../support/workers.js'
+
+/** What a balancer or Prometheus waits at the least. */
+const PATIENCE_MS = 1_000
+
+let redis: RedisServer
+let service: FanfareProcess
+let hanging: number
+
+async function inTime(path: string): Promise<Response> {
+  return fetch(`${service.internalUrl}${path}`, { signal: AbortSignal.timeout(PATIENCE_MS) })
+}
+
+const opened = (exposition: string) =>
+  metric(exposition, 'fanfare_connections_opened_total', '{protocol="raw"}')
+
+beforeAll(async () => {
+  redis = await RedisServer.start()
+  service = await FanfareProcess.start({
+    FANFARE_WORKERS: '2',
+    FANFARE_PORT: String(await freePort()),
+    FANFARE_REDIS_URL: redis.url,
+    FANFARE_AUTH_TOKENS: 'secret',
+    FANFARE_DRAIN_WINDOW: '100ms',
+  })
+  const url = `${service.wsUrl}/ws/room`
+  const clients = await Promise.all(
+    Array.from({ length: 40 }, () => RawClient.connect(url, { token: 'secret' })),
+  )
+  await eventually(async () => opened(await (await inTime('/metrics')).text()) === 40, 'all are counted')
+  for (const client of clients) client.close()
+  const [worker] = workersOf(service.child.pid)
+  if (worker === undefined) throw new Error('there is no worker')
+  hanging = worker
+  process.kill(hanging, 'SIGSTOP')
+})
+afterAll(async () => {
+  await service.child.stop('SIGKILL')
+  await redis.remove()
+})
+
+it('a worker that hangs makes the service not ready, which is answered in time', async () => {
+  const response = await inTime('/ready')
+  expect(response.status).toBe(503)
+  expect(await response.json()).toMatchObject({ status: 'deaf' })
+})
+
+it('a worker that hangs keeps its share of the metrics, which are answered in time', async () => {
+  expect(opened(await (await inTime('/metrics')).text())).toBe(40)
+})
+
+it('a worker that hangs is killed when the others have long been drained', async () => {
+  service.child.kill('SIGTERM')
+  await service.child.line(/"msg":"draining"/)
+  expect((await inTime('/ready')).status).toBe(503)
+  expect((await inTime('/metrics')).status).toBe(200)
+  expect(await service.child.exited).toEqual({ code: 1, signal: null })
+  expect(() => process.kill(hanging, 0)).toThrow('ESRCH')
+}, 30_000)

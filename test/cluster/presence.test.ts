@@ -1,0 +1,106 @@
+import { Redis } from 'ioredis'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Cluster } from '../support/cluster.js'
+import { eventually } from '../support/metric.js'
+import type { RawClient } from '../support/raw-client.js'
+
+const CROWD = 2_000
+/** From a crash to the last leave. */
+const SWEEP_LIMIT_MS = 15_000
+
+interface PresenceFrame {
+  event: 'join' | 'leave'
+  client: string
+  online: number
+}
+
+async function nextEvents(client: RawClient, count: number): Promise<PresenceFrame[]> {
+  return (await client.nextTexts(count)).map((text) => JSON.parse(text) as PresenceFrame)
+}
+
+function clientsOf(events: readonly PresenceFrame[]): string[] {
+  return events.map(({ client }) => client).sort()
+}
+
+describe('presence of a cluster', () => {
+  let cluster: Cluster
+  let admin: Redis
+  beforeEach(async () => {
+    cluster = await Cluster.start()
+    admin = new Redis(cluster.redis.url)
+    admin.on('error', () => undefined)
+  })
+  afterEach(async () => {
+    for (const { child } of cluster.nodes) child.kill('SIGCONT')
+    admin.disconnect()
+    await cluster.stop()
+  })
+
+  const openMany = async (node: 0 | 1 | 2, path: string, count: number) => {
+    const clients: RawClient[] = []
+    while (clients.length < count) {
+      const some = Math.min(100, count - clients.length)
+      clients.push(...(await Promise.all(Array.from({ length: some }, () => cluster.open(node, path)))))
+    }
+    return clients
+  }
+  const kept = (channel: string) => admin.hlen(`fanfare:presence:clients:{=${channel}}`)
+
+  it('counts the clients of all nodes', async () => {
+    const watcher = await cluster.open(0, '/ws/room?events=join,leave')
+    expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'join', online: 1 }])
+    const onOne = await cluster.open(1, '/ws/room')
+    expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'join', online: 2 }])
+    await cluster.open(2, '/ws/room?events=join')
+    expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'join', online: 3 }])
+    onOne.close()
+    expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'leave', online: 2 }])
+    await cluster.nodes[2].child.stop()
+    expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'leave', online: 1 }])
+    expect(await kept('room')).toBe(1)
+  })
+
+  it('tells of every client of a node that is killed, and forgets them, within 15 s', async () => {
+    const watcher = await cluster.open(0, '/ws/room?events=join,leave')
+    await openMany(1, '/ws/room', CROWD)
+    const joins = (await nextEvents(watcher, CROWD + 1)).slice(1)
+    const killedAtMs = performance.now()
+    await cluster.nodes[1].child.stop('SIGKILL')
+    const leaves = await nextEvents(watcher, CROWD)
+    expect(performance.now() - killedAtMs).toBeLessThan(SWEEP_LIMIT_MS)
+    expect(new Set(leaves.map(({ event }) => event))).toEqual(new Set(['leave']))
+    expect(clientsOf(leaves)).toEqual(clientsOf(joins))
+    expect(leaves.map(({ online }) => online)).toEqual(Array.from({ length: CROWD }, (_, i) => CROWD - i))
+    expect(await kept('room')).toBe(1)
+    await eventually(async () => (await admin.scard('fanfare:members')) === 2, 'the node is forgotten')
+    expect(performance.now() - killedAtMs).toBeLessThan(SWEEP_LIMIT_MS)
+  })
+
+  it('takes a node that was frozen for dead, and has its clients back when it comes back', async () => {
+    const watcher = await cluster.open(0, '/ws/room?events=join,leave')
+    await openMany(1, '/ws/room', 50)
+    const joins = (await nextEvents(watcher, 51)).slice(1)
+    cluster.nodes[1].child.kill('SIGSTOP')
+    const leaves = await nextEvents(watcher, 50)
+    expect(clientsOf(leaves)).toEqual(clientsOf(joins))
+    cluster.nodes[1].child.kill('SIGCONT')
+    const back = await nextEvents(watcher, 50)
+    expect(new Set(back.map(({ event }) => event))).toEqual(new Set(['join']))
+    expect(clientsOf(back)).toEqual(clientsOf(joins))
+    expect(await kept('room')).toBe(51)
+  })
+
+  it('is put back without a word when Redis comes back empty', async () => {
+    const watcher = await cluster.open(0, '/ws/room?events=join,leave')
+    await openMany(1, '/ws/room', 50)
+    await openMany(2, '/ws/room', 50)
+    await nextEvents(watcher, 101)
+    await cluster.redis.stop()
+    await cluster.redis.startAgain()
+    await eventually(async () => (await kept('room').catch(() => 0)) === 101, 'everybody is back')
+    const last = await cluster.open(1, '/ws/room')
+    expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'join', online: 102 }])
+    last.close()
+    expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'leave', online: 101 }])
+  })
+})

@@ -1,0 +1,156 @@
+import { Redis } from 'ioredis'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { API_KEY, callApi } from '../support/api.js'
+import { afterThisTest, cleanUp } from '../support/clean-ups.js'
+import { TOKEN } from '../support/cluster.js'
+import { FanfareProcess } from '../support/fanfare-process.js'
+import { metric } from '../support/metric.js'
+import { RawClient } from '../support/raw-client.js'
+import { RedisServer } from '../support/redis-server.js'
+import { SdkClient } from '../support/sdk-client.js'
+
+const CHANNEL = 'feed'
+const SMALL = 'small:feed'
+const SMALL_SIZE = 5
+const OPEN = { history_ttl: '1m', force_recovery: true, allow_subscribe_for_client: true }
+/** A gap that no later publication shows is repaired within this; one that does show within a second. */
+const IDLE_LIMIT_MS = 5_000
+const BUSY_LIMIT_MS = 1_000
+
+describe('a node that the relay brings less than streams have', () => {
+  let redis: RedisServer
+  let admin: Redis
+  let speaker: FanfareProcess
+  let listener: FanfareProcess
+  /** The listener's subscribing connection. */
+  let subscriptionId: string
+
+  const subscriptionIds = async () => {
+    const list = (await admin.call('CLIENT', 'LIST', 'TYPE', 'pubsub')) as string
+    return [...list.matchAll(/^id=(\d+)/gm)].map(([, id]) => id ?? '')
+  }
+  beforeEach(async () => {
+    redis = await RedisServer.start()
+    afterThisTest(() => redis.remove())
+    admin = new Redis(redis.url)
+    afterThisTest(() => admin.disconnect())
+    const start = async () => {
+      const node = await FanfareProcess.start({
+        FANFARE_REDIS_URL: redis.url,
+        FANFARE_AUTH_TOKENS: `tester=${TOKEN}`,
+        FANFARE_API_KEY: API_KEY,
+        FANFARE_NAMESPACES: JSON.stringify([
+          { name: '', ...OPEN, history_size: 10_000 },
+          { name: 'small', ...OPEN, history_size: SMALL_SIZE },
+        ]),
+      })
+      afterThisTest(() => node.child.stop('SIGKILL'))
+      return node
+    }
+    speaker = await start()
+    const before = await subscriptionIds()
+    listener = await start()
+    subscriptionId = (await subscriptionIds()).find((id) => !before.includes(id)) ?? ''
+  })
+  afterEach(cleanUp)
+
+  const subscribe = async (node: FanfareProcess, channel: string) => {
+    const client = await SdkClient.connect(node.wsUrl, { token: TOKEN })
+    afterThisTest(() => client.close())
+    return client.subscribe(channel)
+  }
+  const publish = (data: unknown, channel = CHANNEL) => callApi(speaker, 'publish', { channel, data })
+  const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, index) => index + from)
+  const ofListener = async (name: string) => metric(await listener.metrics(), `fanfare_${name}`)
+  /** Keeps the latest publication once more, and tells no node, as if every message about it were lost. */
+  const keepUnheard = async () => {
+    const [stream, meta] = [`fanfare:stream:{:${CHANNEL}}`, `fanfare:stream-meta:{:${CHANNEL}}`]
+    const [latest] = await admin.xrevrangeBuffer(stream, '+', '-', 'COUNT', 1)
+    const entry = latest?.[1][1]
+    if (entry === undefined) throw new Error('nothing is kept')
+    const offset = Number.parseInt(String(latest?.[0]), 10) + 1
+    await admin.multi().xadd(stream, `${offset}-0`, 'e', entry).hset(meta, 'offset', offset).exec()
+  }
+
+  it('brings every publication to every client, in order, while subscriptions are killed', async () => {
+    const heard = [await subscribe(speaker, CHANNEL), await subscribe(listener, CHANNEL)]
+    const raw = await RawClient.connect(`${listener.wsUrl}/ws/${CHANNEL}`, { token: TOKEN })
+    let published = 0
+    for (let round = 0; round < 5; round++) {
+      for (let index = 0; index < 40; index++) {
+        if (index === 20) await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+        expect((await publish(++published)).body.error).toBeUndefined()
+      }
+    }
+    for (const { publications, subscribed, subscribing, unsubscribed } of heard) {
+      const all = await publications.first(published)
+      expect(all.map(({ data }) => data as unknown)).toEqual(numbers(published))
+      expect(all.map(({ offset }) => offset)).toEqual(numbers(published))
+      expect([subscribed, subscribing, unsubscribed].map(({ items }) => items.length)).toEqual([1, 1, 0])
+    }
+    expect(await raw.nextTexts(published)).toEqual(numbers(published).map(String))
+    expect(await ofListener('relay_unrepaired_gaps_total')).toBe(0)
+  }, 20_000)
+
+  it('brings them what it did not hear before it subscribed again, though nothing follows', async () => {
+    const heard = await subscribe(listener, CHANNEL)
+    await publish(1)
+    await heard.publications.first(1)
+    await admin.call('CLIENT', 'KILL', 'ID', subscriptionId)
+    for (const data of [2, 3, 4]) await publish(data)
+    const lostAtMs = performance.now()
+    expect(await heard.data(4)).toEqual([1, 2, 3, 4])
+    expect(performance.now() - lostAtMs).toBeLessThan(IDLE_LIMIT_MS)
+    expect(heard.subscribing.items).toHaveLength(1)
+    expect(await ofListener('relay_repaired_publications_total')).toBe(3)
+    await publish(5)
+    expect(await heard.data(5)).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('brings them within 5 s what was lost without a trace', async () => {
+    const heard = await subscribe(listener, CHANNEL)
+    await publish('said')
+    await heard.publications.first(1)
+    await keepUnheard()
+    const lostAtMs = performance.now()
+    const all = await heard.publications.first(2)
+    expect(performance.now() - lostAtMs).toBeLessThan(IDLE_LIMIT_MS)
+    expect(all.map(({ offset }) => offset)).toEqual([1, 2])
+    expect(heard.subscribing.items).toHaveLength(1)
+  })
+
+  it('brings them within 1 s what was lost before the next publication, and that after it', async () => {
+    const heard = await subscribe(listener, CHANNEL)
+    await publish('said')
+    await heard.publications.first(1)
+    for (let count = 0; count < 3; count++) await keepUnheard()
+    const lostAtMs = performance.now()
+    await publish('next')
+    const all = await heard.publications.first(5)
+    expect(performance.now() - lostAtMs).toBeLessThan(BUSY_LIMIT_MS)
+    expect(all.map(({ offset, data }) => [offset, data as unknown])).toEqual([
+      [1, 'said'],
+      [2, 'said'],
+      [3, 'said'],
+      [4, 'said'],
+      [5, 'next'],
+    ])
+    expect(heard.subscribing.items).toHaveLength(1)
+    expect(await ofListener('relay_gaps_total')).toBe(1)
+  })
+
+  it('sends them to subscribe again when the stream has lost it too', async () => {
+    const heard = await subscribe(listener, SMALL)
+    await publish(1, SMALL)
+    await heard.publications.first(1)
+    await admin.call('CLIENT', 'KILL', 'ID', subscriptionId)
+    for (const data of numbers(SMALL_SIZE + 1, 2)) await publish(data, SMALL)
+    const again = (await heard.subscribed.first(2))[1]
+    expect(heard.subscribing.items[1]?.code).toBe(2500)
+    expect(again).toMatchObject({ wasRecovering: true, recovered: false })
+    expect(again?.streamPosition?.offset).toBe(SMALL_SIZE + 2)
+    expect(await ofListener('relay_unrepaired_gaps_total')).toBe(1)
+    await publish('after', SMALL)
+    expect((await heard.data(2))[1]).toBe('after')
+  })
+})

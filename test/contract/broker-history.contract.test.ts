@@ -1,0 +1,280 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Broker, HistoryQuery, Position, PublishOptions } from '../../src/broker/broker.js'
+import { type BrokerCluster, type BrokerNode, memoryCluster, redisCluster } from './broker-clusters.js'
+import { clientInfo, publication } from './publications.js'
+
+const HOUR_MS = 3_600_000
+const STREAM = { size: 100, ttlMs: HOUR_MS, metaTtlMs: HOUR_MS }
+const KEPT: PublishOptions = { stream: STREAM, idempotencyKey: undefined }
+const ALL: HistoryQuery = { limit: 1_000, sinceOffset: undefined, isReverse: false, metaTtlMs: HOUR_MS }
+
+describe.each([
+  ['MemoryBroker', memoryCluster],
+  ['RedisBroker', redisCluster],
+])('%s', (_, start) => {
+  let cluster: BrokerCluster
+  let nodes: BrokerCluster['nodes']
+  let first: BrokerNode
+  let last: BrokerNode
+  let channels = 0
+  let channel: string
+
+  beforeAll(async () => {
+    cluster = await start()
+    nodes = cluster.nodes
+    first = nodes[0]
+    last = nodes.at(-1) ?? first
+    for (const { broker } of nodes) await broker.subscribe('warm-up')
+  })
+  afterAll(() => cluster.close())
+  beforeEach(() => {
+    // Braces are what keys of one slot are told by.
+    channel = `}channel{${++channels}}`
+  })
+
+  const subscribeAll = () => Promise.all(nodes.map(({ broker }) => broker.subscribe(channel)))
+  const texts = (count: number) => Array.from({ length: count }, (_, index) => `${index + 1}`)
+
+  /** Publishes in one tick; gives the positions. */
+  function keep(said: readonly string[], options = KEPT, broker: Broker = first.broker) {
+    return Promise.all(said.map((text) => broker.publish(channel, publication(text), options)))
+  }
+
+  function offsets(positions: readonly (Position | undefined)[]) {
+    return positions.map((position) => position?.offset)
+  }
+
+  /** What is kept, as offset and text. */
+  async function kept(query: Partial<HistoryQuery> = {}): Promise<string[]> {
+    const { publications } = await last.broker.history(channel, { ...ALL, ...query })
+    return publications.map(({ position, data }) => `${position?.offset} ${Buffer.from(data).toString()}`)
+  }
+
+  async function position(metaTtlMs = HOUR_MS): Promise<Position> {
+    return (await last.broker.history(channel, { ...ALL, limit: 0, metaTtlMs })).position
+  }
+
+  describe('publishing with history', () => {
+    it('counts up from 1 in one epoch, on whichever node', async () => {
+      const positions: (Position | undefined)[] = []
+      for (const { broker } of [first, last, first]) positions.push(...(await keep(['x'], KEPT, broker)))
+      expect(offsets(positions)).toEqual([1, 2, 3])
+      expect(new Set(positions.map((one) => one?.epoch)).size).toBe(1)
+      expect(await position()).toEqual(positions[2])
+    })
+
+    it('gives a burst in one tick consecutive offsets, and delivers it so to all nodes', async () => {
+      await subscribeAll()
+      const positions = await keep(texts(300))
+      expect(offsets(positions)).toEqual(Array.from({ length: 300 }, (_, index) => index + 1))
+      for (const { recorder } of nodes) {
+        const arrived = await recorder.until(channel, 300)
+        expect(arrived).toEqual(texts(300).map((text, i) => publication(text, { position: positions[i] })))
+      }
+    })
+
+    it('gives every publication of all nodes an offset of its own, in the order of delivery', async () => {
+      await subscribeAll()
+      const published = await Promise.all(nodes.map(({ broker }) => keep(texts(100), KEPT, broker)))
+      const count = 100 * nodes.length
+      const inOrder = Array.from({ length: count }, (_, index) => index + 1)
+      expect(offsets(published.flat()).sort((a, b) => Number(a) - Number(b))).toEqual(inOrder)
+      for (const { recorder } of nodes) {
+        const arrived = await recorder.until(channel, count)
+        expect(arrived.map((one) => one.type === 'publication' && one.position?.offset)).toEqual(inOrder)
+      }
+    })
+
+    it('keeps the order with what has no history, joins and other limits in one burst', async () => {
+      await subscribeAll()
+      const { broker } = first
+      const larger = { ...KEPT, stream: { ...STREAM, size: 101 } }
+      const join = { type: 'join', info: clientInfo('c-1', 'ann'), online: 1 } as const
+      const positions = await Promise.all([
+        broker.publish(channel, publication('1'), KEPT),
+        broker.publish(channel, publication('plain')),
+        broker.publish(channel, join, KEPT),
+        broker.publish(channel, publication('2'), KEPT),
+        broker.publish(channel, publication('3'), larger),
+        broker.publish(channel, publication('4'), { ...KEPT, idempotencyKey: 'four' }),
+        broker.publish(channel, publication('once'), { stream: undefined, idempotencyKey: 'once' }),
+        broker.publish(channel, publication('5'), KEPT),
+      ])
+      expect(offsets(positions)).toEqual([1, undefined, undefined, 2, 3, 4, undefined, 5])
+      for (const { recorder } of nodes) {
+        await recorder.until(channel, positions.length)
+        expect(recorder.textsOf(channel)).toEqual(['1', 'plain', 'join', '2', '3', '4', 'once', '5'])
+      }
+      expect(await kept()).toEqual(['1 1', '2 2', '3 3', '4 4', '5 5'])
+    })
+
+    it('keeps large publications in order too', async () => {
+      const sizes = [200_000, 100_000, 300_000, 1]
+      const publish = (size: number) => first.broker.publish(channel, publication(Buffer.alloc(size)), KEPT)
+      expect(offsets(await Promise.all(sizes.map(publish)))).toEqual([1, 2, 3, 4])
+      const { publications } = await last.broker.history(channel, ALL)
+      expect(publications.map(({ data }) => data.length)).toEqual(sizes)
+    })
+
+    it('has copied the payload when publish returns: its owner may overwrite it', async () => {
+      const data = Buffer.from('before')
+      const published = first.broker.publish(channel, { ...publication(''), data }, KEPT)
+      data.fill('x')
+      await published
+      expect(await kept()).toEqual(['1 before'])
+    })
+  })
+
+  describe('history', () => {
+    it('is empty at first, and has the position from which to go on', async () => {
+      const empty = await last.broker.history(channel, ALL)
+      expect(empty).toEqual({
+        publications: [],
+        position: { epoch: expect.stringMatching(/^[0-9a-f]{12}$/), offset: 0 },
+      })
+      expect(await keep(['1'])).toEqual([{ epoch: empty.position.epoch, offset: 1 }])
+    })
+
+    it('gives all that is said of a publication', async () => {
+      const sent = [
+        publication('text'),
+        publication(Buffer.from([0, 255, 10]), { isBinary: true, excludedClient: 'ann' }),
+        publication('{"a":1}', { isJson: true, tags: { kind: 'Ån' }, publishedAtMs: 0.25 }),
+        publication('x', { info: { ...clientInfo('c-1', 'ann'), connInfo: '{"a":1}', chanInfo: '[]' } }),
+      ]
+      const positions = await Promise.all(sent.map((one) => first.broker.publish(channel, one, KEPT)))
+      const { publications } = await last.broker.history(channel, ALL)
+      expect(publications).toEqual(sent.map((one, index) => ({ ...one, position: positions[index] })))
+    })
+
+    it.each<[string, Partial<HistoryQuery>, string[]]>([
+      ['from the start', {}, ['1', '2', '3', '4', '5']],
+      ['no more than the limit', { limit: 2 }, ['1', '2']],
+      ['nothing, for the limit 0', { limit: 0 }, []],
+      ['after an offset', { sinceOffset: 3 }, ['4', '5']],
+      ['after offset 0', { sinceOffset: 0 }, ['1', '2', '3', '4', '5']],
+      ['after the top', { sinceOffset: 5 }, []],
+      ['after what is still to come', { sinceOffset: Number.MAX_VALUE }, []],
+      ['after an offset, no more than the limit', { sinceOffset: 1, limit: 2 }, ['2', '3']],
+      ['from the end', { isReverse: true }, ['5', '4', '3', '2', '1']],
+      ['from the end, no more than the limit', { isReverse: true, limit: 2 }, ['5', '4']],
+      ['before an offset', { isReverse: true, sinceOffset: 3 }, ['2', '1']],
+      ['before an offset, no more than the limit', { isReverse: true, sinceOffset: 4, limit: 1 }, ['3']],
+      ['before all', { isReverse: true, sinceOffset: 1 }, []],
+      ['before offset 0', { isReverse: true, sinceOffset: 0 }, []],
+      ['before what is still to come', { isReverse: true, sinceOffset: 1e300 }, ['5', '4', '3', '2', '1']],
+    ])('gives %s', async (_, query, expected) => {
+      await keep(texts(5))
+      expect(await kept(query)).toEqual(expected.map((text) => `${text} ${text}`))
+      expect((await position()).offset).toBe(5)
+    })
+
+    it('keeps the last so many', async () => {
+      const small = { ...KEPT, stream: { ...STREAM, size: 3 } }
+      await keep(texts(5), small)
+      expect(await kept()).toEqual(['3 3', '4 4', '5 5'])
+      await keep(['6'], small)
+      expect(await kept()).toEqual(['4 4', '5 5', '6 6'])
+      await keep(['7'], { ...KEPT, stream: { ...STREAM, size: 1 } })
+      expect(await kept()).toEqual(['7 7'])
+    })
+
+    it('loses its publications some time after the last one, and goes on with the next offset', async () => {
+      const brief = { ...KEPT, stream: { ...STREAM, ttlMs: 20 } }
+      const [, second] = await keep(texts(2), brief)
+      await cluster.publicationsGone(channel, 20)
+      expect(await last.broker.history(channel, ALL)).toEqual({ publications: [], position: second })
+      await keep(['3'])
+      expect(await kept()).toEqual(['3 3'])
+    })
+
+    it('begins a new epoch once the old one was forgotten, without what was kept', async () => {
+      const brief = { ...KEPT, stream: { ...STREAM, metaTtlMs: 20 } }
+      const [old] = await keep(['1'], brief)
+      await cluster.epochGone(channel, 20)
+      const fresh = await last.broker.history(channel, ALL)
+      expect(fresh).toEqual({ publications: [], position: { epoch: expect.any(String), offset: 0 } })
+      expect(fresh.position.epoch).not.toBe(old?.epoch)
+      expect(await keep(['again'])).toEqual([{ epoch: fresh.position.epoch, offset: 1 }])
+    })
+
+    it('begins a new epoch also with a publication', async () => {
+      const [old] = await keep(['1'], { ...KEPT, stream: { ...STREAM, metaTtlMs: 20 } })
+      await cluster.epochGone(channel, 20)
+      const [fresh] = await keep(['again'])
+      expect(fresh?.offset).toBe(1)
+      expect(fresh?.epoch).not.toBe(old?.epoch)
+      expect(await kept()).toEqual(['1 again'])
+    })
+
+    it('keeps the epoch longer when asked for', async () => {
+      const [old] = await keep(['1'], { ...KEPT, stream: { ...STREAM, ttlMs: 20, metaTtlMs: 500 } })
+      expect(await position()).toEqual(old)
+      await cluster.publicationsGone(channel, 1_000)
+      expect(await position()).toEqual(old)
+    })
+
+    it('is removed without its epoch and offset', async () => {
+      const [, second] = await keep(texts(2))
+      await first.broker.removeHistory(channel)
+      expect(await last.broker.history(channel, ALL)).toEqual({ publications: [], position: second })
+      await keep(['3'])
+      expect(await kept()).toEqual(['3 3'])
+    })
+
+    it('is removed without harm where there is none', async () => {
+      await first.broker.removeHistory(channel)
+      expect(await kept()).toEqual([])
+    })
+  })
+
+  describe('an idempotency key', () => {
+    const once = (idempotencyKey: string) => ({ ...KEPT, idempotencyKey })
+
+    it('is published once, and gives the first result again, on whichever node', async () => {
+      await subscribeAll()
+      const positions = [
+        ...(await keep(['1'], once('a'))),
+        ...(await keep(['again'], once('a'), last.broker)),
+        ...(await keep(['2'], once('b'))),
+        ...(await keep(['3'])),
+        ...(await keep(['again'], once('a'))),
+      ]
+      expect(offsets(positions)).toEqual([1, 1, 2, 3, 1])
+      expect(await kept()).toEqual(['1 1', '2 2', '3 3'])
+      for (const { recorder } of nodes) {
+        await recorder.until(channel, 3)
+        expect(recorder.textsOf(channel)).toEqual(['1', '2', '3'])
+      }
+    })
+
+    it('is published once also when it comes many times at once', async () => {
+      const all = await Promise.all(nodes.map(({ broker }) => keep(Array(20).fill('x'), once('a'), broker)))
+      expect(new Set(offsets(all.flat()))).toEqual(new Set([1]))
+      expect(await kept()).toEqual(['1 x'])
+    })
+
+    it('works without history', async () => {
+      await subscribeAll()
+      const options = { stream: undefined, idempotencyKey: 'a' }
+      for (const { broker } of nodes) {
+        expect(await keep(['x', 'x'], options, broker)).toEqual([undefined, undefined])
+      }
+      await keep(['end'])
+      for (const { recorder } of nodes) {
+        await recorder.until(channel, 2)
+        expect(recorder.textsOf(channel)).toEqual(['x', 'end'])
+      }
+    })
+
+    it.each(['', ' ', '}', 'x'.repeat(10_000), 'Ån\n'])('may be %j', async (key) => {
+      expect(offsets(await keep(['1', '2'], once(key)))).toEqual([1, 1])
+    })
+
+    it('counts in its channel only', async () => {
+      await keep(['1'], once('a'))
+      const other = await first.broker.publish(`${channel}a`, publication('1'), once('a'))
+      expect(other?.epoch).not.toBe((await position()).epoch)
+    })
+  })
+})

@@ -1,0 +1,177 @@
+import { createSigner } from 'fast-jwt'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { API_KEY, callApi } from '../support/api.js'
+import { FanfareProcess } from '../support/fanfare-process.js'
+import { eventually, metric } from '../support/metric.js'
+import { RawClient } from '../support/raw-client.js'
+import { SdkClient } from '../support/sdk-client.js'
+
+const SECRET = 'a secret that signs tokens, long enough'
+const sign = createSigner({ key: SECRET, algorithm: 'HS256' })
+const inOneHour = () => Math.floor(Date.now() / 1_000) + 3_600
+
+describe('the official SDK', () => {
+  let node: FanfareProcess
+  const connect = (token: string, options = {}) => SdkClient.connect(node.wsUrl, { token, ...options })
+
+  beforeAll(async () => {
+    node = await FanfareProcess.start({
+      FANFARE_AUTH_TOKENS: 'alice=secret-a,bob=secret-b',
+      FANFARE_AUTH_HMAC_SECRET: SECRET,
+      FANFARE_API_KEY: API_KEY,
+      FANFARE_LOG_LEVEL: 'debug',
+    })
+  })
+  afterAll(() => node.child.stop())
+
+  it('connects with a static token or a JWT', async () => {
+    const alice = await connect('secret-a')
+    const carol = await connect(sign({ sub: 'carol', exp: inOneHour() }))
+    expect(alice.connected.items[0]?.client).toMatch(/^[0-9a-f-]{36}$/)
+    expect(carol.connected.items[0]?.transport).toBe('websocket')
+    for (const client of [alice, carol]) client.close()
+  })
+
+  it('hears what others publish, and what it publishes itself, in order', async () => {
+    const alice = await connect('secret-a')
+    const bob = await connect('secret-b')
+    const [heardByAlice, heardByBob] = [await alice.subscribe('room'), await bob.subscribe('room')]
+    for (let index = 0; index < 20; index++) await heardByAlice.sdk.publish({ index })
+    const said = Array.from({ length: 20 }, (_, index) => ({ index }))
+    expect(await heardByBob.data(20)).toEqual(said)
+    expect(await heardByAlice.data(20)).toEqual(said)
+    expect(heardByBob.publications.items[0]?.info).toMatchObject({
+      user: 'alice',
+      client: alice.connected.items[0]?.client,
+    })
+    for (const client of [alice, bob]) client.close()
+  })
+
+  it('shares channels with raw clients', async () => {
+    const alice = await connect('secret-a')
+    const heard = await alice.subscribe('shared')
+    const raw = await RawClient.connect(`${node.wsUrl}/ws/shared`, { token: 'secret-b' })
+    await heard.sdk.publish({ text: 'grüße' })
+    expect(await raw.nextText()).toBe('{"text":"grüße"}')
+    for (const data of ['{"n": 1}', '{\n "n": 2\n}', 'no JSON', Buffer.from([0, 255])]) raw.send(data)
+    expect(await heard.data(5)).toEqual([
+      { text: 'grüße' },
+      { n: 1 },
+      { n: 2 },
+      'no JSON',
+      { base64: 'AP8=' },
+    ])
+    alice.close()
+    raw.close()
+  })
+
+  it('sees who is in a channel, and who comes and goes', async () => {
+    const info = { name: 'Carol' }
+    const carol = await connect(sign({ sub: 'carol', info }))
+    const seen = await carol.subscribe('lobby', { joinLeave: true })
+    const alice = await connect('secret-a')
+    await alice.subscribe('lobby')
+    const raw = await RawClient.connect(`${node.wsUrl}/ws/lobby`, { token: 'secret-b' })
+    const joined = await seen.joins.find(({ info: who }) => who.user === 'bob')
+    const { clients } = await seen.sdk.presence()
+    expect(
+      Object.values(clients)
+        .map(({ user }) => user)
+        .sort(),
+    ).toEqual(['alice', 'bob', 'carol'])
+    expect(Object.values(clients).find(({ user }) => user === 'carol')?.connInfo).toEqual(info)
+    expect(await seen.sdk.presenceStats()).toMatchObject({ numClients: 3, numUsers: 3 })
+    raw.close()
+    alice.close()
+    expect((await seen.leaves.find(({ info: who }) => who.user === 'bob')).info.client).toBe(
+      joined.info.client,
+    )
+    await seen.leaves.find(({ info: who }) => who.user === 'alice')
+    expect(await seen.sdk.presenceStats()).toMatchObject({ numClients: 1, numUsers: 1 })
+    carol.close()
+  })
+
+  it('hears nothing of a channel after it has unsubscribed', async () => {
+    const alice = await connect('secret-a')
+    const heard = await alice.subscribe('left')
+    const other = await alice.subscribe('other')
+    heard.sdk.unsubscribe()
+    await callApi(node, 'broadcast', { channels: ['left', 'other'], data: 1 })
+    await other.publications.first(1)
+    expect(heard.publications.items).toEqual([])
+    alice.close()
+  })
+
+  it('is subscribed by the server to the channels of its token', async () => {
+    const token = sign({ sub: 'carol', channels: ['personal', 'news'] })
+    const carol = await connect(token)
+    await callApi(node, 'publish', { channel: 'personal', data: 'for carol' })
+    const heard = await carol.publications.first(1)
+    expect(heard[0]).toMatchObject({ channel: 'personal', data: 'for carol' })
+    carol.close()
+  })
+
+  it('is told that there is nothing to call, and that a channel’s name is not right', async () => {
+    const alice = await connect('secret-a')
+    await expect(alice.sdk.rpc('sum', [1, 2])).rejects.toMatchObject({ code: 108 })
+    await expect(alice.sdk.publish('grün', 1)).rejects.toMatchObject({ code: 107 })
+    await expect(alice.sdk.history('room', { limit: 1 })).rejects.toMatchObject({ code: 108 })
+    alice.close()
+  })
+
+  it('gives up after a wrong token, and without any', async () => {
+    for (const [options, code] of [
+      [{ token: 'wrong' }, 3500],
+      [{}, 3501],
+    ] as const) {
+      const client = new SdkClient(node.wsUrl, options)
+      client.sdk.connect()
+      expect((await client.disconnected.first(1))[0]?.code).toBe(code)
+    }
+  })
+
+  it('fetches a new token when its own has expired, on connecting and later', async () => {
+    const tokens = [
+      sign({ sub: 'carol', exp: 1 }),
+      sign({ sub: 'carol', exp: Math.floor(Date.now() / 1_000) + 2 }),
+      sign({ sub: 'carol', exp: inOneHour() }),
+    ]
+    let fetched = 0
+    const getToken = () => Promise.resolve(tokens[fetched++] ?? 'none left')
+    const carol = new SdkClient(node.wsUrl, { getToken })
+    carol.sdk.connect()
+    const heard = await carol.subscribe('kept')
+    await eventually(() => Promise.resolve(fetched === 3), 'it fetched three tokens')
+    await callApi(node, 'publish', { channel: 'kept', data: 1 })
+    expect(await heard.data(1)).toEqual([1])
+    expect(carol.connected.items).toHaveLength(1)
+    carol.close()
+  })
+
+  it('resubscribes 500 channels with one frame', async () => {
+    const generous = await FanfareProcess.start({
+      FANFARE_AUTH_TOKENS: 'alice=secret-a',
+      FANFARE_MAX_CHANNELS_PER_CONNECTION: '500',
+      FANFARE_API_KEY: API_KEY,
+    })
+    const alice = new SdkClient(generous.wsUrl, { token: 'secret-a' })
+    const subscriptions = Array.from({ length: 500 }, (_, index) => alice.add(`channel-${index}`))
+    alice.sdk.connect()
+    await Promise.all(subscriptions.map(({ subscribed }) => subscribed.first(1)))
+    await callApi(generous, 'publish', { channel: 'channel-499', data: 'here' })
+    expect(await subscriptions[499]?.data(1)).toEqual(['here'])
+    alice.close()
+    await generous.child.stop()
+  })
+
+  it('leaves every gauge at zero when all have gone', async () => {
+    const alice = await connect('secret-a')
+    await alice.subscribe('room')
+    alice.close()
+    const open = async () => metric(await node.metrics(), 'fanfare_connections', '{protocol="centrifuge"}')
+    await eventually(async () => (await open()) === 0, 'no connection is open')
+    const metrics = await node.metrics()
+    expect(metrics).toMatch(/fanfare_command_duration_seconds_count\{command="subscribe"\} [1-9]/)
+    expect(node.child.output).not.toMatch(/"level":"error"/)
+  })
+})

@@ -1,0 +1,46 @@
+import { afterEach, expect, it } from 'vitest'
+import type { Acceptance, Verdict } from '../../src/transport/transport.js'
+import { UwsTransport } from '../../src/transport/uws/uws-transport.js'
+import { RawClient, refusalOf } from '../support/raw-client.js'
+
+let transport: UwsTransport
+let abandoned = 0
+const defects: unknown[] = []
+
+/** Let in, and then nothing comes of it. */
+const broken: Acceptance = {
+  get handler(): never {
+    throw new Error('no handler')
+  },
+  subprotocol: '',
+  abandoned: () => {
+    abandoned++
+  },
+}
+
+async function listen(handshake: () => Verdict | Promise<Verdict>): Promise<string> {
+  abandoned = 0
+  defects.length = 0
+  transport = new UwsTransport({
+    webSockets: [{ path: '/*', maxQueueBytes: 1024, handshake }],
+    http: [],
+    maxFrameBytes: 1024,
+    maxSockets: 100,
+    onSocketRefused: () => undefined,
+    tls: undefined,
+    onDefect: (error) => defects.push(error),
+  })
+  return `ws://127.0.0.1:${await transport.listen({ host: '127.0.0.1', port: 0 })}/`
+}
+
+afterEach(() => transport.close())
+
+it.each([
+  ['at once', () => broken],
+  ['later', () => new Promise<Verdict>((resolve) => setImmediate(() => resolve(broken)))],
+])('gives back what a handshake holds when its upgrade fails %s', async (_, handshake) => {
+  const refusal = await refusalOf(RawClient.connect(await listen(handshake)))
+  expect(refusal.status).toBe(500)
+  expect(abandoned).toBe(1)
+  expect(defects).toEqual([new Error('no handler')])
+})

@@ -1,0 +1,187 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { History, Position, Publication } from '../../src/broker/broker.js'
+import { type ApiChannels, ApiMethods } from '../../src/http/api-methods.js'
+import { API_RESULTS, type ApiResult } from '../../src/http/api-results.js'
+import { parseExactly, stringifyExactly } from '../../src/http/exact-json.js'
+import type { ChannelPublishOptions } from '../../src/hub/channels.js'
+import type { Draft, PublicationSource } from '../../src/hub/publisher.js'
+import { createLogger } from '../../src/log.js'
+import type { ClientInfo } from '../../src/protocol/client-info.js'
+import { errors } from '../../src/protocol/errors.js'
+import { clientInfo, publication } from '../contract/publications.js'
+
+const POSITION: Position = { epoch: 'AbCd', offset: 7 }
+
+/** Channels that write down what they are asked, and answer what the test says. */
+class RecordedChannels implements ApiChannels {
+  readonly calls: unknown[] = []
+  publications: readonly Publication[] = []
+  clients: ReadonlyMap<string, ClientInfo> = new Map()
+
+  publish(
+    source: PublicationSource,
+    channel: string,
+    { data, ...more }: Draft,
+    options?: ChannelPublishOptions,
+  ): Promise<Position | undefined> {
+    this.calls.push([source, channel, Buffer.from(data).toString(), more, options])
+    if (channel === 'nowhere') return Promise.reject(errors.unknownChannel('nowhere'))
+    return Promise.resolve(channel === 'kept' ? POSITION : undefined)
+  }
+
+  history(channel: string, query: object): Promise<History> {
+    this.calls.push([channel, query])
+    return Promise.resolve({ publications: this.publications, position: POSITION })
+  }
+
+  removeHistory(channel: string): Promise<void> {
+    this.calls.push(['remove', channel])
+    return Promise.resolve()
+  }
+
+  presence(): Promise<ReadonlyMap<string, ClientInfo>> {
+    return Promise.resolve(this.clients)
+  }
+
+  presenceStats(): Promise<{ clients: number; users: number }> {
+    return Promise.resolve({ clients: 3, users: 2 })
+  }
+}
+
+let channels: RecordedChannels
+let methods: ApiMethods
+
+beforeEach(() => {
+  channels = new RecordedChannels()
+  methods = new ApiMethods({
+    maxMessageBytes: 100,
+    channels,
+    node: () => {
+      throw new Error('no other node is asked')
+    },
+    log: createLogger({ level: 'silent', format: 'json' }),
+  })
+})
+
+/** Calls with a body of JSON text, and gives the text of the result. */
+async function call(method: Parameters<ApiMethods['run']>[0], body: string): Promise<string> {
+  const result = await methods.run(method, parseExactly(body))
+  const text = stringifyExactly(result)
+  expect(API_RESULTS[method].safeParse(JSON.parse(text)).error).toBeUndefined()
+  return text
+}
+
+describe('publish', () => {
+  it('tells the place of what is kept, and nothing of what is not', async () => {
+    expect(await call('publish', '{"channel":"kept","data":1}')).toBe('{"offset":7,"epoch":"AbCd"}')
+    expect(await call('publish', '{"channel":"other","data":1}')).toBe('{}')
+  })
+
+  it('hands on everything that it is asked for', async () => {
+    await call(
+      'publish',
+      '{"channel":"c","data":{"a": [9007199254740993]},"exclude":"x","skip_history":true,"tags":{"t":"1"},"idempotency_key":"k"}',
+    )
+    await call('publish', '{"channel":"c","data":null,"idempotency_key":""}')
+    expect(channels.calls).toEqual([
+      [
+        'api',
+        'c',
+        '{"a":[9007199254740993]}',
+        { isBinary: false, isJson: true, excludedClient: 'x', tags: { t: '1' } },
+        { skipHistory: true, idempotencyKey: 'k' },
+      ],
+      [
+        'api',
+        'c',
+        'null',
+        { isBinary: false, isJson: true, excludedClient: undefined, tags: undefined },
+        { skipHistory: false, idempotencyKey: undefined },
+      ],
+    ])
+  })
+
+  it('refuses delta instead of pretending', async () => {
+    await expect(call('publish', '{"channel":"c","data":1,"delta":true}')).rejects.toMatchObject({
+      code: 108,
+    })
+    expect(await call('publish', '{"channel":"c","data":1,"delta":false}')).toBe('{}')
+  })
+
+  it('is answered for each channel of a broadcast', async () => {
+    const result = await call('broadcast', '{"channels":["kept","nowhere","other"],"data":1}')
+    expect((JSON.parse(result) as ApiResult<'broadcast'>).responses).toEqual([
+      { result: { offset: 7, epoch: 'AbCd' } },
+      { error: { code: 102, message: 'unknown channel: nowhere' } },
+      { result: {} },
+    ])
+  })
+})
+
+describe('history', () => {
+  it('asks for what the body says, and only for the position by default', async () => {
+    const whole = '{"channel":"c","limit":-1,"reverse":true,"since":{"epoch":"e","offset":3}}'
+    await call('history', whole)
+    await call('history', '{"channel":"c"}')
+    expect(channels.calls).toEqual([
+      ['c', { limit: -1, since: { epoch: 'e', offset: 3 }, isReverse: true }],
+      ['c', { limit: 0, since: undefined, isReverse: false }],
+    ])
+  })
+
+  it('gives JSON as it was published, other text as a string, and binary data in Base64', async () => {
+    const at = (offset: number) => ({ position: { epoch: 'AbCd', offset } })
+    const info = { ...clientInfo('c-1', 'ann'), connInfo: '{"n":9007199254740993}', chanInfo: '[]' }
+    channels.publications = [
+      publication(Buffer.from('{"n":9007199254740993}'), { ...at(4), isJson: true, info, tags: { t: '1' } }),
+      publication(Buffer.from(' [1,\n 9007199254740993] '), at(5)),
+      publication(Buffer.from('hello "you"'), at(6)),
+      publication(Buffer.of(0xff, 0), { ...at(7), isBinary: true }),
+    ]
+    const [first, ...others] = [
+      '{"data":{"n":9007199254740993},"info":{"client":"c-1","user":"ann","conn_info":{"n":9007199254740993},"chan_info":[]},"offset":4,"tags":{"t":"1"}}',
+      '{"data": [1,  9007199254740993] ,"offset":5}',
+      '{"data":"hello \\"you\\"","offset":6}',
+      '{"data":{"base64":"/wA="},"offset":7}',
+    ]
+    expect(await call('history', '{"channel":"c","limit":10}')).toBe(
+      `{"publications":[${[first, ...others].join(',')}],"offset":7,"epoch":"AbCd"}`,
+    )
+  })
+
+  it('can be removed', async () => {
+    expect(await call('history_remove', '{"channel":"c"}')).toBe('{}')
+    expect(channels.calls).toEqual([['remove', 'c']])
+  })
+})
+
+describe('presence', () => {
+  it('tells who is there, by client', async () => {
+    channels.clients = new Map([
+      ['c-1', { ...clientInfo('c-1', 'ann'), connInfo: '{"a":1}' }],
+      ['c-2', clientInfo('c-2', '')],
+    ])
+    expect(JSON.parse(await call('presence', '{"channel":"c"}'))).toEqual({
+      presence: {
+        'c-1': { client: 'c-1', user: 'ann', conn_info: { a: 1 } },
+        'c-2': { client: 'c-2', user: '' },
+      },
+    })
+  })
+
+  it('counts clients and users', async () => {
+    expect(await call('presence_stats', '{"channel":"c"}')).toBe('{"num_clients":3,"num_users":2}')
+  })
+})
+
+describe('subscribe', () => {
+  it('refuses infos and data that are larger than a message, before anybody is asked', async () => {
+    const body = (field: string) => `{"user":"ann","channel":"c","${field}":"${'x'.repeat(99)}"}`
+    for (const field of ['info', 'data']) {
+      await expect(call('subscribe', body(field))).rejects.toMatchObject({
+        code: 106,
+        message: `limit exceeded: ${field} has 101 bytes, the limit is 100`,
+      })
+    }
+  })
+})

@@ -1,0 +1,262 @@
+import { createSigner } from 'fast-jwt'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { JwtVerifier } from '../../src/auth/jwt-verifier.js'
+import { TokenAuthenticator } from '../../src/auth/token-authenticator.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { Namespaces } from '../../src/channel/namespaces.js'
+import { Admission } from '../../src/hub/admission.js'
+import { Channels } from '../../src/hub/channels.js'
+import { Hub } from '../../src/hub/hub.js'
+import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
+import { Publisher } from '../../src/hub/publisher.js'
+import { TimerWheel } from '../../src/hub/timer-wheel.js'
+import { createLogger } from '../../src/log.js'
+import { Metrics } from '../../src/metrics/metrics.js'
+import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+import type { Close } from '../../src/protocol/closes.js'
+import { ClientSession, type ClientSessionContext } from '../../src/session/client-session.js'
+import type { Socket } from '../../src/transport/transport.js'
+
+const SECRET = 'a secret that signs tokens, long enough'
+const START_MS = 1_800_000_000_000
+const PING_INTERVAL_MS = 25_000
+const PONG_TIMEOUT_MS = 8_000
+const TICK_MS = 100
+
+let context: ClientSessionContext
+
+function createContext(): ClientSessionContext {
+  const log = createLogger({ level: 'silent', format: 'json' })
+  const metrics = new Metrics('test')
+  const broker = new MemoryBroker()
+  const namespaces = new Namespaces(undefined)
+  const hub = new Hub(
+    broker,
+    () => undefined,
+    metrics,
+    () => '',
+  )
+  broker.start(hub)
+  const store = new MemoryPresenceStore()
+  const publisher = new Publisher(broker, metrics, log)
+  return {
+    hub,
+    admission: new Admission(10),
+    channels: new Channels(namespaces, publisher, broker, store, 100),
+    presence: new PresenceAnnouncer(store, broker, log),
+    wheel: new TimerWheel(() => Date.now(), TICK_MS),
+    metrics,
+    log,
+    broker,
+    authenticator: new TokenAuthenticator({
+      staticTokens: [{ user: 'ann', token: 'secret-a' }],
+      jwts: new JwtVerifier({
+        hmacSecret: SECRET,
+        publicKeys: undefined,
+        audience: undefined,
+        issuer: undefined,
+      }),
+      allowAnonymous: false,
+    }),
+    hooks: {},
+    node: { id: 'node', version: 'test' },
+    pingIntervalMs: PING_INTERVAL_MS,
+    pongTimeoutMs: PONG_TIMEOUT_MS,
+    staleTimeoutMs: 10_000,
+    maxChannels: 2,
+    maxCommandBytes: 65_536,
+    maxHistoryPublications: 100,
+  }
+}
+
+/** The other end of a session: keeps what it is sent, and when. */
+class Client {
+  readonly session = new ClientSession(context, '')
+  readonly received: { readonly atMs: number; readonly text: string }[] = []
+  readonly closes: { readonly atMs: number; readonly close: Close }[] = []
+
+  constructor() {
+    const socket: Socket = {
+      send: (data) => this.received.push({ atMs: Date.now() - START_MS, text: data.toString() }),
+      ping: () => undefined,
+      close: (close) => {
+        this.closes.push({ atMs: Date.now() - START_MS, close })
+        this.session.closed(close.code, close.reason)
+      },
+      join: () => undefined,
+      leave: () => undefined,
+      publish: () => undefined,
+      bufferedBytes: () => 0,
+    }
+    this.session.opened(socket)
+  }
+
+  static connected(token: string): Client {
+    const client = new Client()
+    client.say({ id: 1, connect: { token } })
+    return client
+  }
+
+  say(...commands: object[]): void {
+    this.session.message(Buffer.from(commands.map((one) => JSON.stringify(one)).join('\n')), false)
+  }
+
+  get pings(): number[] {
+    return this.received.filter(({ text }) => text === '{}').map(({ atMs }) => atMs)
+  }
+
+  reply(id: number): unknown {
+    const replies = this.received.map(({ text }) => JSON.parse(text) as { id?: number })
+    return replies.find((reply) => reply.id === id)
+  }
+}
+
+function pass(durationMs: number): void {
+  for (let passedMs = 0; passedMs < durationMs; passedMs += TICK_MS) {
+    vi.setSystemTime(Date.now() + TICK_MS)
+    context.wheel.tick()
+  }
+}
+
+/** The same, while the client answers what it is pinged. */
+function passAnswering(client: Client, durationMs: number): void {
+  for (let passedMs = 0; passedMs < durationMs; passedMs += TICK_MS) {
+    const before = client.pings.length
+    pass(TICK_MS)
+    if (client.pings.length > before) client.say({})
+  }
+}
+
+/** Signed now: of these tests' time, not of the machine's. */
+function sign(claims: object): string {
+  return createSigner({ key: SECRET, algorithm: 'HS256', noTimestamp: true })(claims)
+}
+const inSeconds = (seconds: number) => START_MS / 1_000 + seconds
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: START_MS, toFake: ['Date'] })
+  context = createContext()
+})
+afterEach(() => vi.useRealTimers())
+
+describe('a client of the Centrifuge protocol', () => {
+  it('that does not say who it is within the stale time is closed with 3502', () => {
+    const client = new Client()
+    pass(9_900)
+    expect(client.closes).toEqual([])
+    pass(300)
+    expect(client.closes[0]?.close).toMatchObject({ code: 3502, reason: 'stale' })
+  })
+
+  it('that was refused may try again until then', () => {
+    const client = new Client()
+    client.say({ id: 1, connect: { token: sign({ sub: 'ann', exp: inSeconds(-1) }) } }, { id: 2, ping: {} })
+    expect(client.reply(1)).toMatchObject({ error: { code: 109 } })
+    expect(client.reply(2)).toBeUndefined()
+    client.say({ id: 3, connect: { token: 'secret-a' } }, { id: 4, ping: {} })
+    expect(client.reply(4)).toEqual({ id: 4, ping: {} })
+  })
+
+  it('is pinged first in the second half of the interval, then once an interval, as long as it answers', () => {
+    const client = Client.connected('secret-a')
+    passAnswering(client, 100_000)
+    const [first = 0, second = 0, third = 0] = client.pings
+    expect(first).toBeGreaterThanOrEqual(PING_INTERVAL_MS / 2 - TICK_MS)
+    expect(first).toBeLessThanOrEqual(PING_INTERVAL_MS + 2 * TICK_MS)
+    expect(Math.abs(second - first - PING_INTERVAL_MS)).toBeLessThanOrEqual(2 * TICK_MS)
+    expect(Math.abs(third - second - PING_INTERVAL_MS)).toBeLessThanOrEqual(2 * TICK_MS)
+    expect(client.closes).toEqual([])
+  })
+
+  it('that does not answer a ping in time is closed with 3012', () => {
+    const client = Client.connected('secret-a')
+    pass(40_000)
+    const [pingedAt = 0] = client.pings
+    expect(client.closes[0]?.close).toMatchObject({ code: 3012, reason: 'no pong' })
+    const waitedMs = (client.closes[0]?.atMs ?? 0) - pingedAt
+    expect(waitedMs).toBeGreaterThanOrEqual(PONG_TIMEOUT_MS)
+    expect(waitedMs).toBeLessThanOrEqual(PONG_TIMEOUT_MS + 2 * TICK_MS)
+  })
+
+  it('is told when it expires, and closed with 3005 once 25 s more have passed', () => {
+    const client = Client.connected(sign({ sub: 'ann', exp: inSeconds(60) }))
+    expect(client.reply(1)).toMatchObject({ connect: { expires: true, ttl: 60 } })
+    passAnswering(client, 84_000)
+    expect(client.closes).toEqual([])
+    passAnswering(client, 1_300)
+    expect(client.closes[0]?.close).toMatchObject({ code: 3005 })
+  })
+
+  it('stays when it refreshes its token in time, as the same user only', () => {
+    const client = Client.connected(sign({ sub: 'ann', exp: inSeconds(10) }))
+    client.say({ id: 2, refresh: { token: sign({ sub: 'ann', exp: inSeconds(3_600) }) } })
+    expect(client.reply(2)).toMatchObject({ refresh: { expires: true, ttl: 3_600 } })
+    client.say({ id: 3, refresh: { token: sign({ sub: 'eve', exp: inSeconds(3_600) }) } })
+    expect(client.closes[0]?.close).toMatchObject({ code: 3500 })
+  })
+
+  it('is told with 2501 that a subscription has expired, unless its token is refreshed', () => {
+    const client = Client.connected('secret-a')
+    const token = (channel: string, seconds: number) => sign({ sub: 'ann', channel, exp: inSeconds(seconds) })
+    client.say(
+      { id: 2, subscribe: { channel: '$kept', token: token('$kept', 5) } },
+      { id: 3, subscribe: { channel: '$lost', token: token('$lost', 5) } },
+      { id: 4, sub_refresh: { channel: '$kept', token: token('$kept', 3_600) } },
+      { id: 5, sub_refresh: { channel: '$lost', token: token('$kept', 3_600) } },
+      { id: 6, sub_refresh: { channel: 'elsewhere', token: token('elsewhere', 3_600) } },
+    )
+    expect(client.reply(2)).toMatchObject({ subscribe: { expires: true, ttl: 5 } })
+    expect(client.reply(4)).toMatchObject({ sub_refresh: { ttl: 3_600 } })
+    expect(client.reply(5)).toMatchObject({ error: { code: 103 } })
+    expect(client.reply(6)).toMatchObject({ error: { code: 103 } })
+    passAnswering(client, 30_300)
+    const pushes = client.received.filter(({ text }) => text.includes('"unsubscribe"'))
+    expect(pushes.map(({ text }) => JSON.parse(text) as unknown)).toEqual([
+      { push: { channel: '$lost', unsubscribe: { code: 2501, reason: 'subscription expired' } } },
+    ])
+    expect(client.session.isIn('$kept')).toBe(true)
+  })
+
+  it('needs a token for a private channel, of its own and for that channel', () => {
+    const client = Client.connected('secret-a')
+    client.say(
+      { id: 2, subscribe: { channel: '$room' } },
+      { id: 3, subscribe: { channel: '$room', token: sign({ sub: 'bob', channel: '$room' }) } },
+      { id: 4, subscribe: { channel: '$room', token: sign({ sub: 'ann', channel: '$other' }) } },
+      {
+        id: 5,
+        subscribe: { channel: '$room', token: sign({ sub: 'ann', channel: '$room', exp: inSeconds(-1) }) },
+      },
+      { id: 6, subscribe: { channel: '$room', token: sign({ sub: 'ann', channel: '$room' }) } },
+    )
+    for (const id of [2, 3, 4]) expect(client.reply(id)).toMatchObject({ error: { code: 103 } })
+    expect(client.reply(5)).toMatchObject({ error: { code: 109 } })
+    expect(client.reply(6)).toEqual({ id: 6, subscribe: {} })
+  })
+
+  it('may have so many subscriptions, and each only once', () => {
+    const client = Client.connected('secret-a')
+    client.say(
+      { id: 2, subscribe: { channel: 'a' } },
+      { id: 3, subscribe: { channel: 'a' } },
+      { id: 4, subscribe: { channel: 'b' } },
+      { id: 5, subscribe: { channel: 'c' } },
+      { id: 6, unsubscribe: { channel: 'a' } },
+      { id: 7, subscribe: { channel: 'c' } },
+    )
+    expect(client.reply(3)).toMatchObject({ error: { code: 105 } })
+    expect(client.reply(5)).toMatchObject({ error: { code: 106 } })
+    expect(client.reply(7)).toEqual({ id: 7, subscribe: {} })
+  })
+
+  it('leaves nothing behind when it goes', () => {
+    const client = Client.connected(sign({ sub: 'ann', channels: ['personal'] }))
+    client.say({ id: 2, subscribe: { channel: 'a' } })
+    expect(context.hub.channelCount).toBe(2)
+    client.session.closed(1006, '')
+    expect(context.hub.channelCount).toBe(0)
+    expect(context.hub.connectionCount).toBe(0)
+    pass(60_000)
+    expect(client.closes).toEqual([])
+  })
+})

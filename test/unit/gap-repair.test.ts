@@ -1,0 +1,214 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { ChannelEvent, Position, Publication } from '../../src/broker/broker.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { Hub, type Member } from '../../src/hub/hub.js'
+import { Metrics } from '../../src/metrics/metrics.js'
+import { metric } from '../support/metric.js'
+
+const CHANNEL = 'feed'
+const META_TTL_MS = 60_000
+/** Asks for the position only. */
+const TOP = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs: META_TTL_MS }
+const NO_WISHES = { join: false, leave: false }
+
+/** A broker whose relay loses what it is told to lose, while the streams have it. */
+class LossyBroker extends MemoryBroker {
+  isLosing = false
+  private readonly late: ChannelEvent[][] = []
+  private hub: Hub | undefined
+
+  override start(hub: Hub): void {
+    this.hub = hub
+    super.start({
+      resumed: () => hub.resumed(),
+      deliver: (channel, events) => {
+        if (this.isLosing) this.late.push([...events])
+        else hub.deliver(channel, events)
+      },
+    })
+  }
+
+  /** What was lost comes after all. */
+  deliverLate(): void {
+    for (const events of this.late.splice(0)) this.hub?.deliver(CHANNEL, events)
+  }
+}
+
+let broker: LossyBroker
+let metrics: Metrics
+let hub: Hub
+let heard: string[]
+let missed: number
+let whenHeard: () => void
+/** Publications that the stream keeps. */
+let size: number
+
+beforeEach(async () => {
+  broker = new LossyBroker()
+  metrics = new Metrics('test')
+  heard = []
+  missed = 0
+  size = 100
+  whenHeard = () => undefined
+  hub = new Hub(
+    broker,
+    (_topic, data) => {
+      for (const line of Buffer.from(data as Uint8Array)
+        .toString()
+        .split('\n')) {
+        heard.push(String((JSON.parse(line) as { push: { pub: { data: number } } }).push.pub.data))
+      }
+      whenHeard()
+    },
+    metrics,
+    () => '',
+    {
+      metaTtlMsOf: () => META_TTL_MS,
+      failed: (error) => {
+        throw error
+      },
+    },
+  )
+  broker.start(hub)
+  await join('member')
+})
+
+async function join(client: string): Promise<void> {
+  const member: Member = {
+    client,
+    user: '',
+    session: undefined,
+    codec: 'json',
+    socket: undefined,
+    isIn: () => true,
+    subscribe: () => Promise.resolve(),
+    unsubscribe: () => undefined,
+    refresh: () => undefined,
+    close: () => undefined,
+    shutDown: () => undefined,
+    missed: () => {
+      missed++
+      whenHeard()
+    },
+  }
+  hub.add(member)
+  await hub.hold(CHANNEL)
+  hub.join(CHANNEL, member, NO_WISHES)
+}
+
+function say(data: number): Promise<Position | undefined> {
+  const publication: Publication = {
+    type: 'publication',
+    data: Buffer.from(String(data)),
+    isBinary: false,
+    isJson: true,
+    info: undefined,
+    tags: undefined,
+    position: undefined,
+    excludedClient: undefined,
+    publishedAtMs: Date.now(),
+  }
+  const stream = { size, ttlMs: 60_000, metaTtlMs: META_TTL_MS }
+  return broker.publish(CHANNEL, publication, { stream, idempotencyKey: undefined })
+}
+
+async function lose(...all: number[]): Promise<void> {
+  broker.isLosing = true
+  for (const data of all) await say(data)
+  broker.isLosing = false
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) {
+    await new Promise<void>((resolve) => {
+      whenHeard = resolve
+    })
+  }
+}
+
+async function counted(name: string): Promise<number> {
+  return metric((await metrics.expose()).body, `fanfare_${name}`)
+}
+
+describe('the hub, when the relay loses publications of a stream', () => {
+  it('hands out what is missing, before what came after it', async () => {
+    await say(1)
+    await lose(2, 3)
+    await say(4)
+    await say(5)
+    await until(() => heard.length >= 5)
+    expect(heard).toEqual(['1', '2', '3', '4', '5'])
+    expect(missed).toBe(0)
+    expect(await counted('relay_gaps_total')).toBe(1)
+    expect(await counted('relay_repaired_publications_total')).toBeGreaterThanOrEqual(2)
+    expect(await counted('relay_unrepaired_gaps_total')).toBe(0)
+  })
+
+  it('hands out what is missing when the relay is back and nothing more is said', async () => {
+    await say(1)
+    await lose(2, 3)
+    hub.resumed()
+    await until(() => heard.length >= 3)
+    expect(heard).toEqual(['1', '2', '3'])
+    expect(missed).toBe(0)
+  })
+
+  it('hands out nothing twice when what was missing comes after all', async () => {
+    await say(1)
+    await lose(2, 3)
+    await say(4)
+    await until(() => heard.length >= 4)
+    broker.deliverLate()
+    await say(5)
+    await until(() => heard.length >= 5)
+    expect(heard).toEqual(['1', '2', '3', '4', '5'])
+  })
+
+  it('repairs more than one read gives', async () => {
+    size = 5_000
+    await say(0)
+    await lose(...Array.from({ length: 2_500 }, (_, index) => index + 1))
+    await say(2_501)
+    await until(() => heard.length >= 2_502)
+    expect(heard).toEqual(Array.from({ length: 2_502 }, (_, index) => String(index)))
+    expect(missed).toBe(0)
+  })
+
+  it('tells members when the stream has lost it too, and goes on', async () => {
+    size = 2
+    await say(1)
+    await lose(2, 3, 4)
+    await say(5)
+    await until(() => missed > 0)
+    await say(6)
+    await until(() => heard.length >= 3)
+    expect(heard).toEqual(['1', '5', '6'])
+    expect(missed).toBe(1)
+    expect(await counted('relay_unrepaired_gaps_total')).toBe(1)
+  })
+
+  it('tells members when the stream began anew', async () => {
+    await say(1)
+    const other = new LossyBroker()
+    other.start(hub)
+    await other.subscribe(CHANNEL)
+    broker.history = (channel, query) => other.history(channel, query)
+    const { position } = await other.history(CHANNEL, TOP)
+    hub.resumed()
+    await until(() => missed > 0)
+    expect(missed).toBe(1)
+    expect(hub.canBeginAt(CHANNEL, position)).toBe(true)
+  })
+
+  it('lets nobody begin ahead of what the others have heard', async () => {
+    await say(1)
+    await lose(2, 3)
+    const { position } = await broker.history(CHANNEL, TOP)
+    expect(hub.canBeginAt(CHANNEL, position)).toBe(false)
+    await hub.catchUp(CHANNEL, position)
+    expect(hub.canBeginAt(CHANNEL, position)).toBe(true)
+    expect(hub.canBeginAt(CHANNEL, { ...position, offset: 2 })).toBe(false)
+    await until(() => heard.length >= 3)
+    expect(heard).toEqual(['1', '2', '3'])
+  })
+})

@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryResults } from '../../src/broker/memory-results.js'
+import { MemoryStreams } from '../../src/broker/memory-streams.js'
+import { publication } from '../contract/publications.js'
+
+const HOUR_MS = 3_600_000
+const STREAM = { size: 10, ttlMs: HOUR_MS, metaTtlMs: HOUR_MS }
+
+function epochOf(streams: MemoryStreams, channel: string): string {
+  const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs: HOUR_MS }
+  return streams.history(channel, query).position.epoch
+}
+
+describe('streams in memory', () => {
+  it('are bounded: the one used longest ago goes, and begins a new epoch', () => {
+    const streams = new MemoryStreams(() => 0, 2)
+    const oldest = epochOf(streams, 'a')
+    const second = epochOf(streams, 'b')
+    expect(epochOf(streams, 'a')).toBe(oldest)
+    streams.append('c', publication('x'), STREAM)
+    expect(epochOf(streams, 'a')).toBe(oldest)
+    expect(epochOf(streams, 'b')).not.toBe(second)
+  })
+
+  it('make room when they expire, although nobody asks for them', () => {
+    let nowMs = 0
+    const streams = new MemoryStreams(() => nowMs, 3)
+    const epoch = epochOf(streams, 'used longest ago')
+    streams.append('brief', publication('x'), { ...STREAM, metaTtlMs: 1_000 })
+    nowMs = 1_000
+    for (let use = 0; use < 3; use++) epochOf(streams, 'busy')
+    epochOf(streams, 'new')
+    expect(epochOf(streams, 'used longest ago')).toBe(epoch)
+  })
+})
+
+describe('results of idempotency keys in memory', () => {
+  const publishedAs = (offset: number) => () => ({ epoch: 'e', offset })
+
+  it('are given again for 5 minutes', () => {
+    let nowMs = 0
+    const results = new MemoryResults(() => nowMs)
+    const offset = (next: number) => results.once('room', 'key', publishedAs(next))?.offset
+    expect(offset(1)).toBe(1)
+    nowMs = 299_999
+    expect(offset(2)).toBe(1)
+    nowMs = 300_000
+    expect(offset(2)).toBe(2)
+  })
+
+  it('are those of one channel and one key', () => {
+    const results = new MemoryResults(() => 0)
+    const names = [
+      ['room', 'key'],
+      ['roomk', 'ey'],
+      ['room","k', 'ey'],
+      ['room', ''],
+    ] as const
+    for (const [index, [channel, key]] of names.entries()) {
+      expect(results.once(channel, key, publishedAs(index))?.offset).toBe(index)
+    }
+  })
+
+  it('are bounded: the oldest goes, and its publication would be taken for a new one', () => {
+    const results = new MemoryResults(() => 0, 2)
+    for (const [index, key] of ['a', 'b', 'c'].entries()) results.once('room', key, publishedAs(index))
+    expect(results.once('room', 'b', publishedAs(9))?.offset).toBe(1)
+    expect(results.once('room', 'c', publishedAs(9))?.offset).toBe(2)
+    expect(results.once('room', 'a', publishedAs(9))?.offset).toBe(9)
+  })
+
+  it('also say that there was no position', () => {
+    const results = new MemoryResults(() => 0)
+    expect(results.once('room', 'key', () => undefined)).toBeUndefined()
+    expect(results.once('room', 'key', publishedAs(1))).toBeUndefined()
+  })
+})

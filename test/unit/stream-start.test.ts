@@ -1,0 +1,119 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { Publication } from '../../src/broker/broker.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { PublicationBuffer } from '../../src/hub/publication-buffer.js'
+import { StreamReader } from '../../src/session/stream-start.js'
+import { publication } from '../contract/publications.js'
+import { namespace } from '../support/namespace.js'
+
+const CHANNEL = 'room'
+
+/** A channel of which so many publications were made, so many are kept, and so many come while history is read. */
+async function channelWith(made: number, kept: number, during: number) {
+  const broker = new MemoryBroker()
+  const stream = { size: kept, ttlMs: 60_000, metaTtlMs: 60_000 }
+  const buffer = new PublicationBuffer()
+  const heard: Publication[] = []
+  broker.start({
+    resumed: () => undefined,
+    deliver: (_channel, events) => {
+      for (const event of events) {
+        if (event.type !== 'publication') continue
+        heard.push(event)
+        buffer.add(event)
+      }
+    },
+  })
+  await broker.subscribe(CHANNEL)
+  const options = { stream, idempotencyKey: undefined }
+  const say = (count: number) =>
+    Promise.all(
+      Array.from({ length: count }, () => broker.publish(CHANNEL, publication(`${heard.length}`), options)),
+    )
+  await say(made)
+  // The subscriber comes now.
+  buffer.publications.length = 0
+  const { epoch } = (
+    await broker.history(CHANNEL, { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs: 60_000 })
+  ).position
+  return { broker, buffer, epoch, say, during }
+}
+
+const offsets = (publications: readonly Publication[]) => publications.map(({ position }) => position?.offset)
+const range = (from: number, to: number) =>
+  Array.from({ length: Math.max(0, to - from) }, (_, index) => from + 1 + index)
+
+describe('a subscriber that comes back', () => {
+  it('recovers exactly what it missed, or is told that it cannot, whatever is published meanwhile', async () => {
+    const numbers = {
+      made: fc.nat(30),
+      kept: fc.integer({ min: 1, max: 30 }),
+      seen: fc.nat(35),
+      during: fc.nat(10),
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.record(numbers), fc.boolean(), async ({ made, kept, seen, during }, isEarly) => {
+        const { broker, buffer, epoch, say } = await channelWith(made, kept, during)
+        const since = { epoch, offset: seen }
+        const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100)
+        if (isEarly) await say(during)
+        await reader.read()
+        if (!isEarly) await say(during)
+        const start = reader.start()
+        const isKept = seen <= made + (isEarly ? during : 0) && made + (isEarly ? during : 0) - seen <= kept
+        expect(start?.recovered).toBe(isKept)
+        expect(start?.position).toEqual({ epoch, offset: made + during })
+        expect(offsets(start?.publications ?? [])).toEqual(isKept ? range(seen, made + during) : [])
+      }),
+    )
+  })
+
+  it('does not recover in a stream that began anew', async () => {
+    const { broker, buffer } = await channelWith(5, 10, 0)
+    const since = { epoch: 'another', offset: 3 }
+    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100)
+    await reader.read()
+    expect(reader.start()).toMatchObject({ recovered: false, publications: [] })
+  })
+
+  it('does not recover more than may be recovered at once', async () => {
+    const { broker, buffer, epoch } = await channelWith(20, 30, 0)
+    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 3 }, 10)
+    await reader.read()
+    expect(reader.start()).toMatchObject({ recovered: false, publications: [], position: { offset: 20 } })
+  })
+
+  it('gets the latest publication alone in cache mode, unless it has it', async () => {
+    const { broker, buffer, epoch } = await channelWith(5, 10, 0)
+    const cache = namespace({ forceRecoveryMode: 'cache' })
+    for (const [since, expected] of [
+      [{ epoch: 'another', offset: 1 }, [5]],
+      [{ epoch, offset: 2 }, [5]],
+      [{ epoch, offset: 5 }, []],
+    ] as const) {
+      const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100)
+      await reader.read()
+      const start = reader.start()
+      expect(start?.recovered).toBe(true)
+      expect(offsets(start?.publications ?? [])).toEqual(expected)
+    }
+  })
+
+  it('reads again when what came meanwhile does not follow', async () => {
+    const { broker, buffer, epoch } = await channelWith(5, 10, 0)
+    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 4 }, 100)
+    await reader.read()
+    buffer.add(publication('lost one before', { position: { epoch, offset: 7 } }))
+    expect(reader.start()).toBeUndefined()
+  })
+
+  it('starts over when more came meanwhile than is kept', async () => {
+    const { broker, buffer, epoch } = await channelWith(1, 1, 0)
+    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 1 }, 100)
+    await reader.read()
+    const large = publication(Buffer.alloc(1024 * 1024))
+    for (let index = 0; index < 17; index++) buffer.add(large)
+    expect(() => reader.start()).toThrow(/too much/)
+  })
+})

@@ -22,11 +22,12 @@ describe('a node that the relay brings less than streams have', () => {
   let admin: Redis
   let speaker: FanfareProcess
   let listener: FanfareProcess
-  /** The listener's subscribing connection. */
+  /** The listener's connections to Redis. */
+  let connectionIds: string[]
   let subscriptionId: string
 
-  const subscriptionIds = async () => {
-    const list = (await admin.call('CLIENT', 'LIST', 'TYPE', 'pubsub')) as string
+  const idsOf = async (type: 'normal' | 'pubsub') => {
+    const list = (await admin.call('CLIENT', 'LIST', 'TYPE', type)) as string
     return [...list.matchAll(/^id=(\d+)/gm)].map(([, id]) => id ?? '')
   }
   beforeEach(async () => {
@@ -48,9 +49,11 @@ describe('a node that the relay brings less than streams have', () => {
       return node
     }
     speaker = await start()
-    const before = await subscriptionIds()
+    const before = [...(await idsOf('normal')), ...(await idsOf('pubsub'))]
     listener = await start()
-    subscriptionId = (await subscriptionIds()).find((id) => !before.includes(id)) ?? ''
+    const isNew = (id: string) => !before.includes(id)
+    subscriptionId = (await idsOf('pubsub')).find(isNew) ?? ''
+    connectionIds = [subscriptionId, ...(await idsOf('normal')).filter(isNew)]
   })
   afterEach(cleanUp)
 
@@ -92,11 +95,15 @@ describe('a node that the relay brings less than streams have', () => {
     expect(await ofListener('relay_unrepaired_gaps_total')).toBe(0)
   }, 20_000)
 
-  it('brings them what it did not hear before it subscribed again, though nothing follows', async () => {
+  it.each([
+    ['its subscriptions', 1],
+    ['both its connections', 2],
+  ])('brings them what it missed when Redis ended %s, though nothing follows', async (_what, ended) => {
+    expect(connectionIds).toHaveLength(2)
     const heard = await subscribe(listener, CHANNEL)
     await publish(1)
     await heard.publications.first(1)
-    await admin.call('CLIENT', 'KILL', 'ID', subscriptionId)
+    await Promise.all(connectionIds.slice(0, ended).map((id) => admin.call('CLIENT', 'KILL', 'ID', id)))
     for (const data of [2, 3, 4]) await publish(data)
     const lostAtMs = performance.now()
     expect(await heard.data(4)).toEqual([1, 2, 3, 4])

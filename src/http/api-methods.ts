@@ -1,5 +1,6 @@
 import type { Publication } from '../broker/broker.js'
 import type { Channels } from '../hub/channels.js'
+import { dataText } from '../hub/pushes.js'
 import type { Logger } from '../log.js'
 import type { Node } from '../node/node.js'
 import type { ClientInfo } from '../protocol/client-info.js'
@@ -16,7 +17,7 @@ import {
 import { failure, toProtocolError } from './api-errors.js'
 import type { ApiResult } from './api-results.js'
 import { API_SCHEMAS, type ApiBody, type ApiMethod } from './api-schemas.js'
-import { JsonText, parseExactly, stringifyExactly } from './exact-json.js'
+import { ExactJson, stringifyExactly } from './exact-json.js'
 
 /** What the API does with channels. */
 export type ApiChannels = Pick<
@@ -161,30 +162,17 @@ function infoJson({ client, user, connInfo, chanInfo }: ClientInfo) {
   return {
     client,
     user,
-    ...(connInfo !== undefined && { conn_info: new JsonText(connInfo) }),
-    ...(chanInfo !== undefined && { chan_info: new JsonText(chanInfo) }),
+    ...(connInfo !== undefined && { conn_info: new ExactJson(connInfo) }),
+    ...(chanInfo !== undefined && { chan_info: new ExactJson(chanInfo) }),
   }
 }
 
 function publicationJson(publication: Publication) {
   const { info, position, tags } = publication
   return {
-    data: dataJson(publication),
+    data: new ExactJson(dataText(publication)),
     ...(info !== undefined && { info: infoJson(info) }),
     offset: position?.offset ?? 0,
     ...(tags !== undefined && { tags: { ...tags } }),
-  }
-}
-
-/** What raw clients published is JSON if it parses, else a string; what is binary is Base64. */
-function dataJson({ data, isBinary, isJson }: Publication): unknown {
-  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-  if (isBinary) return { base64: bytes.toString('base64') }
-  const text = bytes.toString()
-  if (isJson) return new JsonText(text)
-  try {
-    return parseExactly(text)
-  } catch {
-    return text
   }
 }

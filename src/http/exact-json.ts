@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 
-/** Begins the strings that stand for a `JsonText` while the platform's parser and writer handle them; nobody else knows it. */
+/** Begins the strings that stand for a `ExactJson` while the platform's parser and writer handle them; nobody else knows it. */
 const MARKER = randomUUID()
 const WRITTEN_MARKER = new RegExp(`"${MARKER}([\\w-]*)"`, 'g')
 
@@ -14,7 +14,7 @@ const LONG_NUMBER = /[\d.]{16}|[eE][+-]?\d{3}/
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g
 
 /** A JSON value by its text, which is one line. */
-export class JsonText {
+export class ExactJson {
   constructor(readonly text: string) {}
 
   /** Only `stringifyExactly` knows what to make of it. */
@@ -23,7 +23,7 @@ export class JsonText {
   }
 }
 
-/** Like `JSON.parse`, but a number that would lose digits becomes a `JsonText`. Throws what `JSON.parse` throws. */
+/** Like `JSON.parse`, but a number that would lose digits becomes a `ExactJson`. Throws what `JSON.parse` throws. */
 export function parseExactly(text: string): unknown {
   const value: unknown = JSON.parse(text)
   if (!LONG_NUMBER.test(text)) return value
@@ -31,11 +31,11 @@ export function parseExactly(text: string): unknown {
   const marked = text.replace(TOKENS, (token) => (isExact(token) ? token : `"${MARKER}${token}"`))
   if (marked.length === text.length) return value
   return JSON.parse(marked, (_key, part: unknown) =>
-    typeof part === 'string' && part.startsWith(MARKER) ? new JsonText(part.slice(MARKER.length)) : part,
+    typeof part === 'string' && part.startsWith(MARKER) ? new ExactJson(part.slice(MARKER.length)) : part,
   )
 }
 
-/** Like `JSON.stringify`, with every `JsonText` as it is. One line. */
+/** Like `JSON.stringify`, with every `ExactJson` as it is. One line. */
 export function stringifyExactly(value: unknown): string {
   const json = JSON.stringify(value)
   if (!json.includes(MARKER)) return json

@@ -12,7 +12,7 @@ export function infoJson({ client, user, connInfo, chanInfo }: ClientInfo): Json
 export function publicationJson(publication: Publication): JsonValue {
   const { info, tags, position } = publication
   return {
-    data: new JsonText(dataJson(publication)),
+    data: new JsonText(dataText(publication)),
     info: info && infoJson(info),
     offset: position?.offset,
     tags: tags && new JsonText(JSON.stringify(tags)),
@@ -20,15 +20,15 @@ export function publicationJson(publication: Publication): JsonValue {
 }
 
 /** What a raw client said becomes JSON: JSON stays what it is, other text a string, binary an object with base64. */
-function dataJson({ data, isBinary, isJson }: Publication): string {
+export function dataText({ data, isBinary, isJson }: Publication): string {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
   if (isBinary) return `{"base64":"${bytes.toString('base64')}"}`
   const text = bytes.toString()
   if (isJson) return text
   try {
-    const value: unknown = JSON.parse(text)
-    // Objects are told apart in a frame by their lines.
-    return /[\r\n]/.test(text) ? JSON.stringify(value) : text
+    JSON.parse(text)
+    // Objects are told apart in a frame by their lines; in JSON, a line only ends between tokens.
+    return text.replace(/[\r\n]/g, ' ')
   } catch {
     return JSON.stringify(text)
   }

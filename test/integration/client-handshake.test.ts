@@ -1,9 +1,11 @@
+import { createSigner } from 'fast-jwt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { FanfareProcess } from '../support/fanfare-process.js'
 import { metric } from '../support/metric.js'
 import { type ConnectOptions, RawClient, refusalOf } from '../support/raw-client.js'
 
 const PATH = '/connection/websocket'
+const SECRET = 'a secret that signs tokens, long enough'
 
 describe('a handshake of the Centrifuge protocol', () => {
   let node: FanfareProcess
@@ -15,6 +17,7 @@ describe('a handshake of the Centrifuge protocol', () => {
   beforeAll(async () => {
     node = await FanfareProcess.start({
       FANFARE_AUTH_TOKENS: 'alice=secret-a',
+      FANFARE_AUTH_HMAC_SECRET: SECRET,
       FANFARE_ALLOWED_ORIGINS: 'https://app.example.com',
     })
   })
@@ -73,6 +76,15 @@ describe('a handshake of the Centrifuge protocol', () => {
     const silent = await open({ token: 'secret-a' }, `${PATH}?token=secret-a`)
     silent.send('{"id":1,"connect":{}}')
     expect((await silent.closed).code).toBe(3501)
+  })
+
+  it('is told of every channel that its token subscribes it to, whatever it is called', async () => {
+    const channels = ['room', '__proto__', 'constructor', '17']
+    const client = await open()
+    const token = createSigner({ key: SECRET, algorithm: 'HS256' })({ sub: 'ann', channels })
+    client.send(JSON.stringify({ id: 1, connect: { token } }))
+    const { connect } = JSON.parse(await client.nextText()) as { connect: { subs: object } }
+    expect(Object.keys(connect.subs).sort()).toEqual(channels.sort())
   })
 
   it('takes a place among the connections before the client says who it is', async () => {

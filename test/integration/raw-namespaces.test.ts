@@ -1,5 +1,6 @@
 import { createSigner } from 'fast-jwt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { API_KEY, callApi } from '../support/api.js'
 import { FanfareProcess } from '../support/fanfare-process.js'
 import { metric } from '../support/metric.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
@@ -14,6 +15,7 @@ const NAMESPACES = [
   { name: 'news', allow_subscribe_for_client: true, presence: true },
   { name: 'door', ...MEMBERS, join_leave: true },
   { name: 'numbers', ...MEMBERS, channel_regex: '^\\d+$' },
+  { name: 'data', ...MEMBERS, publication_data_format: 'json' },
   { name: 'closed', allow_publish_for_subscriber: true },
 ]
 
@@ -25,19 +27,14 @@ describe('a raw client of a node with namespaces', () => {
       ...(token !== undefined && { token }),
     })
   const refused = (channel: string, token?: string) => refusalOf(open(channel, token))
-  const publish = (channel: string, data: unknown) =>
-    fetch(`${node.httpUrl}/api/publish`, {
-      method: 'POST',
-      headers: { 'X-API-Key': 'key' },
-      body: JSON.stringify({ channel, data }),
-    })
+  const publish = (channel: string, data: unknown) => callApi(node, 'publish', { channel, data })
 
   beforeAll(async () => {
     node = await FanfareProcess.start({
       FANFARE_NAMESPACES: JSON.stringify(NAMESPACES),
       FANFARE_AUTH_HMAC_SECRET: SECRET,
       FANFARE_AUTH_ANONYMOUS: 'true',
-      FANFARE_API_KEY: 'key',
+      FANFARE_API_KEY: API_KEY,
     })
   })
   afterAll(() => node.child.stop())
@@ -61,12 +58,8 @@ describe('a raw client of a node with namespaces', () => {
     for (const [channel, token] of [
       ['closed:room', ann],
       ['chat:room', undefined],
-      ['numbers:seventeen', ann],
-      ['numbers:', ann],
     ] as const) {
-      const { status, body } = await refused(channel, token)
-      expect([channel, status]).toEqual([channel, 403])
-      expect(body).toContain('may not be joined')
+      expect((await refused(channel, token)).body).toContain('the token must name this channel')
     }
   })
 
@@ -74,6 +67,16 @@ describe('a raw client of a node with namespaces', () => {
     const token = tokenOf({ sub: 'ann', channels: ['closed:room'] })
     await open('closed:room', token)
     expect((await refused('chat:room', token)).body).toContain('does not allow this channel')
+  })
+
+  it('joins no channel that its namespace does not have, not even with a token that names it', async () => {
+    for (const channel of ['numbers:seventeen', 'numbers:', '$numbers:x']) {
+      for (const token of [ann, tokenOf({ sub: 'ann', channels: [channel] })]) {
+        const { status, body } = await refused(channel, token)
+        expect([channel, status]).toEqual([channel, 403])
+        expect(body).toContain('may not join')
+      }
+    }
   })
 
   it('joins a private channel only with a token that names it', async () => {
@@ -91,13 +94,29 @@ describe('a raw client of a node with namespaces', () => {
   })
 
   it('joins a channel of certain users as one of them', async () => {
-    await open('chat:talk#ann,bob', ann)
-    await open('chat:talk#ann,bob', tokenOf({ sub: 'bob' }))
-    for (const token of [tokenOf({ sub: 'eve' }), tokenOf({ sub: 'ann,bob' }), tokenOf({}), undefined]) {
-      expect((await refused('chat:talk#ann,bob', token)).status).toBe(403)
+    const channel = 'chat:talk#ann,bob'
+    await open(channel, ann)
+    await open(channel, tokenOf({ sub: 'bob' }))
+    for (const claims of [{ sub: 'eve' }, { sub: 'ann,bob' }, {}, { sub: 'eve', channels: [channel] }]) {
+      expect((await refused(channel, tokenOf(claims))).body).toContain('may not join')
     }
-    // Where channels are not limited to users, a name is just a name.
-    await open('news:talk#bob', ann)
+    expect((await refused(channel)).status).toBe(403)
+    // Where the namespace does not let them in without a token, they need one that names it.
+    expect((await refused('news:talk#ann', ann)).body).toContain('must name this channel')
+    await open('news:talk#ann', tokenOf({ sub: 'ann', channels: ['news:talk#ann'] }))
+  })
+
+  it('that says something else than JSON where only that is allowed is closed with 1003', async () => {
+    const [speaker, listener] = await Promise.all([open('data:room', ann), open('data:room', ann)])
+    speaker.send('{"some": "data"}')
+    speaker.send('text')
+    expect(await speaker.closed).toEqual({ code: 1003, reason: 'This channel takes JSON only' })
+    const binary = await open('data:room', ann)
+    binary.send(Buffer.from('{}'))
+    expect((await binary.closed).code).toBe(1003)
+    const last = await open('data:room', ann)
+    last.send('17')
+    expect(await listener.nextTexts(2)).toEqual(['{"some": "data"}', '17'])
   })
 
   it('that speaks where it may not is closed with 1008, and nobody hears it', async () => {

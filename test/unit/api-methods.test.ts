@@ -140,7 +140,7 @@ describe('history', () => {
     ]
     const [first, ...others] = [
       '{"data":{"n":9007199254740993},"info":{"client":"c-1","user":"ann","conn_info":{"n":9007199254740993},"chan_info":[]},"offset":4,"tags":{"t":"1"}}',
-      '{"data":[1,9007199254740993],"offset":5}',
+      '{"data": [1,  9007199254740993] ,"offset":5}',
       '{"data":"hello \\"you\\"","offset":6}',
       '{"data":{"base64":"/wA="},"offset":7}',
     ]

@@ -39,7 +39,7 @@ const EVERYTHING = {
   allow_presence_for_client: true,
   allow_presence_for_anonymous: true,
   channel_regex: '^\\d+$',
-  publication_data_format: 'any',
+  publication_data_format: 'json',
 }
 
 describe('namespaces', () => {
@@ -53,7 +53,7 @@ describe('namespaces', () => {
       historyMetaTtlMs: 90 * 86_400_000,
       forceRecoveryMode: 'cache',
       channelRegex: /^\d+$/,
-      publicationDataFormat: 'any',
+      publicationDataFormat: 'json',
     })
     for (const [key, value] of Object.entries(DEFAULT_NAMESPACE_OPTIONS)) {
       expect(chat?.[key as keyof NamespaceOptions]).not.toEqual(value)
@@ -119,8 +119,10 @@ describe('namespaces', () => {
       [{ name: 'a', publication_data_format: 'xml' }],
       'namespace "a": publication_data_format must be one of json, any',
     ],
-    [[{ name: 'a', channel_regex: '(' }], 'namespace "a": channel_regex must be a regular expression'],
-    [[{ name: 'a', channel_regex: 17 }], 'namespace "a": channel_regex must be a regular expression'],
+    ...['(', '(a+)+$', `^${'x'.repeat(255)}`, 17].map((pattern): [unknown, string] => [
+      [{ name: 'a', channel_regex: pattern }],
+      'namespace "a": channel_regex must be a regular expression of at most 255 characters, without nested repetitions, which could take for ever',
+    ]),
     ...[-1, 1.5, 100_001, 'many'].map((size): [unknown, string] => [
       [{ name: 'a', history_size: size, history_ttl: '1m' }],
       'namespace "a": history_size must be a whole number from 0 to 100000',

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { JsonText, parseExactly, stringifyExactly } from '../../src/http/exact-json.js'
+import { ExactJson, parseExactly, stringifyExactly } from '../../src/http/exact-json.js'
 
 const passThrough = (text: string) => stringifyExactly(parseExactly(text))
 
@@ -27,7 +27,7 @@ describe('JSON that keeps digits', () => {
       d: -0.25,
       e: 1234567890123456,
       f: 1e300,
-      g: new JsonText('9007199254740993'),
+      g: new ExactJson('9007199254740993'),
     })
   })
 
@@ -41,9 +41,9 @@ describe('JSON that keeps digits', () => {
   })
 
   it('is not deceived by strings that look like what it uses inside', () => {
-    const written = JSON.stringify(new JsonText('[1]'))
+    const written = JSON.stringify(new ExactJson('[1]'))
     // Whoever does not know the secret can't make one; a text that has it is written once, not again.
-    expect(stringifyExactly({ a: new JsonText('"x"'), b: 'x' })).toBe('{"a":"x","b":"x"}')
+    expect(stringifyExactly({ a: new ExactJson('"x"'), b: 'x' })).toBe('{"a":"x","b":"x"}')
     expect(written).not.toContain('[1]')
     expect(passThrough('["00000000-0000-4000-8000-00000000000012345",12345678901234567]')).toBe(
       '["00000000-0000-4000-8000-00000000000012345",12345678901234567]',
@@ -51,10 +51,10 @@ describe('JSON that keeps digits', () => {
   })
 
   it('writes a JSON text of a part as it is, wherever it stands', () => {
-    expect(stringifyExactly(new JsonText('{"n":9007199254740993,"é":"\\"$&"}'))).toBe(
+    expect(stringifyExactly(new ExactJson('{"n":9007199254740993,"é":"\\"$&"}'))).toBe(
       '{"n":9007199254740993,"é":"\\"$&"}',
     )
-    expect(stringifyExactly([new JsonText('1'), { a: new JsonText('null') }])).toBe('[1,{"a":null}]')
+    expect(stringifyExactly([new ExactJson('1'), { a: new ExactJson('null') }])).toBe('[1,{"a":null}]')
   })
 
   it.each(['', '{', '9007199254740993x', '[9007199254740993,]', '09007199254740993'])(

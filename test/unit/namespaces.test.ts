@@ -25,7 +25,7 @@ describe('without namespaces configured, every channel', () => {
     expect(namespaces.names).toEqual([''])
     expect(open).toMatchObject({ presence: true, joinLeave: true, historySize: 0 })
     const denials = Object.entries(open ?? {}).filter(([key, value]) => key.startsWith('allow') && !value)
-    expect(denials).toEqual([['allowUserLimitedChannels', false]])
+    expect(denials).toEqual([])
   })
 })
 
@@ -69,7 +69,7 @@ describe('with namespaces configured, a channel', () => {
   it('is allowed, and has kept, nothing that its namespace does not say', () => {
     const options = Object.entries(namespaces.of('chat:room') ?? {})
     expect(options.filter(([, value]) => value === true)).toEqual([])
-    expect(namespaces.of('chat:room')).toMatchObject({ historySize: 0, publicationDataFormat: 'json' })
+    expect(namespaces.of('chat:room')).toMatchObject({ historySize: 0, publicationDataFormat: 'any' })
   })
 })
 

@@ -39,7 +39,7 @@ describe('what a raw client said', () => {
   ])('(%j) is text, and becomes a string', (text) => expect(dataOf(text)).toBe(JSON.stringify(text)))
 
   it('takes one line, since lines are what tells objects apart', () => {
-    expect(dataOf('{\n  "a": [1,\r\n 2]\n}\n')).toBe('{"a":[1,2]}')
+    expect(dataOf('{\n  "a": [1,\r\n 2]\n}\n')).toBe('{   "a": [1,   2] } ')
     expect(dataOf('two\nlines\r\n')).toBe('"two\\nlines\\r\\n"')
     expect(dataOf('{"push":\n')).not.toContain('\n')
   })

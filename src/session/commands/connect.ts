@@ -129,12 +129,12 @@ function complete(
   pending: readonly PendingSubscription[],
   reply: Reply,
 ): void {
-  const subs: Record<string, JsonValue> = {}
+  const subs: [string, JsonValue][] = []
   try {
     for (const one of pending) {
       const result = one.result()
       if (result === undefined) throw errors.internal('a channel’s stream moved on')
-      subs[one.channel] = result
+      subs.push([one.channel, result])
     }
   } catch (error) {
     for (const one of pending) one.abort()
@@ -149,7 +149,8 @@ function complete(
     expires: ttl !== undefined,
     ttl,
     data: jsonText(data),
-    subs: pending.length === 0 ? undefined : subs,
+    // From pairs, since a channel may be called `__proto__`.
+    subs: subs.length === 0 ? undefined : Object.fromEntries(subs),
     ping: Math.max(1, Math.ceil(pingIntervalMs / 1_000)),
     pong: true,
     session: session.client,

@@ -1,3 +1,4 @@
+import { createSigner } from 'fast-jwt'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { API_KEY, callApi } from '../support/api.js'
@@ -12,6 +13,7 @@ import { SdkClient } from '../support/sdk-client.js'
 const CHANNEL = 'feed'
 const SMALL = 'small:feed'
 const SMALL_SIZE = 5
+const SECRET = 'a secret that signs tokens, long enough'
 const OPEN = { history_ttl: '1m', force_recovery: true, allow_subscribe_for_client: true }
 /** A gap that no later publication shows is repaired within this; one that does show within a second. */
 const IDLE_LIMIT_MS = 5_000
@@ -39,6 +41,7 @@ describe('a node that the relay brings less than streams have', () => {
       const node = await FanfareProcess.start({
         FANFARE_REDIS_URL: redis.url,
         FANFARE_AUTH_TOKENS: `tester=${TOKEN}`,
+        FANFARE_AUTH_HMAC_SECRET: SECRET,
         FANFARE_API_KEY: API_KEY,
         FANFARE_NAMESPACES: JSON.stringify([
           { name: '', ...OPEN, history_size: 10_000 },
@@ -159,5 +162,20 @@ describe('a node that the relay brings less than streams have', () => {
     expect(await ofListener('relay_unrepaired_gaps_total')).toBe(1)
     await publish('after', SMALL)
     expect((await heard.data(2))[1]).toBe('after')
+  })
+
+  it('has them connect again when that is so in a channel that the server put them into', async () => {
+    const sign = createSigner({ key: SECRET, algorithm: 'HS256' })
+    const token = sign({ sub: 'alice', channels: [SMALL] })
+    const client = await SdkClient.connect(listener.wsUrl, { token })
+    afterThisTest(() => client.close())
+    await publish(1, SMALL)
+    await client.publications.first(1)
+    await admin.call('CLIENT', 'KILL', 'ID', subscriptionId)
+    for (const data of numbers(SMALL_SIZE + 1, 2)) await publish(data, SMALL)
+    await client.connected.first(2)
+    expect(client.connecting.items[1]?.code).toBe(3010)
+    await publish('after', SMALL)
+    expect((await client.publications.first(2))[1]?.data).toBe('after')
   })
 })

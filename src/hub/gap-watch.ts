@@ -7,7 +7,7 @@ const ROUND_INTERVAL_MS = 4_500
 /** Channels that a round looks at; the next one goes on from there. */
 const MAX_CHANNELS_PER_ROUND = 1_000
 /** Channels that are asked about at once. */
-const BATCH_CHANNELS = 100
+const BATCH_CHANNELS = 500
 const RETRY_MS = 250
 
 /** Compares what was delivered with the streams themselves: a lost publication that none follows shows nowhere else. */

@@ -92,7 +92,7 @@ export class Hub implements BrokerHandler {
     const deliveries = {
       isLive: (channel: LocalChannel) => this.channels.get(channel.name) === channel,
       hand: (channel: LocalChannel, publication: Publication) => this.hand(channel, publication),
-      missed: (channel: LocalChannel) => this.reportGap(channel),
+      missed: (channel: LocalChannel) => this.tellMissed(channel),
     }
     this.gapRepair = new GapRepair(broker, metrics, deliveries, failed)
     this.gapWatch = new GapWatch(() => this.channels.values(), broker, this.gapRepair, failed)
@@ -289,7 +289,8 @@ export class Hub implements BrokerHandler {
     this.fanOut.publication(channel, publication, excluded?.isIn(channel.name) ? excluded : undefined)
   }
 
-  private reportGap(channel: LocalChannel): void {
+  /** Publications are lost for good: who follows the stream has to begin anew. */
+  private tellMissed(channel: LocalChannel): void {
     this.fanOut.flush(channel)
     for (const member of this.members.values()) if (member.isIn(channel.name)) member.missed(channel.name)
   }

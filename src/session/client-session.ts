@@ -213,9 +213,12 @@ export class ClientSession extends Session<ClientSessionContext> {
     this.close(DISCONNECTS.shutdown)
   }
 
-  /** Whoever follows a stream has to read what is missing. */
+  /** Whoever follows a stream has to begin anew. SDKs subscribe again by themselves only to what they asked for. */
   missed(channel: string): void {
-    if (this.find(channel)?.isPositioned === true) this.unsubscribe(channel, UNSUBSCRIBES.insufficientState)
+    const subscription = this.find(channel)
+    if (subscription?.isPositioned !== true) return
+    if (subscription.isServerSide) this.close(DISCONNECTS.insufficientState)
+    else this.unsubscribe(channel, UNSUBSCRIBES.insufficientState)
   }
 
   protected begin(): number {

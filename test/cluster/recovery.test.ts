@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto'
+import { Redis } from 'ioredis'
 import { afterEach, describe, expect, it } from 'vitest'
 import { API_KEY, callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
@@ -15,6 +16,7 @@ const RECONNECTS = 20
 const PUBLISH_INTERVAL_MS = 5
 /** The longest that a connection lives. */
 const MAX_LIFE_MS = 500
+const DISTURB_INTERVAL_MS = 400
 const CHANNEL = 'feed'
 
 const SETTINGS = {
@@ -113,12 +115,17 @@ function publishSteadily(nodes: readonly FanfareProcess[]): () => Promise<number
   }
 }
 
-async function torture(nodes: readonly FanfareProcess[]): Promise<void> {
+async function torture(
+  nodes: readonly FanfareProcess[],
+  disturb: () => void = () => undefined,
+): Promise<void> {
   const seed = randomInt(2 ** 31)
   const random = seededRandom(seed)
   const payloads = new Map<string, string>()
   const wsUrl = () => nodes[Math.floor(random() * nodes.length)]?.wsUrl ?? ''
   const stopPublishing = publishSteadily(nodes)
+  const disturbing = setInterval(disturb, DISTURB_INTERVAL_MS)
+  afterThisTest(() => clearInterval(disturbing))
   const clients = Array.from(
     { length: CLIENTS },
     (_, index) => new Unlucky(`client ${index}`, wsUrl, random, payloads),
@@ -127,6 +134,7 @@ async function torture(nodes: readonly FanfareProcess[]): Promise<void> {
     for (const client of clients) client.close()
   })
   await Promise.all(clients.map(({ done }) => done))
+  clearInterval(disturbing)
   const top = await stopPublishing()
   await Promise.all(clients.map((client) => client.hears(top)))
 
@@ -159,6 +167,16 @@ describe('1,000 reconnects at random moments under 200 publications a second', (
     afterThisTest(() => redis.remove())
     const settings = { FANFARE_REDIS_URL: redis.url }
     await torture(await Promise.all([start(settings), start(settings)]))
+  }, 60_000)
+
+  it('lose, repeat and reorder nothing while the nodes’ subscriptions are killed', async () => {
+    const redis = await RedisServer.start()
+    afterThisTest(() => redis.remove())
+    const admin = new Redis(redis.url)
+    afterThisTest(() => admin.disconnect())
+    const settings = { FANFARE_REDIS_URL: redis.url }
+    const nodes = await Promise.all([start(settings), start(settings)])
+    await torture(nodes, () => void admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
   }, 60_000)
 
   it('lose, repeat and reorder nothing on a node that is alone', async () => {

@@ -1,3 +1,4 @@
+import { createSigner } from 'fast-jwt'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { API_KEY, callApi } from '../support/api.js'
@@ -12,6 +13,7 @@ import { SdkClient } from '../support/sdk-client.js'
 const CHANNEL = 'feed'
 const SMALL = 'small:feed'
 const SMALL_SIZE = 5
+const SECRET = 'a secret that signs tokens, long enough'
 const OPEN = { history_ttl: '1m', force_recovery: true, allow_subscribe_for_client: true }
 /** A gap that no later publication shows is repaired within this; one that does show within a second. */
 const IDLE_LIMIT_MS = 5_000
@@ -22,11 +24,12 @@ describe('a node that the relay brings less than streams have', () => {
   let admin: Redis
   let speaker: FanfareProcess
   let listener: FanfareProcess
-  /** The listener's subscribing connection. */
+  /** The listener's connections to Redis. */
+  let connectionIds: string[]
   let subscriptionId: string
 
-  const subscriptionIds = async () => {
-    const list = (await admin.call('CLIENT', 'LIST', 'TYPE', 'pubsub')) as string
+  const idsOf = async (type: 'normal' | 'pubsub') => {
+    const list = (await admin.call('CLIENT', 'LIST', 'TYPE', type)) as string
     return [...list.matchAll(/^id=(\d+)/gm)].map(([, id]) => id ?? '')
   }
   beforeEach(async () => {
@@ -38,6 +41,7 @@ describe('a node that the relay brings less than streams have', () => {
       const node = await FanfareProcess.start({
         FANFARE_REDIS_URL: redis.url,
         FANFARE_AUTH_TOKENS: `tester=${TOKEN}`,
+        FANFARE_AUTH_HMAC_SECRET: SECRET,
         FANFARE_API_KEY: API_KEY,
         FANFARE_NAMESPACES: JSON.stringify([
           { name: '', ...OPEN, history_size: 10_000 },
@@ -48,9 +52,11 @@ describe('a node that the relay brings less than streams have', () => {
       return node
     }
     speaker = await start()
-    const before = await subscriptionIds()
+    const before = [...(await idsOf('normal')), ...(await idsOf('pubsub'))]
     listener = await start()
-    subscriptionId = (await subscriptionIds()).find((id) => !before.includes(id)) ?? ''
+    const isNew = (id: string) => !before.includes(id)
+    subscriptionId = (await idsOf('pubsub')).find(isNew) ?? ''
+    connectionIds = [subscriptionId, ...(await idsOf('normal')).filter(isNew)]
   })
   afterEach(cleanUp)
 
@@ -92,11 +98,15 @@ describe('a node that the relay brings less than streams have', () => {
     expect(await ofListener('relay_unrepaired_gaps_total')).toBe(0)
   }, 20_000)
 
-  it('brings them what it did not hear before it subscribed again, though nothing follows', async () => {
+  it.each([
+    ['its subscriptions', 1],
+    ['both its connections', 2],
+  ])('brings them what it missed when Redis ended %s, though nothing follows', async (_what, ended) => {
+    expect(connectionIds).toHaveLength(2)
     const heard = await subscribe(listener, CHANNEL)
     await publish(1)
     await heard.publications.first(1)
-    await admin.call('CLIENT', 'KILL', 'ID', subscriptionId)
+    await Promise.all(connectionIds.slice(0, ended).map((id) => admin.call('CLIENT', 'KILL', 'ID', id)))
     for (const data of [2, 3, 4]) await publish(data)
     const lostAtMs = performance.now()
     expect(await heard.data(4)).toEqual([1, 2, 3, 4])
@@ -152,5 +162,20 @@ describe('a node that the relay brings less than streams have', () => {
     expect(await ofListener('relay_unrepaired_gaps_total')).toBe(1)
     await publish('after', SMALL)
     expect((await heard.data(2))[1]).toBe('after')
+  })
+
+  it('has them connect again when that is so in a channel that the server put them into', async () => {
+    const sign = createSigner({ key: SECRET, algorithm: 'HS256' })
+    const token = sign({ sub: 'alice', channels: [SMALL] })
+    const client = await SdkClient.connect(listener.wsUrl, { token })
+    afterThisTest(() => client.close())
+    await publish(1, SMALL)
+    await client.publications.first(1)
+    await admin.call('CLIENT', 'KILL', 'ID', subscriptionId)
+    for (const data of numbers(SMALL_SIZE + 1, 2)) await publish(data, SMALL)
+    await client.connected.first(2)
+    expect(client.connecting.items[1]?.code).toBe(3010)
+    await publish('after', SMALL)
+    expect((await client.publications.first(2))[1]?.data).toBe('after')
   })
 })

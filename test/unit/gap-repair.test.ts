@@ -1,5 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { ChannelEvent, Position, Publication } from '../../src/broker/broker.js'
+import {
+  BrokerError,
+  type ChannelEvent,
+  type History,
+  type HistoryQuery,
+  type Position,
+  type Publication,
+} from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Hub, type Member } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
@@ -14,6 +21,10 @@ const NO_WISHES = { join: false, leave: false }
 /** A broker whose relay loses what it is told to lose, while the streams have it. */
 class LossyBroker extends MemoryBroker {
   isLosing = false
+  /** Reads of streams that fail from now on. */
+  failures = 0
+  /** Reads wait for it. */
+  readable: Promise<void> = Promise.resolve()
   private readonly late: ChannelEvent[][] = []
   private hub: Hub | undefined
 
@@ -26,6 +37,12 @@ class LossyBroker extends MemoryBroker {
         else hub.deliver(channel, events)
       },
     })
+  }
+
+  override async history(channel: string, query: HistoryQuery): Promise<History> {
+    await this.readable
+    if (this.failures-- > 0) throw new BrokerError('unavailable', 'Redis cannot be reached')
+    return super.history(channel, query)
   }
 
   /** What was lost comes after all. */
@@ -172,6 +189,38 @@ describe('the hub, when the relay loses publications of a stream', () => {
     await until(() => heard.length >= 2_502)
     expect(heard).toEqual(Array.from({ length: 2_502 }, (_, index) => String(index)))
     expect(missed).toBe(0)
+  })
+
+  it('tries again when the stream cannot be read at once', async () => {
+    await say(1)
+    broker.failures = 2
+    await lose(2)
+    hub.resumed()
+    await until(() => heard.length >= 2)
+    await lose(3)
+    broker.failures = 2
+    await say(4)
+    await until(() => heard.length >= 4)
+    expect(heard).toEqual(['1', '2', '3', '4'])
+    expect(missed).toBe(0)
+  })
+
+  it('holds back no more than 10,000 publications while it repairs', async () => {
+    size = 20_000
+    let read: () => void = () => undefined
+    broker.readable = new Promise((resolve) => {
+      read = resolve
+    })
+    await say(0)
+    await lose(1)
+    for (let data = 2; data < 10_003; data++) await say(data)
+    read()
+    await until(() => missed > 0)
+    expect(missed).toBe(1)
+    expect(await counted('relay_unrepaired_gaps_total')).toBe(1)
+    // Others than those who follow the stream get what was held back.
+    await until(() => heard.length >= 10_001)
+    expect([heard[0], heard[1], heard.at(-1)]).toEqual(['0', '2', '10001'])
   })
 
   it('tells members when the stream has lost it too, and goes on', async () => {

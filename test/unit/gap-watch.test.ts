@@ -1,0 +1,117 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { BrokerError, type History, type HistoryQuery } from '../../src/broker/broker.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { GapRepair } from '../../src/hub/gap-repair.js'
+import { GapWatch } from '../../src/hub/gap-watch.js'
+import { createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
+import { Metrics } from '../../src/metrics/metrics.js'
+
+const ROUND_MS = 4_500
+const META_TTL_MS = 60_000
+
+/** Counts reads, and how many there are at once. */
+class CountingBroker extends MemoryBroker {
+  readonly asked: string[] = []
+  mostAtOnce = 0
+  failures = 0
+  private now = 0
+
+  override async history(channel: string, query: HistoryQuery): Promise<History> {
+    this.asked.push(channel)
+    this.now++
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.now)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+    this.now--
+    if (this.failures-- > 0) throw new BrokerError('unavailable', 'Redis cannot be reached')
+    return super.history(channel, query)
+  }
+}
+
+let broker: CountingBroker
+let channels: LocalChannel[]
+let watch: GapWatch
+let failed: unknown[]
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  broker = new CountingBroker()
+  channels = []
+  failed = []
+  const deliveries = { isLive: () => true, hand: () => undefined, missed: () => undefined }
+  const repair = new GapRepair(broker, new Metrics('test'), deliveries, (error) => failed.push(error))
+  watch = new GapWatch(
+    () => channels.values(),
+    broker,
+    repair,
+    (error) => failed.push(error),
+  )
+})
+afterEach(() => {
+  watch.stop()
+  expect(failed).toEqual([])
+  vi.useRealTimers()
+})
+
+/** Channels with a member each. */
+function open(count: number, metaTtlMs: number | undefined = META_TTL_MS): void {
+  for (let index = 0; index < count; index++) {
+    const channel = createLocalChannel(`${channels.length}`, '', metaTtlMs)
+    channel.json.members = 1
+    channels.push(channel)
+  }
+}
+
+describe('the watch for gaps', () => {
+  it('looks at all channels after the relay was away, at most 500 at once', async () => {
+    open(1_234)
+    watch.checkAll()
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect(new Set(broker.asked).size).toBe(1_234)
+    expect(broker.mostAtOnce).toBeLessThanOrEqual(500)
+  })
+
+  it('looks at 1,000 channels a round, and goes on from there', async () => {
+    open(1_500)
+    for (const channel of channels) channel.position = { epoch: 'known', offset: 0 }
+    const known = { publications: [], position: { epoch: 'known', offset: 0 } }
+    const asked: string[] = []
+    broker.history = (name) => {
+      asked.push(name)
+      return Promise.resolve(known)
+    }
+    watch.start()
+    await vi.advanceTimersByTimeAsync(ROUND_MS)
+    expect(asked).toHaveLength(1_000)
+    await vi.advanceTimersByTimeAsync(ROUND_MS)
+    expect(new Set(asked).size).toBe(1_500)
+  })
+
+  it('leaves channels alone that keep no stream, and those that nobody is in', async () => {
+    channels = [createLocalChannel('empty', '', META_TTL_MS)]
+    const unkept = createLocalChannel('unkept', '', undefined)
+    unkept.json.members = 1
+    channels.push(unkept)
+    watch.checkAll()
+    watch.start()
+    await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
+    expect(broker.asked).toEqual([])
+  })
+
+  it('tries again soon where it could not look', async () => {
+    open(1)
+    broker.failures = 2
+    watch.checkAll()
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(broker.asked).toHaveLength(3)
+  })
+
+  it('asks nothing more once it has stopped', async () => {
+    open(1)
+    broker.failures = 1
+    watch.start()
+    watch.checkAll()
+    watch.stop()
+    await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
+    expect(broker.asked).toHaveLength(1)
+  })
+})

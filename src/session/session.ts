@@ -7,8 +7,20 @@ import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
 import type { Timed, TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import type { Close } from '../protocol/closes.js'
+import { ABNORMAL_CLOSE, CLOSES, type Close, DISCONNECTS } from '../protocol/closes.js'
 import type { Socket, SocketHandler } from '../transport/transport.js'
+
+/**
+ * Ends that say nothing of anybody's fault, and come by the thousand: metrics count them, and a line for each, written
+ * before anything else is done, would cost more than the connection did.
+ */
+const ORDINARY_CLOSE_CODES: ReadonlySet<number> = new Set([
+  1000,
+  CLOSES.goingAway.code,
+  1005,
+  ABNORMAL_CLOSE,
+  DISCONNECTS.shutdown.code,
+])
 
 /** What all sessions of a node share. */
 export interface SessionContext {
@@ -89,7 +101,8 @@ export abstract class Session<C extends SessionContext = SessionContext>
     metrics.connections.dec({ protocol: this.protocol })
     metrics.closed(this.protocol, code)
     const durationMs = Math.round(performance.now() - this.openedMs)
-    log.info({ ...this.facts(), code, reason, durationMs }, 'connection closed')
+    const level = ORDINARY_CLOSE_CODES.has(code) ? 'debug' : 'info'
+    log[level]({ ...this.facts(), code, reason, durationMs }, 'connection closed')
   }
 
   protected facts() {

@@ -268,7 +268,7 @@ export class ClientSession extends Session<ClientSessionContext> {
 
   private start(command: ClientCommand): void {
     const { id, name } = command
-    const stopTimer = this.context.metrics.commandDuration.startTimer({ command: name })
+    const startMs = performance.now()
     const reply = (result: JsonValue) => {
       if (id > 0) this.socket?.send(encodeReply(id, name, result), false)
     }
@@ -279,7 +279,7 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.failed(id, name, error)
     }
     if (done === undefined) {
-      stopTimer()
+      this.finished(name, startMs)
       return
     }
     this.running++
@@ -287,10 +287,14 @@ export class ClientSession extends Session<ClientSessionContext> {
     void done
       .catch((error: unknown) => this.failed(id, name, error))
       .then(() => {
-        stopTimer()
+        this.finished(name, startMs)
         this.running--
         this.startQueued()
       })
+  }
+
+  private finished(command: CommandName, startMs: number): void {
+    this.context.metrics.commandDuration.observe({ command }, (performance.now() - startMs) / 1_000)
   }
 
   private startQueued(): void {

@@ -9,8 +9,6 @@ const PING = Buffer.from('ping')
 
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
 export class RawSession extends PlainSession {
-  readonly protocol = 'raw'
-
   constructor(
     context: PlainSessionContext,
     user: string,
@@ -20,6 +18,10 @@ export class RawSession extends PlainSession {
     private readonly wishes: Wishes,
   ) {
     super(context, user)
+  }
+
+  get protocol() {
+    return 'raw' as const
   }
 
   isIn(channel: string): boolean {

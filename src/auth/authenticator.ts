@@ -41,7 +41,7 @@ export type SubscriptionAuthentication =
 
 /** Recognises clients by their tokens, locally, without asking anyone. */
 export interface Authenticator {
-  /** Never throws and takes the same time for every wrong token. */
+  /** Never throws. The time that a wrong token takes does not tell how much of it was right. */
   authenticate(token: string | undefined): Authentication
   /** Of a token for one channel, which must be this user's and for this channel. Never throws. */
   authenticateSubscription(token: string, user: string, channel: string): SubscriptionAuthentication

@@ -35,6 +35,8 @@ type Verify = (token: string) => unknown
 export class JwtVerifier {
   /** By algorithm: each belongs to keys of one kind, so that whoever signs can't choose how a key is used. */
   private readonly verifiers = new Map<string, Verify[]>()
+  /** Whoever issues tokens gives all of them one header: read once, it need not be decoded for each. */
+  private lastHeader = { encoded: '', algorithm: '' }
 
   /** Throws one line for a public key that can't be read or used. */
   constructor({ hmacSecret, publicKeys, audience, issuer }: JwtVerifierOptions) {
@@ -58,7 +60,7 @@ export class JwtVerifier {
   verify(token: string): Verified {
     if (token.length > MAX_TOKEN_BYTES) return { failure: 'invalid' }
     let failure: AuthFailure = 'invalid'
-    for (const verify of this.verifiers.get(algorithmOf(token)) ?? []) {
+    for (const verify of this.verifiers.get(this.algorithmOf(token)) ?? []) {
       try {
         const claims = verify(token)
         if (typeof claims === 'object' && claims !== null) return { claims: claims as Claims }
@@ -68,12 +70,21 @@ export class JwtVerifier {
     }
     return { failure }
   }
+
+  private algorithmOf(token: string): string {
+    const { encoded, algorithm } = this.lastHeader
+    if (encoded !== '' && token.startsWith(encoded) && token[encoded.length] === '.') return algorithm
+    const header = token.slice(0, token.indexOf('.'))
+    const named = readAlgorithm(header)
+    if (this.verifiers.has(named)) this.lastHeader = { encoded: header, algorithm: named }
+    return named
+  }
 }
 
-/** The algorithm that the token's header names; empty where it names none. */
-function algorithmOf(token: string): string {
+/** The algorithm that a token's header names; empty where it names none. */
+function readAlgorithm(encoded: string): string {
   try {
-    const header = Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString()
+    const header = Buffer.from(encoded, 'base64url').toString()
     const { alg } = JSON.parse(header) as { alg?: unknown }
     return typeof alg === 'string' ? alg : ''
   } catch {

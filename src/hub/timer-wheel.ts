@@ -2,6 +2,8 @@
 export interface Timed {
   /** Looks, and says in how many milliseconds to look again; undefined: not again. */
   onTimer(nowMs: number): number | undefined
+  /** The wheel's own: where it keeps this, so that it needs no table of all there are. */
+  wheelSlot?: Set<Timed> | undefined
 }
 
 /** A wheel's tick unless told otherwise. */
@@ -20,7 +22,6 @@ export class TimerWheel {
   /** The wheel's time in milliseconds: starts anywhere, never jumps. */
   nowMs = 0
   private readonly slots = Array.from({ length: SLOTS }, () => new Set<Timed>())
-  private readonly slotOf = new Map<Timed, Set<Timed>>()
   private position = 0
   private lastTickMs: number
   private timer: NodeJS.Timeout | undefined
@@ -54,12 +55,12 @@ export class TimerWheel {
     const ticks = Math.min(SLOTS - 1, Math.max(1, dueTick - Math.floor(this.nowMs / this.tickMs)))
     const slot = this.slots[(this.position + ticks) % SLOTS]
     slot?.add(timed)
-    if (slot !== undefined) this.slotOf.set(timed, slot)
+    timed.wheelSlot = slot
   }
 
   cancel(timed: Timed): void {
-    this.slotOf.get(timed)?.delete(timed)
-    this.slotOf.delete(timed)
+    timed.wheelSlot?.delete(timed)
+    timed.wheelSlot = undefined
   }
 
   /** Moves to the clock's time. Called by the timer; tests call it themselves. */

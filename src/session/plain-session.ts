@@ -16,13 +16,23 @@ export interface PlainSessionContext extends SessionContext {
 /** A connection that speaks plain WebSocket: its heartbeat and its limit. */
 export abstract class PlainSession extends Session<PlainSessionContext> {
   abstract override readonly protocol: 'raw' | 'echo'
-  readonly codec = 'raw'
-  protected readonly slowClose = CLOSES.slowConsumer
-  /** The protocol knows no sessions. */
-  readonly session = undefined
   private lastHeardMs = 0
   /** In the wheel's time; undefined: the connection does not expire. */
   private expiresMs: number | undefined
+
+  // What is the same for all is no field of each.
+  get codec() {
+    return 'raw' as const
+  }
+
+  /** The protocol knows no sessions. */
+  get session(): undefined {
+    return undefined
+  }
+
+  protected get slowClose() {
+    return CLOSES.slowConsumer
+  }
 
   /** A message within the limit. */
   protected abstract received(data: Buffer, isBinary: boolean): void

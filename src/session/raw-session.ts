@@ -10,7 +10,6 @@ const PING = Buffer.from('ping')
 
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
 export class RawSession extends PlainSession {
-  readonly protocol = 'raw'
   /** One line of JSON, as the token gave it. */
   private readonly connInfo: string | undefined
 
@@ -24,6 +23,10 @@ export class RawSession extends PlainSession {
   ) {
     super(context, identity.user)
     this.connInfo = identity.info
+  }
+
+  get protocol() {
+    return 'raw' as const
   }
 
   isIn(channel: string): boolean {

@@ -7,8 +7,24 @@ import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
 import type { Timed, TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import type { Close } from '../protocol/closes.js'
+import { ABNORMAL_CLOSE, CLOSES, type Close, DISCONNECTS } from '../protocol/closes.js'
 import type { Socket, SocketHandler } from '../transport/transport.js'
+
+/** Ends that a client gives no reason for, or that come of a drain. */
+const ORDINARY_CLOSES: ReadonlySet<string> = new Set(
+  [
+    { code: 1000, reason: '' },
+    { code: 1001, reason: '' },
+    { code: 1005, reason: '' },
+    { code: ABNORMAL_CLOSE, reason: '' },
+    CLOSES.goingAway,
+    DISCONNECTS.shutdown,
+  ].map(keyOf),
+)
+
+function keyOf({ code, reason }: Close): string {
+  return `${code} ${reason}`
+}
 
 /** What all sessions of a node share. */
 export interface SessionContext {
@@ -30,6 +46,7 @@ export abstract class Session<C extends SessionContext = SessionContext>
   abstract readonly codec: Codec
   readonly client = randomUUID()
   socket: Socket | undefined
+  wheelSlot: Set<Timed> | undefined
   private openedMs = 0
 
   constructor(
@@ -60,7 +77,8 @@ export abstract class Session<C extends SessionContext = SessionContext>
   opened(socket: Socket): void {
     const { hub, wheel, metrics, log } = this.context
     this.socket = socket
-    this.openedMs = performance.now()
+    // Whole, like all times of sessions: V8 keeps a fraction in an object of its own.
+    this.openedMs = Math.round(performance.now())
     hub.add(this)
     metrics.connections.inc({ protocol: this.protocol })
     metrics.connectionsOpened.inc({ protocol: this.protocol })
@@ -89,7 +107,10 @@ export abstract class Session<C extends SessionContext = SessionContext>
     metrics.connections.dec({ protocol: this.protocol })
     metrics.closed(this.protocol, code)
     const durationMs = Math.round(performance.now() - this.openedMs)
-    log.info({ ...this.facts(), code, reason, durationMs }, 'connection closed')
+    // They come by the thousand, and a line for each, written before anything else is done, would cost more than the
+    // connection did. Metrics count them all.
+    const level = ORDINARY_CLOSES.has(keyOf({ code, reason })) ? 'debug' : 'info'
+    log[level]({ ...this.facts(), code, reason, durationMs }, 'connection closed')
   }
 
   protected facts() {

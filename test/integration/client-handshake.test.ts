@@ -91,6 +91,7 @@ describe('a handshake of the Centrifuge protocol', () => {
     const full = await FanfareProcess.start({
       FANFARE_AUTH_ANONYMOUS: 'true',
       FANFARE_MAX_CONNECTIONS: '2',
+      FANFARE_LOG_LEVEL: 'debug',
     })
     const connect = (path: string) => RawClient.connect(`${full.wsUrl}${path}`)
     const first = await connect(PATH)

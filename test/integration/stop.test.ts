@@ -59,7 +59,7 @@ describe('a node that is told to stop', () => {
   })
 
   it('refuses whoever comes over a connection that is open already', async () => {
-    const node = await start({ FANFARE_DRAIN_WINDOW: '20s' })
+    const node = await start({ FANFARE_DRAIN_WINDOW: '20s', FANFARE_LOG_LEVEL: 'debug' })
     await Promise.all(Array.from({ length: 300 }, () => open(node)))
     // Opened before the doors close; its handshake comes after.
     const { connect } = await import('node:net')

@@ -29,6 +29,13 @@ const MAX_RUNNING_COMMANDS = 1_024
 /** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
 const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
 const NO_SUBSCRIPTIONS: readonly Subscription[] = []
+const NO_DECISIONS: readonly Deciding[] = []
+
+/** A channel about which the application is asked. */
+interface Deciding {
+  readonly channel: string
+  isRevoked: boolean
+}
 
 /** What all sessions of the Centrifuge protocol share. */
 export interface ClientSessionContext extends SessionContext {
@@ -55,6 +62,7 @@ export class ClientSession extends Session<ClientSessionContext> {
   /** Unix time in milliseconds. */
   expiresAtMs: number | undefined
   subscriptions = NO_SUBSCRIPTIONS
+  private deciding = NO_DECISIONS
   private queue: ClientCommand[] | undefined
   private running = 0
   private runningName: CommandName | undefined
@@ -120,7 +128,8 @@ export class ClientSession extends Session<ClientSessionContext> {
   onTimer(nowMs: number): number | undefined {
     if (this.state !== 'connected') {
       if (nowMs < this.nextPingMs) return this.nextPingMs - nowMs
-      this.close(DISCONNECTS.stale)
+      // Stale is final; an application or a stream that takes long is not the client's fault.
+      this.close(this.state === 'connecting' ? DISCONNECTS.internalServerError : DISCONNECTS.stale)
       return undefined
     }
     if (this.pongDueMs > 0 && nowMs >= this.pongDueMs) {
@@ -135,6 +144,10 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.pongDueMs = Math.ceil(nowMs + this.context.pongTimeoutMs)
       this.nextPingMs = Math.ceil(nowMs + this.context.pingIntervalMs)
     }
+    return this.untilNextLookMs(nowMs, untilExpiryMs)
+  }
+
+  private untilNextLookMs(nowMs: number, untilExpiryMs: number): number {
     const nextMs = this.pongDueMs > 0 ? Math.min(this.pongDueMs, this.nextPingMs) : this.nextPingMs
     return Math.max(1, Math.min(nextMs - nowMs, untilExpiryMs))
   }
@@ -156,7 +169,7 @@ export class ClientSession extends Session<ClientSessionContext> {
     if (this.socket === undefined || this.state !== 'connected') return
     const untilExpiryMs = this.expire()
     if (this.socket !== undefined) {
-      wheel.schedule(this, Math.max(1, Math.min(this.nextPingMs - wheel.nowMs, untilExpiryMs)))
+      wheel.schedule(this, this.untilNextLookMs(wheel.nowMs, untilExpiryMs))
     }
   }
 
@@ -192,17 +205,42 @@ export class ClientSession extends Session<ClientSessionContext> {
         data: options.data,
         expiresAtMs: options.expiresAtMs,
       },
-      (result) => this.push(channel, 'subscribe', result),
+      ({ result, publications }) => {
+        this.push(channel, 'subscribe', result)
+        // SDKs look for none in the push.
+        for (const publication of publications) this.push(channel, 'pub', publication)
+      },
     )
     await subscribing
   }
 
-  /** Ends a subscription from this side, and says so. */
-  unsubscribe(channel: string, why: Close = UNSUBSCRIBES.server): void {
+  /** Ends a subscription from this side, and says so; one that is on its way is refused. */
+  unsubscribe(channel: string, why: Close): boolean {
+    const deciding = this.deciding.filter((one) => one.channel === channel)
+    for (const one of deciding) one.isRevoked = true
     const subscription = this.find(channel)
-    if (subscription === undefined) return
+    if (subscription === undefined) return deciding.length > 0
+    const { state } = subscription
     this.removeSubscription(subscription)
-    this.push(channel, 'unsubscribe', { code: why.code, reason: why.reason })
+    if (state === 'subscribed') this.push(channel, 'unsubscribe', { code: why.code, reason: why.reason })
+    return true
+  }
+
+  /** Subscribes when the application has decided, unless the server has ended the subscription by then. */
+  async whileDeciding<T>(
+    channel: string,
+    decided: PromiseLike<T>,
+    subscribeBy: (decision: T) => Promise<void> | undefined,
+  ): Promise<void> {
+    const deciding = { channel, isRevoked: false }
+    this.deciding = [...this.deciding, deciding]
+    try {
+      const decision = await decided
+      if (deciding.isRevoked) throw errors.permissionDenied('the server has ended the subscription')
+      await subscribeBy(decision)
+    } finally {
+      this.deciding = this.deciding.filter((one) => one !== deciding)
+    }
   }
 
   /** Sets when the connection expires. */
@@ -295,7 +333,10 @@ export class ClientSession extends Session<ClientSessionContext> {
 
   private mayStart({ name }: ClientCommand): boolean {
     if (this.running === 0) return true
-    return this.running < MAX_RUNNING_COMMANDS && this.runningName === name && OVERLAPPING.has(name)
+    // An application that is asked may answer in another order.
+    const mayOverlap =
+      OVERLAPPING.has(name) && (name !== 'publish' || this.context.hooks.publish === undefined)
+    return mayOverlap && this.running < MAX_RUNNING_COMMANDS && this.runningName === name
   }
 
   private start(command: ClientCommand): void {
@@ -376,8 +417,11 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.close(DISCONNECTS.connectionExpired)
       return untilMs
     }
-    const expired = this.subscriptions.filter(({ expiresAtMs }) => isOver(expiresAtMs))
-    for (const { channel } of expired) this.unsubscribe(channel, UNSUBSCRIBES.subscriptionExpired)
+    for (const { channel, isServerSide } of this.subscriptions.filter((one) => isOver(one.expiresAtMs))) {
+      // To SDKs the end of one of the server's subscriptions is final, that of the connection is not.
+      if (isServerSide) this.close(DISCONNECTS.subscriptionExpired)
+      else this.unsubscribe(channel, UNSUBSCRIBES.subscriptionExpired)
+    }
     return untilMs
   }
 }

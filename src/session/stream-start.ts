@@ -5,7 +5,7 @@ import { errors } from '../protocol/errors.js'
 
 /** Where a subscriber begins in a channel's stream. */
 export interface StreamStart {
-  /** What it missed, in order; nothing unless it recovered. */
+  /** What it missed, in order, up to the position; nothing unless it recovered. */
   readonly publications: readonly Publication[]
   /** After those. What is delivered from now on follows it without a gap. */
   readonly position: Position

@@ -13,7 +13,7 @@ import { TimerWheel } from '../../src/hub/timer-wheel.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
-import type { Close } from '../../src/protocol/closes.js'
+import { type Close, UNSUBSCRIBES } from '../../src/protocol/closes.js'
 import { ClientSession, type ClientSessionContext } from '../../src/session/client-session.js'
 import type { Socket } from '../../src/transport/transport.js'
 
@@ -247,6 +247,49 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.reply(3)).toMatchObject({ error: { code: 105 } })
     expect(client.reply(5)).toMatchObject({ error: { code: 106 } })
     expect(client.reply(7)).toEqual({ id: 7, subscribe: {} })
+  })
+
+  it('is refused when its token or the application says that it has expired, and leaves nothing behind', async () => {
+    const past = { sub: 'ann', channels: ['personal'], expire_at: inSeconds(-60) }
+    const byToken = Client.connected(sign(past))
+    expect(byToken.reply(1)).toMatchObject({ error: { code: 109 } })
+    const connect = () => Promise.resolve({ user: 'ann', channels: ['personal'], expireAt: inSeconds(-60) })
+    context = { ...context, hooks: { connect } }
+    const byApplication = Client.connected('')
+    await vi.waitFor(() => expect(byApplication.reply(1)).toMatchObject({ error: { code: 109 } }))
+    expect(context.hub.channelCount).toBe(0)
+    expect(await context.channels.presenceStats('personal')).toEqual({ clients: 0, users: 0 })
+  })
+
+  it('is not subscribed any more when the server says so while the application decides', async () => {
+    let decide: (decision: undefined) => void = () => undefined
+    const subscribe = () => new Promise<undefined>((resolve) => void (decide = resolve))
+    context = { ...context, hooks: { subscribe } }
+    const client = Client.connected('secret-a')
+    client.say({ id: 2, subscribe: { channel: 'room' } })
+    expect(client.session.unsubscribe('room', UNSUBSCRIBES.server)).toBe(true)
+    decide(undefined)
+    await vi.waitFor(() => expect(client.reply(2)).toMatchObject({ error: { code: 103 } }))
+    expect(context.hub.channelCount).toBe(0)
+    expect(client.closes).toEqual([])
+  })
+
+  it('has its publications in the order in which it made them, however long the application takes', async () => {
+    const delays = [30, 20, 10, 0]
+    const publish = () => new Promise<undefined>((resolve) => setTimeout(resolve, delays.shift(), undefined))
+    context = { ...context, hooks: { publish } }
+    const client = Client.connected('secret-a')
+    client.say(...[1, 2, 3, 4].map((n) => ({ id: n + 1, publish: { channel: 'room', data: n } })))
+    await vi.waitFor(() => expect(client.reply(5)).toEqual({ id: 5, publish: {} }))
+    const order = client.received.map(({ text }) => (JSON.parse(text) as { id?: number }).id)
+    expect(order).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('that waits too long for the application may come back: 3004', () => {
+    context = { ...context, hooks: { connect: () => new Promise(() => undefined) } }
+    const client = Client.connected('')
+    pass(10_300)
+    expect(client.closes[0]?.close.code).toBe(3004)
   })
 
   it('leaves nothing behind when it goes', () => {

@@ -13,7 +13,7 @@ export async function handleHistory(
 ): Promise<void> {
   const { channels } = session.shared
   const namespace = channels.namespaceOf(channel)
-  if (!mayReadHistory(namespace, { user: session.user, isSubscribed: session.isIn(channel) })) {
+  if (!mayReadHistory(namespace, { channel, user: session.user, isSubscribed: session.isIn(channel) })) {
     throw errors.permissionDenied('reading the history of this channel')
   }
   const { publications, position } = await channels.history(channel, { limit, since, isReverse: reverse })

@@ -126,6 +126,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       maxChannels: config.maxChannelsPerConnection,
       maxCommandBytes: config.maxCommandBytes,
       maxHistoryPublications,
+      maxAnswerBytes: config.queueBytes / 2,
     },
     authenticator,
     origins: new OriginPolicy(config.allowedOrigins ?? []),

@@ -51,6 +51,8 @@ export interface ClientSessionContext extends SessionContext {
   readonly maxCommandBytes: number
   /** Publications that a client may read or recover at once. */
   readonly maxHistoryPublications: number
+  /** About what may be in one answer: less than a client may leave unread, so that it is not closed for having asked. */
+  readonly maxAnswerBytes: number
 }
 
 /** A connection that speaks the Centrifuge client protocol over JSON. */
@@ -103,6 +105,11 @@ export class ClientSession extends Session<ClientSessionContext> {
   infoIn(subscription: Subscription | undefined): ClientInfo {
     const { client, user, connInfo } = this
     return { client, user, connInfo, chanInfo: subscription?.chanInfo }
+  }
+
+  /** Bytes that the next answer may have; below 0 where the client has more than that still to read. */
+  get roomBytes(): number {
+    return this.context.maxAnswerBytes - (this.socket?.bufferedBytes() ?? 0)
   }
 
   message(frame: Buffer, isBinary: boolean): void {

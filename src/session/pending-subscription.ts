@@ -37,6 +37,8 @@ export interface Subscribed {
   readonly result: { readonly [field: string]: JsonValue }
   /** What it has missed, in order. */
   readonly publications: readonly JsonValue[]
+  /** About what those take. */
+  readonly bytes: number
 }
 
 /** A subscription on its way: either `join` ends it well, or `abort` gives back what it took. */
@@ -99,16 +101,19 @@ export class PendingSubscription {
     return this.read()
   }
 
-  /** The result for the client, if it can join now; otherwise `prepare` again. Until `join`, nothing may be awaited. */
-  subscribed(): Subscribed | undefined {
+  /**
+   * The result for the client, if it can join now; otherwise `prepare` again. Until `join`, nothing may be awaited.
+   * What takes more than `maxBytes` is not recovered.
+   */
+  subscribed(maxBytes = this.session.roomBytes): Subscribed | undefined {
     if (this.session.socket === undefined) throw new Closing(DISCONNECTS.connectionClosed)
     if (this.subscription.state === 'gone')
       throw errors.permissionDenied('the server has ended the subscription')
-    this.startsAt = this.reader?.start()
+    this.startsAt = this.reader?.start(maxBytes)
     if (this.reader !== undefined && !this.fits(this.startsAt)) return undefined
     const { data, since } = this.options
     const { expiresAtMs, isPositioned } = this.subscription
-    const { position, publications = [], recovered } = this.startsAt ?? {}
+    const { position, publications = [], recovered, bytes = 0 } = this.startsAt ?? {}
     return {
       result: {
         expires: expiresAtMs !== undefined,
@@ -123,6 +128,7 @@ export class PendingSubscription {
         data: jsonText(data),
       },
       publications: publications.map(publicationJson),
+      bytes,
     }
   }
 
@@ -171,7 +177,7 @@ export class PendingSubscription {
       const top = await this.reader.read()
       // This node may have heard less of the stream than it has, when others in the channel must not miss the rest.
       await hub.catchUp(channel, top)
-      if (this.fits(this.reader.start())) return
+      if (this.fits(this.reader.start(session.roomBytes))) return
     }
     throw errors.internal('the channel’s stream and what is heard of it do not fit together')
   }

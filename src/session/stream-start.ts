@@ -1,6 +1,7 @@
 import type { Broker, History, Position, Publication } from '../broker/broker.js'
 import type { NamespaceOptions } from '../channel/namespaces.js'
 import type { PublicationBuffer } from '../hub/publication-buffer.js'
+import { publicationBytes } from '../hub/pushes.js'
 import { errors } from '../protocol/errors.js'
 
 /** Where a subscriber begins in a channel's stream. */
@@ -10,6 +11,8 @@ export interface StreamStart {
   /** After those. What is delivered from now on follows it without a gap. */
   readonly position: Position
   readonly recovered: boolean
+  /** About what the publications take in a reply. */
+  readonly bytes: number
 }
 
 /** Reads a stream for a new subscriber. */
@@ -44,8 +47,12 @@ export class StreamReader {
     return this.history.position
   }
 
-  /** Where to begin, now. Undefined when what came meanwhile does not follow what was read: then read again. */
-  start(): StreamStart | undefined {
+  /**
+   * Where to begin, now. Undefined when what came meanwhile does not follow what was read: then read again. Nothing is
+   * recovered where it would take more than `maxBytes`: a client that can't be sent it would be closed, come back, and
+   * ask for the same again.
+   */
+  start(maxBytes: number): StreamStart | undefined {
     if (this.buffer.hasOverflowed) throw errors.internal('too much was published while history was read')
     if (this.history === undefined) return undefined
     const { position: top } = this.history
@@ -61,9 +68,13 @@ export class StreamReader {
     }
     const position = { epoch: top.epoch, offset: top.offset + later.length }
     const missed = this.missed(this.history)
-    return missed === undefined
-      ? { publications: [], position, recovered: false }
-      : { publications: [...missed, ...later], position, recovered: true }
+    const publications = missed && [...missed, ...later]
+    const bytes = publications?.reduce((sum, publication) => sum + publicationBytes(publication), 0) ?? 0
+    // The one that a cache holds takes no more than when it was new.
+    const isCached = this.namespace.forceRecoveryMode === 'cache' && publications?.length === 1
+    return publications === undefined || (bytes > maxBytes && !isCached)
+      ? { publications: [], position, recovered: false, bytes: 0 }
+      : { publications, position, recovered: true, bytes }
   }
 
   /** What was missed up to the top of the history, if all of it is there. */

@@ -66,6 +66,7 @@ function createContext(): ClientSessionContext {
     maxChannels: 2,
     maxCommandBytes: 65_536,
     maxHistoryPublications: 100,
+    maxAnswerBytes: 512 * 1024,
   }
 }
 

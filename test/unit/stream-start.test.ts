@@ -7,6 +7,9 @@ import { StreamReader } from '../../src/session/stream-start.js'
 import { publication } from '../contract/publications.js'
 import { namespace } from '../support/namespace.js'
 
+/** More than is read here. */
+const MAX_BYTES = 1_000
+
 const CHANNEL = 'room'
 
 /** A channel of which so many publications were made, so many are kept, and so many come while history is read. */
@@ -60,7 +63,7 @@ describe('a subscriber that comes back', () => {
         if (isEarly) await say(during)
         await reader.read()
         if (!isEarly) await say(during)
-        const start = reader.start()
+        const start = reader.start(MAX_BYTES)
         const isKept = seen <= made + (isEarly ? during : 0) && made + (isEarly ? during : 0) - seen <= kept
         expect(start?.recovered).toBe(isKept)
         expect(start?.position).toEqual({ epoch, offset: made + during })
@@ -74,14 +77,18 @@ describe('a subscriber that comes back', () => {
     const since = { epoch: 'another', offset: 3 }
     const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100)
     await reader.read()
-    expect(reader.start()).toMatchObject({ recovered: false, publications: [] })
+    expect(reader.start(MAX_BYTES)).toMatchObject({ recovered: false, publications: [] })
   })
 
   it('does not recover more than may be recovered at once', async () => {
     const { broker, buffer, epoch } = await channelWith(20, 30, 0)
     const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 3 }, 10)
     await reader.read()
-    expect(reader.start()).toMatchObject({ recovered: false, publications: [], position: { offset: 20 } })
+    expect(reader.start(MAX_BYTES)).toMatchObject({
+      recovered: false,
+      publications: [],
+      position: { offset: 20 },
+    })
   })
 
   it('gets the latest publication alone in cache mode, unless it has it', async () => {
@@ -94,7 +101,7 @@ describe('a subscriber that comes back', () => {
     ] as const) {
       const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100)
       await reader.read()
-      const start = reader.start()
+      const start = reader.start(MAX_BYTES)
       expect(start?.recovered).toBe(true)
       expect(offsets(start?.publications ?? [])).toEqual(expected)
     }
@@ -105,7 +112,7 @@ describe('a subscriber that comes back', () => {
     const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 4 }, 100)
     await reader.read()
     buffer.add(publication('lost one before', { position: { epoch, offset: 7 } }))
-    expect(reader.start()).toBeUndefined()
+    expect(reader.start(MAX_BYTES)).toBeUndefined()
   })
 
   it('starts over when more came meanwhile than is kept', async () => {
@@ -114,6 +121,6 @@ describe('a subscriber that comes back', () => {
     await reader.read()
     const large = publication(Buffer.alloc(1024 * 1024))
     for (let index = 0; index < 17; index++) buffer.add(large)
-    expect(() => reader.start()).toThrow(/too much/)
+    expect(() => reader.start(MAX_BYTES)).toThrow(/too much/)
   })
 })

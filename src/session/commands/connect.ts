@@ -135,10 +135,13 @@ function complete(
   reply: Reply,
 ): void {
   const subs: [string, JsonValue][] = []
+  // One reply holds what all of them recover.
+  let { roomBytes } = session
   try {
     for (const one of pending) {
-      const subscribed = one.subscribed()
+      const subscribed = one.subscribed(roomBytes)
       if (subscribed === undefined) throw errors.internal('a channel’s stream moved on')
+      roomBytes -= subscribed.bytes
       subs.push([one.channel, subscribeResult(subscribed)])
     }
   } catch (error) {

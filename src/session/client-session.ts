@@ -14,6 +14,7 @@ import type { ClientCommand, CommandName } from '../protocol/client-requests.js'
 import { type Close, Closing, DISCONNECTS, UNSUBSCRIBES } from '../protocol/closes.js'
 import { errors, ProtocolError } from '../protocol/errors.js'
 import type { JsonValue } from '../protocol/json-writer.js'
+import { CommandQueue } from './command-queue.js'
 import { runCommand } from './commands/run-command.js'
 import type { Hooks } from './hooks.js'
 import { subscribe } from './pending-subscription.js'
@@ -22,8 +23,6 @@ import type { Subscription } from './subscription.js'
 
 /** Time after its expiry in which a connection or subscription may still be refreshed. */
 const EXPIRY_GRACE_MS = 25_000
-/** Commands of one client that may wait; SDKs send at most a resubscription of every channel at once. */
-const MAX_QUEUED_COMMANDS = 2_048
 /** Commands of one client that may be at work at once, where they overlap at all. */
 const MAX_RUNNING_COMMANDS = 1_024
 /** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
@@ -49,6 +48,8 @@ export interface ClientSessionContext extends SessionContext {
   readonly staleTimeoutMs: number
   readonly maxChannels: number
   readonly maxCommandBytes: number
+  /** What the commands that wait may have taken in frames: one frame's worth. */
+  readonly maxQueuedBytes: number
   /** Publications that a client may read or recover at once. */
   readonly maxHistoryPublications: number
   /** About what may be in one answer: less than a client may leave unread, so that it is not closed for having asked. */
@@ -65,7 +66,7 @@ export class ClientSession extends Session<ClientSessionContext> {
   expiresAtMs: number | undefined
   subscriptions = NO_SUBSCRIPTIONS
   private deciding = NO_DECISIONS
-  private queue: ClientCommand[] | undefined
+  private queue: CommandQueue | undefined
   private running = 0
   private runningName: CommandName | undefined
   /** Times of the wheel. Before it is connected, the next ping is when it is stale. */
@@ -321,21 +322,20 @@ export class ClientSession extends Session<ClientSessionContext> {
     const isConnect = (line.type === 'command' ? line.command.name : line.name) === 'connect'
     if (this.state === 'new' && !isConnect) this.close(DISCONNECTS.badRequest)
     else if (this.state === 'refused' && !isConnect) return
-    else if (line.type === 'command') this.enqueue(line.command)
+    else if (line.type === 'command') this.enqueue(line.command, line.bytes)
     else {
       if (this.state === 'new') this.state = 'refused'
       this.refuse(line.id, line.name, line.error)
     }
   }
 
-  private enqueue(command: ClientCommand): void {
+  private enqueue(command: ClientCommand, bytes: number): void {
     if (this.queue === undefined && this.mayStart(command)) {
       this.start(command)
       return
     }
-    this.queue ??= []
-    if (this.queue.length < MAX_QUEUED_COMMANDS) this.queue.push(command)
-    else this.close(DISCONNECTS.tooManyRequests)
+    this.queue ??= new CommandQueue(this.context.maxQueuedBytes)
+    if (!this.queue.add(command, bytes)) this.close(DISCONNECTS.tooManyRequests)
   }
 
   private mayStart({ name }: ClientCommand): boolean {
@@ -379,11 +379,11 @@ export class ClientSession extends Session<ClientSessionContext> {
 
   private startQueued(): void {
     while (this.queue !== undefined && this.socket !== undefined) {
-      const [next] = this.queue
+      const next = this.queue.first
       if (next === undefined) this.queue = undefined
       else if (!this.mayStart(next)) return
       else {
-        this.queue.shift()
+        this.queue.removeFirst()
         this.start(next)
       }
     }

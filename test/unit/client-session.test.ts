@@ -65,6 +65,7 @@ function createContext(): ClientSessionContext {
     staleTimeoutMs: 10_000,
     maxChannels: 2,
     maxCommandBytes: 65_536,
+    maxQueuedBytes: 200_000,
     maxHistoryPublications: 100,
     maxAnswerBytes: 512 * 1024,
   }
@@ -284,6 +285,24 @@ describe('a client of the Centrifuge protocol', () => {
     await vi.waitFor(() => expect(client.reply(5)).toEqual({ id: 5, publish: {} }))
     const order = client.received.map(({ text }) => (JSON.parse(text) as { id?: number }).id)
     expect(order).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('may have a frame’s worth of commands wait while the application decides on it, no more', async () => {
+    const waiting: (() => void)[] = []
+    const connect = () =>
+      new Promise<{ user: string }>((resolve) => waiting.push(() => resolve({ user: 'ann' })))
+    context = { ...context, hooks: { connect } }
+    const command = (id: number) => ({ id, rpc: { method: 'x', data: 'x'.repeat(60_000) } })
+    const modest = Client.connected('')
+    for (let id = 2; id <= 4; id++) modest.say(command(id))
+    const greedy = Client.connected('')
+    for (let id = 2; id <= 5; id++) greedy.say(command(id))
+    expect(greedy.closes[0]?.close).toMatchObject({ code: 3013 })
+    expect(modest.closes).toEqual([])
+    for (const decide of waiting) decide()
+    await vi.waitFor(() => expect(modest.reply(4)).toBeDefined())
+    for (let id = 5; id <= 7; id++) modest.say(command(id))
+    expect(modest.closes).toEqual([])
   })
 
   it('that waits too long for the application may come back: 3004', () => {

@@ -22,13 +22,15 @@ export type ClientLine =
 export function* readClientFrame(frame: Buffer, maxCommandBytes: number): Generator<ClientLine> {
   let start = 0
   while (start < frame.length) {
+    // Some SDKs end a frame with a newline. A frame may be nothing else.
+    if (frame[start] === 0x0a) {
+      start++
+      continue
+    }
     const newline = frame.indexOf(0x0a, start)
     const end = newline < 0 ? frame.length : newline
-    // Some SDKs end a frame with a newline.
-    if (end > start) {
-      const line = readLine(frame.toString('utf8', start, end), end - start)
-      yield line.type === 'command' && line.bytes > maxCommandBytes ? tooLarge(line) : line
-    }
+    const line = readLine(frame.toString('utf8', start, end), end - start)
+    yield line.type === 'command' && line.bytes > maxCommandBytes ? tooLarge(line) : line
     start = end + 1
   }
 }

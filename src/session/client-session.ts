@@ -12,9 +12,9 @@ import {
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { ClientCommand, CommandName } from '../protocol/client-requests.js'
 import { type Close, Closing, DISCONNECTS, UNSUBSCRIBES } from '../protocol/closes.js'
-import { errors, ProtocolError } from '../protocol/errors.js'
+import { ERRORS, errors, ProtocolError } from '../protocol/errors.js'
 import type { JsonValue } from '../protocol/json-writer.js'
-import { CommandQueue } from './command-queue.js'
+import { CommandQueue, MAX_QUEUED_COMMANDS } from './command-queue.js'
 import { runCommand } from './commands/run-command.js'
 import type { Hooks } from './hooks.js'
 import { subscribe } from './pending-subscription.js'
@@ -25,6 +25,12 @@ import type { Subscription } from './subscription.js'
 const EXPIRY_GRACE_MS = 25_000
 /** Commands of one client that may be at work at once, where they overlap at all. */
 const MAX_RUNNING_COMMANDS = 1_024
+/** Commands of one frame: what may be at work and wait. Also of those that are done or refused at once, which block others. */
+const MAX_FRAME_COMMANDS = MAX_RUNNING_COMMANDS + MAX_QUEUED_COMMANDS
+/** Refused `connect` commands of one connection: SDKs come back on a new one with a new token. */
+const MAX_REFUSED_CONNECTS = 3
+/** Errors in a row that are the client's fault, beside one for each channel that it may be in: tokens of all may expire. */
+const MAX_SPARE_ERRORS = 100
 /** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
 const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
 const NO_SUBSCRIPTIONS: readonly Subscription[] = []
@@ -69,6 +75,9 @@ export class ClientSession extends Session<ClientSessionContext> {
   private queue: CommandQueue | undefined
   private running = 0
   private runningName: CommandName | undefined
+  private refusedConnects = 0
+  /** Since the last command that succeeded. */
+  private errorsInARow = 0
   /** Times of the wheel. Before it is connected, the next ping is when it is stale. */
   private nextPingMs = 0
   private pongDueMs = 0
@@ -120,9 +129,11 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.close(DISCONNECTS.inappropriateProtocol)
       return
     }
+    let count = 0
     for (const line of readClientFrame(frame, maxCommandBytes)) {
       if (this.socket === undefined) return
-      this.receive(line)
+      if (++count <= MAX_FRAME_COMMANDS) this.receive(line)
+      else this.close(DISCONNECTS.tooManyRequests)
     }
   }
 
@@ -326,6 +337,7 @@ export class ClientSession extends Session<ClientSessionContext> {
     else {
       if (this.state === 'new') this.state = 'refused'
       this.refuse(line.id, line.name, line.error)
+      this.blame()
     }
   }
 
@@ -350,6 +362,7 @@ export class ClientSession extends Session<ClientSessionContext> {
     const { id, name } = command
     const startMs = performance.now()
     const reply = (result: JsonValue) => {
+      this.errorsInARow = 0
       if (id > 0) this.socket?.send(encodeReply(id, name, result), false)
     }
     let done: Promise<void> | undefined
@@ -394,8 +407,24 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.state = 'refused'
       this.queue = undefined
     }
-    if (error instanceof Closing) this.close(error.close)
-    else this.refuse(id, name, this.toProtocolError(error))
+    if (error instanceof Closing) {
+      this.close(error.close)
+      return
+    }
+    const refusal = this.toProtocolError(error)
+    this.refuse(id, name, refusal)
+    // What the relay or the application make of a command is not the client's fault, while it has to be known who it is.
+    const isOurs = refusal.temporary || refusal.code === ERRORS.internal.code || name === 'rpc'
+    if (!isOurs || this.state === 'refused') this.blame()
+  }
+
+  /** Counts an error of the client, which has just been told. */
+  private blame(): void {
+    const isTooMuch =
+      this.state === 'refused'
+        ? ++this.refusedConnects >= MAX_REFUSED_CONNECTS
+        : ++this.errorsInARow > MAX_SPARE_ERRORS + this.context.maxChannels
+    if (isTooMuch) this.close(DISCONNECTS.tooManyErrors)
   }
 
   private toProtocolError(error: unknown): ProtocolError {

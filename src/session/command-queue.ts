@@ -1,7 +1,7 @@
 import type { ClientCommand } from '../protocol/client-requests.js'
 
 /** Commands of one client that may wait; SDKs send at most a resubscription of every channel at once. */
-const MAX_QUEUED_COMMANDS = 2_048
+export const MAX_QUEUED_COMMANDS = 2_048
 
 /** Commands of one client that wait for others, in order. */
 export class CommandQueue {

@@ -14,6 +14,7 @@ import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
 import { type Close, UNSUBSCRIBES } from '../../src/protocol/closes.js'
+import { errors } from '../../src/protocol/errors.js'
 import { ClientSession, type ClientSessionContext } from '../../src/session/client-session.js'
 import type { Socket } from '../../src/transport/transport.js'
 
@@ -303,6 +304,55 @@ describe('a client of the Centrifuge protocol', () => {
     await vi.waitFor(() => expect(modest.reply(4)).toBeDefined())
     for (let id = 5; id <= 7; id++) modest.say(command(id))
     expect(modest.closes).toEqual([])
+  })
+
+  it('that is refused three times is closed with 3509', () => {
+    const token = sign({ sub: 'ann', exp: inSeconds(-1) })
+    const client = new Client()
+    for (let id = 1; id <= 2; id++) client.say({ id, connect: { token } })
+    expect(client.closes).toEqual([])
+    client.say({ id: 3, connect: 'malformed' }, { id: 4, connect: { token: 'secret-a' } })
+    expect(client.reply(3)).toMatchObject({ error: { code: 107 } })
+    expect(client.closes[0]?.close).toMatchObject({ code: 3509, reason: 'too many errors' })
+    expect(client.reply(4)).toBeUndefined()
+  })
+
+  it('that makes nothing but errors is closed with 3509 after 100 and one for each channel', () => {
+    const client = Client.connected('secret-a')
+    const wrong = (count: number) =>
+      Array.from({ length: count }, (_, index) =>
+        index % 2 === 0 ? { id: 2, history: 'malformed' } : { id: 2, subscribe: { channel: '$private' } },
+      )
+    for (let round = 0; round < 3; round++)
+      client.say(
+        ...wrong(102),
+        { id: 3, subscribe: { channel: 'a' } },
+        { id: 4, unsubscribe: { channel: 'a' } },
+      )
+    expect(client.closes).toEqual([])
+    client.say(...wrong(103), { id: 5, ping: {} })
+    expect(client.closes[0]?.close).toMatchObject({ code: 3509 })
+    expect(client.reply(5)).toBeUndefined()
+  })
+
+  it('is not blamed for what the application makes of its calls', async () => {
+    const rpc = () => Promise.reject(errors.badRequest('not now'))
+    context = { ...context, hooks: { rpc } }
+    const client = Client.connected('secret-a')
+    client.say(...Array.from({ length: 500 }, (_, index) => ({ id: index + 2, rpc: { method: 'x' } })))
+    await vi.waitFor(() => expect(client.reply(501)).toMatchObject({ error: { code: 107 } }))
+    expect(client.closes).toEqual([])
+  })
+
+  it('may have 3,072 commands in a frame, also of those that are done at once', () => {
+    const client = Client.connected('secret-a')
+    const pings = Array.from({ length: 3_072 }, (_, index) => ({ id: index + 2, ping: {} }))
+    client.say(...pings)
+    expect(client.reply(3_073)).toEqual({ id: 3_073, ping: {} })
+    expect(client.closes).toEqual([])
+    client.say(...pings, { id: 5_000, ping: {} })
+    expect(client.closes[0]?.close).toMatchObject({ code: 3013 })
+    expect(client.reply(5_000)).toBeUndefined()
   })
 
   it('that waits too long for the application may come back: 3004', () => {

@@ -46,14 +46,9 @@ export class MemoryStreams {
     return kept
   }
 
-  history(channel: string, { limit, sinceOffset, isReverse, metaTtlMs }: HistoryQuery): History {
-    const { epoch, topOffset, kept } = this.use(channel, this.nowMs(), metaTtlMs)
-    const found =
-      sinceOffset === undefined
-        ? [...kept]
-        : kept.filter(({ position: { offset } }) => (isReverse ? offset < sinceOffset : offset > sinceOffset))
-    if (isReverse) found.reverse()
-    return { publications: found.slice(0, limit), position: { epoch, offset: topOffset } }
+  history(channel: string, query: HistoryQuery): History {
+    const { epoch, topOffset, kept } = this.use(channel, this.nowMs(), query.metaTtlMs)
+    return { publications: select(kept, query), position: { epoch, offset: topOffset } }
   }
 
   /** Forgets the publications; the epoch and the top offset stay. */
@@ -91,6 +86,27 @@ export class MemoryStreams {
       else if (stream.keptUntilMs <= nowMs) stream.kept = []
     }
   }
+}
+
+/** Looks at no more than it gives. The offsets of what is kept are without gaps. */
+function select(
+  kept: readonly Kept[],
+  { limit, sinceOffset, isReverse, maxBytes = Number.POSITIVE_INFINITY }: HistoryQuery,
+): Publication[] {
+  const first = kept[0]?.position.offset ?? 0
+  const start = isReverse
+    ? Math.min(kept.length, sinceOffset === undefined ? kept.length : sinceOffset - first) - 1
+    : Math.max(0, sinceOffset === undefined ? 0 : sinceOffset + 1 - first)
+  const found: Publication[] = []
+  let bytes = 0
+  for (let index = start; found.length < limit; index += isReverse ? -1 : 1) {
+    const publication = kept[index]
+    if (publication === undefined) break
+    bytes += publication.data.byteLength
+    if (bytes > maxBytes && found.length > 0) break
+    found.push(publication)
+  }
+  return found
 }
 
 function emptyStream(): Stream {

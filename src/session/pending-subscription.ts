@@ -165,14 +165,22 @@ export class PendingSubscription {
 
   private async read(): Promise<void> {
     const { session, options } = this
-    const { hub, broker, maxHistoryPublications } = session.shared
+    const { hub, broker, maxHistoryPublications, maxAnswerBytes } = session.shared
     await this.heard
     this.heard = undefined
     // Aborted meanwhile, or nothing to read.
     if (this.subscription.state === 'gone' || !this.subscription.isPositioned) return
     this.buffer ??= hub.buffer(options.channel)
     const { channel, namespace, since } = options
-    this.reader ??= new StreamReader(broker, channel, namespace, this.buffer, since, maxHistoryPublications)
+    this.reader ??= new StreamReader(
+      broker,
+      channel,
+      namespace,
+      this.buffer,
+      since,
+      maxHistoryPublications,
+      maxAnswerBytes,
+    )
     for (let reads = 0; reads < MAX_READS; reads++) {
       const top = await this.reader.read()
       // This node may have heard less of the stream than it has, when others in the channel must not miss the rest.

@@ -29,11 +29,13 @@ export class StreamReader {
     private readonly since: Position | undefined,
     /** Publications that may be recovered at once. */
     private readonly maxPublications: number,
+    /** Bytes that may be recovered at once. */
+    private readonly maxBytes: number,
   ) {}
 
   /** Reads the stream, and gives its top. */
   async read(): Promise<Position> {
-    const { since, namespace } = this
+    const { since, namespace, maxBytes } = this
     const isCache = namespace.forceRecoveryMode === 'cache'
     const metaTtlMs = namespace.historyMetaTtlMs
     const query =
@@ -42,7 +44,13 @@ export class StreamReader {
         : isCache
           ? { limit: 1, sinceOffset: undefined, isReverse: true, metaTtlMs }
           : // One more than may be recovered shows that there is more.
-            { limit: this.maxPublications + 1, sinceOffset: since.offset, isReverse: false, metaTtlMs }
+            {
+              limit: this.maxPublications + 1,
+              sinceOffset: since.offset,
+              isReverse: false,
+              maxBytes,
+              metaTtlMs,
+            }
     this.history = await this.broker.history(this.channel, query)
     return this.history.position
   }

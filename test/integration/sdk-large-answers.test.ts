@@ -76,6 +76,22 @@ describe('what an SDK client gets at once', () => {
     client.close()
   })
 
+  it('is the part of the history that takes up to half of that, one publication at least', async () => {
+    const alice = await connect()
+    const heard = await alice.subscribe('past')
+    await publish('past', 8)
+    const first = await heard.sdk.history({ limit: 100 })
+    expect(first.publications.map(({ offset }) => offset)).toEqual([1, 2, 3, 4, 5, 6])
+    const rest = await heard.sdk.history({ limit: 100, since: { epoch: first.epoch, offset: 6 } })
+    expect(rest.publications.map(({ offset }) => offset)).toEqual([7, 8])
+    await callApi(node, 'publish', { channel: 'past', data: 'x'.repeat(100_000) })
+    const last = await heard.sdk.history({ limit: 100, reverse: true })
+    expect(last.publications.map(({ offset }) => offset)).toEqual([9])
+    const { body } = await callApi(node, 'history', { channel: 'past', limit: -1 })
+    expect(body.result?.['publications']).toHaveLength(9)
+    alice.close()
+  })
+
   it('is the one publication of a cache, however large', async () => {
     const channel = 'cache:large'
     const alice = await connect()

@@ -59,7 +59,7 @@ describe('a subscriber that comes back', () => {
       fc.asyncProperty(fc.record(numbers), fc.boolean(), async ({ made, kept, seen, during }, isEarly) => {
         const { broker, buffer, epoch, say } = await channelWith(made, kept, during)
         const since = { epoch, offset: seen }
-        const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100)
+        const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100, MAX_BYTES)
         if (isEarly) await say(during)
         await reader.read()
         if (!isEarly) await say(during)
@@ -75,14 +75,14 @@ describe('a subscriber that comes back', () => {
   it('does not recover in a stream that began anew', async () => {
     const { broker, buffer } = await channelWith(5, 10, 0)
     const since = { epoch: 'another', offset: 3 }
-    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100)
+    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100, MAX_BYTES)
     await reader.read()
     expect(reader.start(MAX_BYTES)).toMatchObject({ recovered: false, publications: [] })
   })
 
   it('does not recover more than may be recovered at once', async () => {
     const { broker, buffer, epoch } = await channelWith(20, 30, 0)
-    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 3 }, 10)
+    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 3 }, 10, MAX_BYTES)
     await reader.read()
     expect(reader.start(MAX_BYTES)).toMatchObject({
       recovered: false,
@@ -99,7 +99,7 @@ describe('a subscriber that comes back', () => {
       [{ epoch, offset: 2 }, [5]],
       [{ epoch, offset: 5 }, []],
     ] as const) {
-      const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100)
+      const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100, MAX_BYTES)
       await reader.read()
       const start = reader.start(MAX_BYTES)
       expect(start?.recovered).toBe(true)
@@ -109,7 +109,15 @@ describe('a subscriber that comes back', () => {
 
   it('reads again when what came meanwhile does not follow', async () => {
     const { broker, buffer, epoch } = await channelWith(5, 10, 0)
-    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 4 }, 100)
+    const reader = new StreamReader(
+      broker,
+      CHANNEL,
+      namespace(),
+      buffer,
+      { epoch, offset: 4 },
+      100,
+      MAX_BYTES,
+    )
     await reader.read()
     buffer.add(publication('lost one before', { position: { epoch, offset: 7 } }))
     expect(reader.start(MAX_BYTES)).toBeUndefined()
@@ -117,7 +125,15 @@ describe('a subscriber that comes back', () => {
 
   it('starts over when more came meanwhile than is kept', async () => {
     const { broker, buffer, epoch } = await channelWith(1, 1, 0)
-    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 1 }, 100)
+    const reader = new StreamReader(
+      broker,
+      CHANNEL,
+      namespace(),
+      buffer,
+      { epoch, offset: 1 },
+      100,
+      MAX_BYTES,
+    )
     await reader.read()
     const large = publication(Buffer.alloc(1024 * 1024))
     for (let index = 0; index < 17; index++) buffer.add(large)

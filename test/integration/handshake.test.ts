@@ -194,7 +194,6 @@ describe('a node with as many connections as it may have', () => {
       FANFARE_AUTH_ANONYMOUS: 'true',
       FANFARE_LOG_LEVEL: 'debug',
       FANFARE_MAX_CONNECTIONS: '2',
-      FANFARE_LOG_LEVEL: 'debug',
     })
     const open = (path: string) => RawClient.connect(`${node.wsUrl}${path}`)
     const first = await open('/ws/room')

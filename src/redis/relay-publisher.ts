@@ -212,7 +212,7 @@ export class RelayPublisher {
     }
   }
 
-  /** One message needs no pipeline, which costs a quiet node more than all else that it does with a publication. */
+  /** One message, as a quiet node sends it, needs no pipeline and what it allocates. */
   private async publishOnly({ redisChannel, entries }: PackedMessage): Promise<Answer> {
     try {
       const message = encodeMessage(entries.map(({ entry }) => entry))

@@ -266,7 +266,10 @@ describe('a client of the Centrifuge protocol', () => {
 
   it('is not subscribed any more when the server says so while the application decides', async () => {
     let decide: (decision: undefined) => void = () => undefined
-    const subscribe = () => new Promise<undefined>((resolve) => void (decide = resolve))
+    const subscribe = () =>
+      new Promise<undefined>((resolve) => {
+        decide = resolve
+      })
     context = { ...context, hooks: { subscribe } }
     const client = Client.connected('secret-a')
     client.say({ id: 2, subscribe: { channel: 'room' } })

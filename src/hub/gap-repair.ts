@@ -40,7 +40,7 @@ export class GapRepair {
     private readonly failed: (error: unknown) => void,
   ) {}
 
-  /** Begins a repair, unless one is under way. `next`: the publication that did not follow the channel's position. */
+  /** Begins a repair, unless one is under way. `next`: the publication that did not follow the channel's position, a copy to keep. */
   begin(channel: LocalChannel, next?: Publication): void {
     if (channel.held !== undefined) return
     const held = new PublicationBuffer()

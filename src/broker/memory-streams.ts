@@ -58,12 +58,15 @@ export class MemoryStreams {
     const { epoch, topOffset, kept } = stream
     const maxTtlMs = topOffset === 0 ? UNUSED_EPOCH_TTL_MS : Number.POSITIVE_INFINITY
     this.remember(channel, stream, nowMs + Math.min(metaTtlMs, maxTtlMs))
+    const position = { epoch, offset: topOffset }
+    // Asked by every subscriber and by every look for gaps.
+    if (limit === 0) return { publications: [], position }
     const found =
       sinceOffset === undefined
         ? [...kept]
         : kept.filter(({ position: { offset } }) => (isReverse ? offset < sinceOffset : offset > sinceOffset))
     if (isReverse) found.reverse()
-    return { publications: found.slice(0, limit), position: { epoch, offset: topOffset } }
+    return { publications: found.slice(0, limit), position }
   }
 
   /** Forgets the publications; the epoch and the top offset stay. */

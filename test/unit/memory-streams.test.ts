@@ -48,6 +48,17 @@ describe('streams in memory', () => {
     expect(epochOf(streams, 'read')).not.toBe(read)
   })
 
+  it('say where they are without looking at what they keep', () => {
+    const streams = new MemoryStreams(() => 0)
+    const large = { ...STREAM, size: 50_000 }
+    for (let count = 0; count < large.size; count++) streams.append('large', publication('x'), large)
+    const query = { limit: 0, sinceOffset: 0, isReverse: false, metaTtlMs: HOUR_MS }
+    const startMs = performance.now()
+    for (let count = 0; count < 1_000; count++) streams.history('large', query)
+    expect(performance.now() - startMs).toBeLessThan(100)
+    expect(streams.history('large', query)).toMatchObject({ publications: [], position: { offset: 50_000 } })
+  })
+
   it('make room when they expire, although nobody asks for them', () => {
     let nowMs = 0
     const streams = new MemoryStreams(() => nowMs, 3)

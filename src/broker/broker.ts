@@ -125,7 +125,8 @@ export interface Broker {
   publish(channel: string, event: ChannelEvent, options?: PublishOptions): Promise<Position | undefined>
   /**
    * What the channel's stream keeps, and its position, both of one moment. A channel without a stream gets one, so that
-   * who comes now can ask for what it misses later. Rejects with a BrokerError within 2 s.
+   * who comes now can ask for what it misses later; until something is published it is remembered for an hour at most
+   * after its last use. Rejects with a BrokerError within 2 s.
    */
   history(channel: string, query: HistoryQuery): Promise<History>
   /** Forgets the kept publications; the epoch and the top offset stay. Rejects with a BrokerError within 2 s. */

@@ -1,7 +1,10 @@
-import { randomEpoch } from '../channel/stream-epoch.js'
+import { randomEpoch, UNUSED_EPOCH_TTL_MS } from '../channel/stream-epoch.js'
 import type { History, HistoryQuery, Position, Publication, StreamOptions } from './broker.js'
 
-/** Streams of different channels; beyond them the one that was used longest ago is forgotten, its epoch too. */
+/**
+ * Streams that something was published in, and as many others, which readers begin; beyond them the one of the same
+ * sort that was used longest ago is forgotten, its epoch too. So reading never costs a channel its publications.
+ */
 const MAX_STREAMS = 100_000
 /** Streams that every use looks at for what has expired: enough to get round faster than streams are made. */
 const SWEPT_PER_USE = 2
@@ -24,9 +27,11 @@ interface Stream {
  * are.
  */
 export class MemoryStreams {
-  /** In order of their last use. */
-  private readonly streams = new Map<string, Stream>()
-  private sweep = this.streams.entries()
+  /** Those that something was published in, in order of their last use. */
+  private readonly used = new Map<string, Stream>()
+  /** The others, likewise. */
+  private readonly unused = new Map<string, Stream>()
+  private sweep = this.entries()
 
   constructor(
     /** Milliseconds on a clock that never goes back. */
@@ -37,53 +42,68 @@ export class MemoryStreams {
   /** Keeps a copy, and gives it with its position. */
   append(channel: string, publication: Publication, { size, ttlMs, metaTtlMs }: StreamOptions): Kept {
     const nowMs = this.nowMs()
-    const stream = this.use(channel, nowMs, metaTtlMs)
+    const stream = this.open(channel, nowMs)
     const position = { epoch: stream.epoch, offset: ++stream.topOffset }
     const kept = { ...publication, data: Buffer.from(publication.data), position }
     stream.kept.push(kept)
     if (stream.kept.length > size) stream.kept.splice(0, stream.kept.length - size)
     stream.keptUntilMs = nowMs + ttlMs
+    this.remember(channel, stream, nowMs + metaTtlMs)
     return kept
   }
 
   history(channel: string, query: HistoryQuery): History {
-    const { epoch, topOffset, kept } = this.use(channel, this.nowMs(), query.metaTtlMs)
+    const nowMs = this.nowMs()
+    const stream = this.open(channel, nowMs)
+    const { epoch, topOffset, kept } = stream
+    const maxTtlMs = topOffset === 0 ? UNUSED_EPOCH_TTL_MS : Number.POSITIVE_INFINITY
+    this.remember(channel, stream, nowMs + Math.min(query.metaTtlMs, maxTtlMs))
     return { publications: select(kept, query), position: { epoch, offset: topOffset } }
   }
 
   /** Forgets the publications; the epoch and the top offset stay. */
   clear(channel: string): void {
-    const stream = this.streams.get(channel)
+    const stream = this.used.get(channel)
     if (stream !== undefined) stream.kept = []
   }
 
-  private use(channel: string, nowMs: number, metaTtlMs: number): Stream {
+  /** The channel's stream; a new one if there is none that goes on. */
+  private open(channel: string, nowMs: number): Stream {
     this.sweepSome(nowMs)
-    const known = this.streams.get(channel)
+    const known = this.used.get(channel) ?? this.unused.get(channel)
     const stream = known === undefined || known.endsAtMs <= nowMs ? emptyStream() : known
     if (stream.keptUntilMs <= nowMs) stream.kept = []
-    stream.endsAtMs = nowMs + metaTtlMs
-    this.streams.delete(channel)
-    this.streams.set(channel, stream)
-    if (this.streams.size > this.maxStreams) this.forgetOldest()
     return stream
   }
 
-  private forgetOldest(): void {
-    const [oldest] = this.streams.keys()
-    if (oldest !== undefined) this.streams.delete(oldest)
+  private remember(channel: string, stream: Stream, endsAtMs: number): void {
+    stream.endsAtMs = endsAtMs
+    this.used.delete(channel)
+    this.unused.delete(channel)
+    const alike = stream.topOffset === 0 ? this.unused : this.used
+    alike.set(channel, stream)
+    if (alike.size <= this.maxStreams) return
+    const [oldest] = alike.keys()
+    if (oldest !== undefined) alike.delete(oldest)
+  }
+
+  private *entries(): Generator<[string, Stream]> {
+    yield* this.used.entries()
+    yield* this.unused.entries()
   }
 
   private sweepSome(nowMs: number): void {
     for (let count = 0; count < SWEPT_PER_USE; count++) {
       const next = this.sweep.next()
       if (next.done === true) {
-        this.sweep = this.streams.entries()
+        this.sweep = this.entries()
         return
       }
       const [channel, stream] = next.value
-      if (stream.endsAtMs <= nowMs) this.streams.delete(channel)
-      else if (stream.keptUntilMs <= nowMs) stream.kept = []
+      if (stream.endsAtMs <= nowMs) {
+        this.used.delete(channel)
+        this.unused.delete(channel)
+      } else if (stream.keptUntilMs <= nowMs) stream.kept = []
     }
   }
 }

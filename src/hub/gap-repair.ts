@@ -13,6 +13,9 @@ const GRACE_MS = 100
 /** Between attempts to read a stream, and for how long it is tried: an outage may be what made the gap. */
 const RETRY_MS = 250
 const GIVE_UP_MS = 10_000
+/** Between reads that found all there was while what came meanwhile has a gap again, and how many there are. */
+const REREAD_MS = 50
+const MAX_REREADS = 10
 
 /** What a repair needs of the hub. */
 export interface Deliveries {
@@ -37,7 +40,7 @@ export class GapRepair {
     private readonly failed: (error: unknown) => void,
   ) {}
 
-  /** Begins a repair, unless one is under way. `next`: the publication that did not follow the channel's position. */
+  /** Begins a repair, unless one is under way. `next`: the publication that did not follow the channel's position, a copy to keep. */
   begin(channel: LocalChannel, next?: Publication): void {
     if (channel.held !== undefined) return
     const held = new PublicationBuffer()
@@ -90,7 +93,9 @@ export class GapRepair {
   private async run(channel: LocalChannel, held: PublicationBuffer): Promise<void> {
     const giveUpAtMs = performance.now() + GIVE_UP_MS
     let repaired = 0
+    let rereads = 0
     for (;;) {
+      const heldBefore = held.publications.length
       const history = await this.read(channel)
       if (!this.deliveries.isLive(channel)) return
       if (history === undefined) {
@@ -98,11 +103,16 @@ export class GapRepair {
         await sleep(RETRY_MS, undefined, { ref: false })
         continue
       }
+      this.dropUnfounded(held, heldBefore, history.position)
       const count = held.hasOverflowed ? undefined : this.handRead(channel, history)
       if (count === undefined) return this.giveUp(channel, held, history)
       repaired += count
-      if (hasReached(channel.position, history.position) && this.handHeld(channel, held)) return
+      const isAtTop = hasReached(channel.position, history.position)
+      if (isAtTop && this.handHeld(channel, held)) return
       if (repaired > MAX_REPAIRED) return this.giveUp(channel, held, history)
+      if (!isAtTop) continue
+      if (++rereads > MAX_REREADS) return this.giveUp(channel, held, history)
+      await sleep(REREAD_MS, undefined, { ref: false })
     }
   }
 
@@ -115,6 +125,20 @@ export class GapRepair {
       if (!(error instanceof BrokerError)) throw error
       return undefined
     }
+  }
+
+  /**
+   * Drops what no stream has given its place: forged, or of an epoch that is over. A publication is kept before it is
+   * relayed, so whatever came before the stream was read is in its epoch and not past its top.
+   */
+  private dropUnfounded({ publications }: PublicationBuffer, heldBefore: number, top: Position): void {
+    const founded = publications.filter(
+      ({ position }, index) => index >= heldBefore || position === undefined || hasReached(top, position),
+    )
+    const dropped = publications.length - founded.length
+    if (dropped === 0) return
+    this.metrics.relayMalformed.inc(dropped)
+    publications.splice(0, publications.length, ...founded)
   }
 
   /** How many were handed out; undefined when the stream does not hold all that is missing. */
@@ -150,10 +174,18 @@ export class GapRepair {
     this.metrics.relayUnrepairedGaps.inc()
     channel.held = undefined
     this.deliveries.missed(channel)
+    // Without a read that vouches for some of it, all that came is as good as any other.
+    const isFounded = ({ position }: Publication) =>
+      position === undefined || history === undefined || hasReached(history.position, position)
     const later = held.publications.filter(
       (publication) => continuityOf(channel.position, publication) !== 'old',
     )
-    if (later.length === 0) channel.position = history?.position
-    for (const publication of later) this.deliveries.hand(channel, publication)
+    const hasPlace = later.some((publication) => publication.position !== undefined && isFounded(publication))
+    if (!hasPlace) channel.position = history?.position
+    for (const publication of later) {
+      const continuity = continuityOf(channel.position, publication)
+      if (continuity === 'old' || (continuity === 'gap' && !isFounded(publication))) continue
+      this.deliveries.hand(channel, publication)
+    }
   }
 }

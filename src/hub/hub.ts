@@ -13,7 +13,7 @@ import {
   type LocalChannel,
   memberCount,
 } from './local-channel.js'
-import { PublicationBuffer } from './publication-buffer.js'
+import { copyOf, PublicationBuffer } from './publication-buffer.js'
 
 /** How long a channel stays subscribed after its last member left: leaving and coming back costs Redis nothing. */
 const LINGER_MS = 1_000
@@ -265,12 +265,12 @@ export class Hub implements BrokerHandler {
       }
       publishedAtMs ??= event.publishedAtMs
       if (channel.held !== undefined) {
-        channel.held.add(event)
+        channel.held.add(copyOf(event))
         continue
       }
       const continuity = continuityOf(channel.position, event)
-      if (continuity === 'next') this.hand(channel, event)
-      else if (continuity === 'gap') this.gapRepair.begin(channel, event)
+      if (continuity === 'next') this.hand(channel, channel.buffers === undefined ? event : copyOf(event))
+      else if (continuity === 'gap') this.gapRepair.begin(channel, copyOf(event))
     }
     this.gapRepair.advanced(channel)
     if (publishedAtMs === undefined) return
@@ -280,6 +280,7 @@ export class Hub implements BrokerHandler {
     this.metrics.deliveryLag.observe(lagMs / 1_000)
   }
 
+  /** Buffers keep it as it is. */
   private hand(channel: LocalChannel, publication: Publication): void {
     // One that was published past the history has no position, and changes none.
     if (publication.position !== undefined) channel.position = publication.position

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
+import { BrokerError } from '../broker/broker.js'
 import type { PeerMessage, Peers, Question } from './peers.js'
 
-/** After which the nodes that have not answered are named instead. */
-const DEADLINE_MS = 1_500
+/** From the beginning, after which the nodes that have not answered are named instead. */
+const DEADLINE_MS = 1_800
 
 export interface Survey<T> {
   readonly answers: readonly T[]
@@ -32,30 +33,37 @@ export class Surveys {
    * asked.
    */
   async ask<T>(question: Question, shape: z.ZodType<T>): Promise<Survey<T>> {
-    const awaited = new Set(await this.peers.alive())
-    // Its own lease may have lapsed, or not be there yet.
-    awaited.add(this.node)
-    const id = randomUUID()
-    const answers: T[] = []
-    const malformed: string[] = []
-    const take = (node: string, answer: unknown) => {
-      const { success, data } = shape.safeParse(answer)
-      if (success) answers.push(data)
-      else malformed.push(node)
-    }
-    let deadline: NodeJS.Timeout | undefined
-    const allAnswered = new Promise<void>((resolve) => {
-      deadline = setTimeout(resolve, DEADLINE_MS)
-      this.open.set(id, { awaited, take, done: resolve })
+    let done: () => void = () => undefined
+    const ended = new Promise<undefined>((resolve) => {
+      done = () => resolve(undefined)
     })
+    const deadline = setTimeout(done, DEADLINE_MS)
+    const id = randomUUID()
     try {
-      await this.peers.sendToAll({ type: 'question', id, from: this.node, ask: question })
-      await allAnswered
+      const alive = await Promise.race([this.peers.alive(), ended])
+      if (alive === undefined)
+        throw new BrokerError('timeout', 'it took too long to find out who can be asked')
+      // Its own lease may have lapsed, or not be there yet.
+      const awaited = new Set([...alive, this.node])
+      const answers: T[] = []
+      const malformed: string[] = []
+      const take = (node: string, answer: unknown) => {
+        const { success, data } = shape.safeParse(answer)
+        if (success) answers.push(data)
+        else malformed.push(node)
+      }
+      this.open.set(id, { awaited, take, done })
+      // The question may have gone out although that is not confirmed in time.
+      await Promise.race([
+        this.peers.sendToAll({ type: 'question', id, from: this.node, ask: question }),
+        ended,
+      ])
+      await ended
+      return { answers, missing: [...awaited, ...malformed] }
     } finally {
       clearTimeout(deadline)
       this.open.delete(id)
     }
-    return { answers, missing: [...awaited, ...malformed] }
   }
 
   /** Handles a question or an answer that came from a peer. */

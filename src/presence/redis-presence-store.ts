@@ -68,10 +68,10 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     }
   }
 
-  async remove(channel: string, { client }: ClientInfo): Promise<number> {
+  async remove(channel: string, { client, user }: ClientInfo): Promise<number> {
     const known = this.local.delete(channel, client)
     try {
-      return await this.relay.run((redis) => this.take(redis, channel, client))
+      return await this.relay.run((redis) => this.take(redis, channel, client, user))
     } catch (error) {
       this.isUnsure = true
       if (known?.state === 'kept' && this.untold.length < MAX_UNTOLD) this.untold.push(known)
@@ -234,8 +234,8 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   }
 
   /** Resolves with the number of clients left. */
-  private async take(redis: Redis, channel: string, client: string): Promise<number> {
-    const answer = (await presenceRemove.run(redis, this.keysOf(channel), [client])) as [number, number]
+  private async take(redis: Redis, channel: string, client: string, user: string): Promise<number> {
+    const answer = (await presenceRemove.run(redis, this.keysOf(channel), [client, user])) as [number, number]
     const [online, ofThisNode] = answer
     if (ofThisNode === 0 && !this.local.hasChannel(channel)) {
       await redis.srem(this.keys.presenceChannels(this.node), channel)

@@ -1,38 +1,17 @@
-import type { Authenticator } from '../auth/authenticator.js'
-import { type Broker, BrokerError } from '../broker/broker.js'
 import type { ServerSubscription } from '../hub/hub.js'
-import {
-  type ClientLine,
-  encodeErrorReply,
-  encodePush,
-  encodeReply,
-  PING_FRAME,
-  readClientFrame,
-} from '../protocol/client-frames.js'
+import { encodePush, PING_FRAME } from '../protocol/client-frames.js'
 import type { ClientInfo } from '../protocol/client-info.js'
-import type { ClientCommand, CommandName } from '../protocol/client-requests.js'
-import { type Close, Closing, DISCONNECTS, UNSUBSCRIBES } from '../protocol/closes.js'
-import { ERRORS, errors, ProtocolError } from '../protocol/errors.js'
+import type { ClientCommand } from '../protocol/client-requests.js'
+import { type Close, DISCONNECTS, UNSUBSCRIBES } from '../protocol/closes.js'
+import { errors } from '../protocol/errors.js'
 import type { JsonValue } from '../protocol/json-writer.js'
-import { CommandQueue, MAX_QUEUED_COMMANDS } from './command-queue.js'
+import { type ClientSessionContext, CommandSession, type Reply } from './command-session.js'
 import { runCommand } from './commands/run-command.js'
-import type { Hooks } from './hooks.js'
 import { subscribe } from './pending-subscription.js'
-import { Session, type SessionContext } from './session.js'
 import type { Subscription } from './subscription.js'
 
 /** Time after its expiry in which a connection or subscription may still be refreshed. */
 const EXPIRY_GRACE_MS = 25_000
-/** Commands of one client that may be at work at once, where they overlap at all. */
-const MAX_RUNNING_COMMANDS = 1_024
-/** Commands of one frame: what may be at work and wait. Also of those that are done or refused at once, which block others. */
-const MAX_FRAME_COMMANDS = MAX_RUNNING_COMMANDS + MAX_QUEUED_COMMANDS
-/** Refused `connect` commands of one connection: SDKs come back on a new one with a new token. */
-const MAX_REFUSED_CONNECTS = 3
-/** Errors in a row that are the client's fault, beside one for each channel that it may be in: tokens of all may expire. */
-const MAX_SPARE_ERRORS = 100
-/** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
-const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
 const NO_SUBSCRIPTIONS: readonly Subscription[] = []
 const NO_DECISIONS: readonly Deciding[] = []
 
@@ -42,42 +21,14 @@ interface Deciding {
   isRevoked: boolean
 }
 
-/** What all sessions of the Centrifuge protocol share. */
-export interface ClientSessionContext extends SessionContext {
-  readonly broker: Broker
-  readonly authenticator: Authenticator
-  readonly hooks: Hooks
-  readonly node: { readonly id: string; readonly version: string }
-  readonly pingIntervalMs: number
-  readonly pongTimeoutMs: number
-  /** Time in which a connection has to say `connect`. */
-  readonly staleTimeoutMs: number
-  readonly maxChannels: number
-  readonly maxCommandBytes: number
-  /** What the commands that wait may have taken in frames: one frame's worth. */
-  readonly maxQueuedBytes: number
-  /** Publications that a client may read or recover at once. */
-  readonly maxHistoryPublications: number
-  /** About what may be in one answer: less than a client may leave unread, so that it is not closed for having asked. */
-  readonly maxAnswerBytes: number
-}
-
 /** A connection that speaks the Centrifuge client protocol over JSON. */
-export class ClientSession extends Session<ClientSessionContext> {
-  /** After a refused `connect` the client may try again; whatever else it sent with it is not looked at. */
-  state: 'new' | 'connecting' | 'refused' | 'connected' = 'new'
+export class ClientSession extends CommandSession {
   /** One line of JSON, as the token gave it. */
   connInfo: string | undefined
   /** Unix time in milliseconds. */
   expiresAtMs: number | undefined
   subscriptions = NO_SUBSCRIPTIONS
   private deciding = NO_DECISIONS
-  private queue: CommandQueue | undefined
-  private running = 0
-  private runningName: CommandName | undefined
-  private refusedConnects = 0
-  /** Since the last command that succeeded. */
-  private errorsInARow = 0
   /** Times of the wheel. Before it is connected, the next ping is when it is stale. */
   private nextPingMs = 0
   private pongDueMs = 0
@@ -122,19 +73,14 @@ export class ClientSession extends Session<ClientSessionContext> {
     return this.context.maxAnswerBytes - (this.socket?.bufferedBytes() ?? 0)
   }
 
-  message(frame: Buffer, isBinary: boolean): void {
-    const { metrics, maxCommandBytes } = this.context
-    metrics.messagesReceived.centrifuge.value++
-    if (isBinary) {
-      this.close(DISCONNECTS.inappropriateProtocol)
-      return
-    }
-    let count = 0
-    for (const line of readClientFrame(frame, maxCommandBytes)) {
-      if (this.socket === undefined) return
-      if (++count <= MAX_FRAME_COMMANDS) this.receive(line)
-      else this.close(DISCONNECTS.tooManyRequests)
-    }
+  protected run(command: ClientCommand, reply: Reply): Promise<void> | undefined {
+    return runCommand(this, command, reply)
+  }
+
+  protected pong(): void {
+    // One that nobody asked for is an error of the protocol.
+    if (this.pongDueMs === 0) this.close(DISCONNECTS.badRequest)
+    this.pongDueMs = 0
   }
 
   protected get slowClose() {
@@ -291,7 +237,7 @@ export class ClientSession extends Session<ClientSessionContext> {
   }
 
   protected end(code: number, reason: string): void {
-    this.queue = undefined
+    this.forgetCommands()
     const { subscriptions } = this
     this.subscriptions = NO_SUBSCRIPTIONS
     for (const subscription of subscriptions) this.release(subscription)
@@ -316,127 +262,6 @@ export class ClientSession extends Session<ClientSessionContext> {
     if (state !== 'subscribed') return
     hub.leave(channel, this, wishes)
     presence.left(channel, this.infoIn(subscription), namespace)
-  }
-
-  private receive(line: ClientLine): void {
-    if (line.type === 'pong') {
-      // One that nobody asked for is an error of the protocol.
-      if (this.pongDueMs === 0) this.close(DISCONNECTS.badRequest)
-      this.pongDueMs = 0
-      return
-    }
-    if (line.type === 'malformed') {
-      this.context.log.debug({ ...this.facts(), why: line.why }, 'malformed frame')
-      this.close(DISCONNECTS.badRequest)
-      return
-    }
-    const isConnect = (line.type === 'command' ? line.command.name : line.name) === 'connect'
-    if (this.state === 'new' && !isConnect) this.close(DISCONNECTS.badRequest)
-    else if (this.state === 'refused' && !isConnect) return
-    else if (line.type === 'command') this.enqueue(line.command, line.bytes)
-    else {
-      if (this.state === 'new') this.state = 'refused'
-      this.refuse(line.id, line.name, line.error)
-      this.blame()
-    }
-  }
-
-  private enqueue(command: ClientCommand, bytes: number): void {
-    if (this.queue === undefined && this.mayStart(command)) {
-      this.start(command)
-      return
-    }
-    this.queue ??= new CommandQueue(this.context.maxQueuedBytes)
-    if (!this.queue.add(command, bytes)) this.close(DISCONNECTS.tooManyRequests)
-  }
-
-  private mayStart({ name }: ClientCommand): boolean {
-    if (this.running === 0) return true
-    // An application that is asked may answer in another order.
-    const mayOverlap =
-      OVERLAPPING.has(name) && (name !== 'publish' || this.context.hooks.publish === undefined)
-    return mayOverlap && this.running < MAX_RUNNING_COMMANDS && this.runningName === name
-  }
-
-  private start(command: ClientCommand): void {
-    const { id, name } = command
-    const startMs = performance.now()
-    const reply = (result: JsonValue) => {
-      this.errorsInARow = 0
-      if (id > 0) this.socket?.send(encodeReply(id, name, result), false)
-    }
-    let done: Promise<void> | undefined
-    try {
-      done = runCommand(this, command, reply)
-    } catch (error) {
-      this.failed(id, name, error)
-    }
-    if (done === undefined) {
-      this.finished(name, startMs)
-      return
-    }
-    this.running++
-    this.runningName = name
-    void done
-      .catch((error: unknown) => this.failed(id, name, error))
-      .then(() => {
-        this.finished(name, startMs)
-        this.running--
-        this.startQueued()
-      })
-  }
-
-  private finished(command: CommandName, startMs: number): void {
-    this.context.metrics.commandDuration.observe({ command }, (performance.now() - startMs) / 1_000)
-  }
-
-  private startQueued(): void {
-    while (this.queue !== undefined && this.socket !== undefined) {
-      const next = this.queue.first
-      if (next === undefined) this.queue = undefined
-      else if (!this.mayStart(next)) return
-      else {
-        this.queue.removeFirst()
-        this.start(next)
-      }
-    }
-  }
-
-  private failed(id: number, name: string, error: unknown): void {
-    if (this.state === 'connecting') {
-      this.state = 'refused'
-      this.queue = undefined
-    }
-    if (error instanceof Closing) {
-      this.close(error.close)
-      return
-    }
-    const refusal = this.toProtocolError(error)
-    this.refuse(id, name, refusal)
-    // What the relay or the application make of a command is not the client's fault, while it has to be known who it is.
-    const isOurs = refusal.temporary || refusal.code === ERRORS.internal.code || name === 'rpc'
-    if (!isOurs || this.state === 'refused') this.blame()
-  }
-
-  /** Counts an error of the client, which has just been told. */
-  private blame(): void {
-    const isTooMuch =
-      this.state === 'refused'
-        ? ++this.refusedConnects >= MAX_REFUSED_CONNECTS
-        : ++this.errorsInARow > MAX_SPARE_ERRORS + this.context.maxChannels
-    if (isTooMuch) this.close(DISCONNECTS.tooManyErrors)
-  }
-
-  private toProtocolError(error: unknown): ProtocolError {
-    if (error instanceof ProtocolError) return error
-    if (error instanceof BrokerError) return errors.internal(error.message, error.reason !== 'timeout')
-    this.context.log.error({ ...this.facts(), err: error }, 'a command failed')
-    return errors.internal('see the log of the node')
-  }
-
-  private refuse(id: number, name: string, error: ProtocolError): void {
-    this.context.metrics.commandErrors.inc({ command: name, code: error.code })
-    if (id > 0) this.socket?.send(encodeErrorReply(id, error), false)
   }
 
   /** Ends what has expired beyond its grace. Returns the time until something will. */

@@ -14,7 +14,8 @@ import type {
   Verdict,
   WebSocketRoute,
 } from '../transport/transport.js'
-import { ClientSession, type ClientSessionContext } from './client-session.js'
+import { ClientSession } from './client-session.js'
+import type { ClientSessionContext } from './command-session.js'
 import { EchoSession } from './echo-session.js'
 import type { PlainSessionContext } from './plain-session.js'
 import { RawSession } from './raw-session.js'

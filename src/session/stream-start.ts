@@ -75,31 +75,37 @@ export class StreamReader {
       later.push(publication)
     }
     const position = { epoch: top.epoch, offset: top.offset + later.length }
-    const missed = this.missed(this.history)
-    const publications = missed && [...missed, ...later]
+    const isCache = this.namespace.forceRecoveryMode === 'cache'
+    const publications = isCache
+      ? this.latest(later.at(-1) ?? this.history.publications[0], position)
+      : this.missed(this.history, later)
     const bytes = publications?.reduce((sum, publication) => sum + publicationBytes(publication), 0) ?? 0
     // The one that a cache holds takes no more than when it was new.
-    const isCached = this.namespace.forceRecoveryMode === 'cache' && publications?.length === 1
-    return publications === undefined || (bytes > maxBytes && !isCached)
+    return publications === undefined || (bytes > maxBytes && !isCache)
       ? { publications: [], position, recovered: false, bytes: 0 }
       : { publications, position, recovered: true, bytes }
   }
 
-  /** What was missed up to the top of the history, if all of it is there. */
-  private missed({ publications, position: top }: History): readonly Publication[] | undefined {
+  /** The latest publication, unless there is none; nothing where it has been seen. */
+  private latest(latest: Publication | undefined, top: Position): readonly Publication[] | undefined {
+    const { since } = this
+    if (since === undefined || latest === undefined) return undefined
+    return since.epoch === top.epoch && since.offset === top.offset ? [] : [latest]
+  }
+
+  /** What was missed up to the top of the history and came after it, if all of it is there. */
+  private missed(
+    { publications, position: top }: History,
+    later: readonly Publication[],
+  ): readonly Publication[] | undefined {
     const { since } = this
     if (since === undefined) return undefined
-    const hasSeenTop = since.epoch === top.epoch && since.offset === top.offset
-    if (this.namespace.forceRecoveryMode === 'cache') {
-      if (publications.length === 0) return undefined
-      return hasSeenTop ? [] : publications
-    }
     if (since.epoch !== top.epoch || since.offset > top.offset) return undefined
     const isWhole = publications.length === top.offset - since.offset
     const isContiguous = publications.every(
       ({ position }, index) => position?.offset === since.offset + 1 + index,
     )
     if (!isWhole || !isContiguous || publications.length > this.maxPublications) return undefined
-    return publications
+    return [...publications, ...later]
   }
 }

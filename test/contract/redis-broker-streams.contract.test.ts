@@ -92,6 +92,18 @@ describe('streams in Redis', () => {
     expect(await ttlMs(node.keys.stream(channel))).toBe(STREAM.ttlMs)
   })
 
+  it('are remembered for an hour at most while nothing was published', async () => {
+    const meta = node.keys.streamMeta(channel)
+    const query = { ...ALL, metaTtlMs: 7_200_000 }
+    await node.broker.history(channel, query)
+    const ttlMs = await admin.pttl(meta)
+    expect(ttlMs).toBeGreaterThan(0)
+    expect(ttlMs).toBeLessThanOrEqual(3_600_000)
+    await keep(node, channel, ['1'])
+    await node.broker.history(channel, query)
+    expect(await admin.pttl(meta)).toBeGreaterThan(3_600_000)
+  })
+
   it('entries that no node has kept are counted and left out', async () => {
     await keep(other, channel, ['1'])
     const entry = plainEntry({ kind: 'join', client: 'ann', timeMs: 1, payload: Buffer.from('{}') })

@@ -94,6 +94,22 @@ describe('presence that nodes share', () => {
     expect([...(await one.presence.list('room')).keys()]).toEqual(['c-1'])
   })
 
+  it.each(['no JSON', '7', '{"user":7}'])('goes on where an entry was forged as %s', async (forged) => {
+    const [ann, bob] = [clientInfo('c-1', 'ann'), clientInfo('c-2', 'bob')]
+    const forge = (client: string) => admin.hset(one.keys.presenceClients('room'), client, forged)
+    await one.presence.add('room', ann)
+    await two.presence.add('room', bob)
+    await forge('c-1')
+    expect(await one.presence.remove('room', ann)).toBe(1)
+    expect(await one.presence.stats('room')).toEqual({ clients: 1, users: 1 })
+    await forge('c-1')
+    expect(await one.presence.add('room', ann)).toBe(2)
+    await forge('c-2')
+    await die('two')
+    expect(await one.presence.sweep('two', report)).toBe(true)
+    expect(await stored('room')).toEqual(['c-1'])
+  })
+
   it('counts 100,000 clients in a small part of 5 ms of Redis’ time', async () => {
     const fill = `for i = 1, 100000 do
       redis.call('HSET', KEYS[1], 'c-' .. i, '{"node":"one","user":"u-' .. i .. '"}')

@@ -25,6 +25,9 @@ class LossyBroker extends MemoryBroker {
   failures = 0
   /** Reads wait for it. */
   readable: Promise<void> = Promise.resolve()
+  reads = 0
+  /** What happens while a stream is being read. */
+  whileReading: () => void = () => undefined
   private readonly late: ChannelEvent[][] = []
   private hub: Hub | undefined
 
@@ -40,7 +43,9 @@ class LossyBroker extends MemoryBroker {
   }
 
   override async history(channel: string, query: HistoryQuery): Promise<History> {
+    this.reads++
     await this.readable
+    this.whileReading()
     if (this.failures-- > 0) throw new BrokerError('unavailable', 'Redis cannot be reached')
     return super.history(channel, query)
   }
@@ -113,18 +118,22 @@ async function join(client: string): Promise<void> {
   hub.join(CHANNEL, member, NO_WISHES)
 }
 
-function say(data: number): Promise<Position | undefined> {
-  const publication: Publication = {
+function said(data: number, position: Position | undefined): Publication {
+  return {
     type: 'publication',
     data: Buffer.from(String(data)),
     isBinary: false,
     isJson: true,
     info: undefined,
     tags: undefined,
-    position: undefined,
+    position,
     excludedClient: undefined,
     publishedAtMs: Date.now(),
   }
+}
+
+function say(data: number): Promise<Position | undefined> {
+  const publication = said(data, undefined)
   const stream = { size, ttlMs: 60_000, metaTtlMs: META_TTL_MS }
   return broker.publish(CHANNEL, publication, { stream, idempotencyKey: undefined })
 }
@@ -259,5 +268,34 @@ describe('the hub, when the relay loses publications of a stream', () => {
     expect(hub.canBeginAt(CHANNEL, { ...position, offset: 2 })).toBe(false)
     await until(() => heard.length >= 3)
     expect(heard).toEqual(['1', '2', '3'])
+  })
+  it.each([
+    ['an offset that the stream has not reached', (epoch: string) => ({ epoch, offset: 1e9 })],
+    ['an epoch that is over', () => ({ epoch: 'over', offset: 7 })],
+  ])('drops what comes with %s, and goes on', async (_what, placeIn) => {
+    const first = await say(1)
+    hub.deliver(CHANNEL, [said(666, placeIn(first?.epoch ?? ''))])
+    hub.deliver(CHANNEL, [said(2, undefined)])
+    await until(() => heard.length >= 2)
+    await say(3)
+    await until(() => heard.length >= 3)
+    expect(heard).toEqual(['1', '2', '3'])
+    expect(missed).toBe(0)
+    expect(broker.reads).toBeLessThan(4)
+    expect(await counted('relay_malformed_total')).toBe(1)
+  })
+
+  it('reads a few times, not for ever, where every read is followed by another gap', async () => {
+    const { epoch = '' } = (await say(1)) ?? {}
+    const forge = () => hub.deliver(CHANNEL, [said(666, { epoch, offset: 1e9 })])
+    broker.whileReading = forge
+    forge()
+    await until(() => missed > 0)
+    expect(broker.reads).toBeLessThan(20)
+    expect(await counted('relay_unrepaired_gaps_total')).toBe(1)
+    broker.whileReading = () => undefined
+    await say(2)
+    await until(() => heard.length >= 2)
+    expect(heard).toEqual(['1', '2'])
   })
 })

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { ChannelEvent, Position, Publication } from '../../src/broker/broker.js'
+import type { ChannelEvent, History, HistoryQuery, Position, Publication } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
 import type { Codec } from '../../src/hub/local-channel.js'
@@ -12,14 +12,25 @@ const ALL_WISHES: Wishes = { join: true, leave: true }
 let metrics: Metrics
 let frames: string[]
 let hub: Hub
+/** Of streams that have lost all publications; undefined: streams begin when they are read. */
+let top: Position | undefined
+
+/** Streams of which only the position is left. */
+class ForgetfulBroker extends MemoryBroker {
+  override history(channel: string, query: HistoryQuery): Promise<History> {
+    if (top === undefined) return super.history(channel, query)
+    return Promise.resolve({ publications: [], position: top })
+  }
+}
 
 beforeEach(() => {
   vi.useFakeTimers()
+  top = undefined
   metrics = new Metrics('test')
   frames = []
   const send = (topic: string, data: Uint8Array | string) =>
     frames.push(`all ${topic} ${Buffer.from(data).toString()}`)
-  hub = new Hub(new MemoryBroker(), send, metrics, (channel) => channel.split(':')[0] ?? '')
+  hub = new Hub(new ForgetfulBroker(), send, metrics, (channel) => channel.split(':')[0] ?? '')
 })
 afterEach(() => vi.useRealTimers())
 
@@ -245,6 +256,7 @@ describe('publications of a stream', () => {
     async (_what, next) => {
       const rob = enter('rob', 'raw')
       const elsewhere = enter('eve', 'json', 'other')
+      top = next.position
       hub.deliver('room', [at(5), next])
       await givenUp()
       expect([ann.gaps, rob.gaps, elsewhere.gaps]).toEqual([['room'], ['room'], []])
@@ -267,6 +279,7 @@ describe('publications of a stream', () => {
   })
 
   it('show a gap also when something without a place came in between', async () => {
+    top = { epoch: 'e', offset: 7 }
     hub.deliver('room', [at(5), said('past the history'), at(7)])
     await givenUp()
     expect(ann.gaps).toEqual(['room'])
@@ -313,6 +326,15 @@ describe('a buffer', () => {
     hub.deliver('room', [at(5), at(6)])
     expect(buffers.map(({ publications }) => publications.length)).toEqual([1, 1])
     expect(endTick()).toEqual([`all json:data:room ${pushAt(5)}\n${pushAt(6)}`])
+  })
+
+  it('shares its copies with those who read at the same time', () => {
+    void hub.hold('room')
+    const buffers = [hub.buffer('room'), hub.buffer('room')] as const
+    hub.deliver('room', [at(1), at(2)])
+    const [one, other] = buffers.map(({ publications }) => publications.map(({ data }) => data))
+    expect(one).toHaveLength(2)
+    for (const [index, data] of (one ?? []).entries()) expect(other?.[index]).toBe(data)
   })
 
   it('hands over the position after which the next publication has to come', async () => {

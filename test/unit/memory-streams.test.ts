@@ -6,9 +6,14 @@ import { publication } from '../contract/publications.js'
 const HOUR_MS = 3_600_000
 const STREAM = { size: 10, ttlMs: HOUR_MS, metaTtlMs: HOUR_MS }
 
-function epochOf(streams: MemoryStreams, channel: string): string {
-  const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs: HOUR_MS }
+function epochOf(streams: MemoryStreams, channel: string, metaTtlMs = HOUR_MS): string {
+  const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs }
   return streams.history(channel, query).position.epoch
+}
+
+function countIn(streams: MemoryStreams, channel: string): number {
+  const query = { limit: 10, sinceOffset: undefined, isReverse: false, metaTtlMs: HOUR_MS }
+  return streams.history(channel, query).publications.length
 }
 
 describe('streams in memory', () => {
@@ -17,9 +22,41 @@ describe('streams in memory', () => {
     const oldest = epochOf(streams, 'a')
     const second = epochOf(streams, 'b')
     expect(epochOf(streams, 'a')).toBe(oldest)
-    streams.append('c', publication('x'), STREAM)
+    epochOf(streams, 'c')
     expect(epochOf(streams, 'a')).toBe(oldest)
     expect(epochOf(streams, 'b')).not.toBe(second)
+    for (const channel of ['d', 'e', 'f']) streams.append(channel, publication('x'), STREAM)
+    expect(countIn(streams, 'f')).toBe(1)
+    expect(countIn(streams, 'd')).toBe(0)
+  })
+
+  it('keep what was published, however many channels are read', () => {
+    const streams = new MemoryStreams(() => 0, 2)
+    const { position } = streams.append('said', publication('x'), STREAM)
+    for (let index = 0; index < 10; index++) epochOf(streams, `read-${index}`)
+    expect(epochOf(streams, 'said')).toBe(position.epoch)
+    expect(countIn(streams, 'said')).toBe(1)
+  })
+
+  it('forget after an hour what was only read, and later what was published in', () => {
+    let nowMs = 0
+    const streams = new MemoryStreams(() => nowMs)
+    const [said, read] = ['said', 'read'].map((channel) => epochOf(streams, channel, 24 * HOUR_MS))
+    streams.append('said', publication('x'), { ...STREAM, metaTtlMs: 24 * HOUR_MS })
+    nowMs = HOUR_MS
+    expect(epochOf(streams, 'said')).toBe(said)
+    expect(epochOf(streams, 'read')).not.toBe(read)
+  })
+
+  it('say where they are without looking at what they keep', () => {
+    const streams = new MemoryStreams(() => 0)
+    const large = { ...STREAM, size: 50_000 }
+    for (let count = 0; count < large.size; count++) streams.append('large', publication('x'), large)
+    const query = { limit: 0, sinceOffset: 0, isReverse: false, metaTtlMs: HOUR_MS }
+    const startMs = performance.now()
+    for (let count = 0; count < 1_000; count++) streams.history('large', query)
+    expect(performance.now() - startMs).toBeLessThan(100)
+    expect(streams.history('large', query)).toMatchObject({ publications: [], position: { offset: 50_000 } })
   })
 
   it('make room when they expire, although nobody asks for them', () => {

@@ -107,6 +107,21 @@ describe('a subscriber that comes back', () => {
     }
   })
 
+  it.each([
+    ['nothing was kept', 0],
+    ['something was', 5],
+  ])('gets the latest alone in cache mode also when it came meanwhile and %s', async (_what, made) => {
+    const { broker, buffer, epoch, say } = await channelWith(made, 10, 2)
+    const cache = namespace({ forceRecoveryMode: 'cache' })
+    const since = { epoch, offset: 0 }
+    const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100, MAX_BYTES)
+    await reader.read()
+    await say(2)
+    const start = reader.start(MAX_BYTES)
+    expect(start).toMatchObject({ recovered: true, position: { epoch, offset: made + 2 } })
+    expect(offsets(start?.publications ?? [])).toEqual([made + 2])
+  })
+
   it('reads again when what came meanwhile does not follow', async () => {
     const { broker, buffer, epoch } = await channelWith(5, 10, 0)
     const reader = new StreamReader(

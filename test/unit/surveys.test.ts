@@ -11,6 +11,8 @@ class Network {
   readonly cutOff = new Set<string>()
   leased: readonly string[] = []
   failure: Error | undefined
+  /** How long it takes to learn who is alive, and to send. */
+  delayMs = 0
 
   join(node: string, answer: (question: Question) => unknown = () => `from ${node}`): Surveys {
     const surveys = new Surveys(node, this.peersOf(node), answer)
@@ -20,14 +22,19 @@ class Network {
   }
 
   async send(to: readonly string[], message: PeerMessage): Promise<void> {
+    await this.delay()
     if (this.failure !== undefined) throw this.failure
     if (message.type === 'probe') return
     for (const node of to) if (!this.cutOff.has(node)) await this.surveys.get(node)?.handle(message)
   }
 
+  private async delay(): Promise<void> {
+    if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs))
+  }
+
   private peersOf(node: string): Peers {
     const peers = new MemoryPeers(node)
-    peers.alive = () => Promise.resolve(this.leased)
+    peers.alive = () => this.delay().then(() => this.leased)
     peers.sendToAll = (message) => this.send([...this.surveys.keys()], message)
     peers.sendTo = (to, message) => this.send([to], message)
     return peers
@@ -67,6 +74,22 @@ describe('a question to all nodes', () => {
     await vi.advanceTimersByTimeAsync(1_000)
     expect(isDone).toBe(true)
     expect(await asked).toEqual({ answers: ['from one'], missing: ['two'] })
+  })
+
+  it.each([
+    [1_400, 'names'],
+    [5_000, 'refuses'],
+  ])('waits no longer than 2 s though every step takes %i ms, and %s then', async (delayMs) => {
+    const surveys = network.join('one')
+    network.delayMs = delayMs
+    let outcome: unknown
+    const note = (what: unknown) => {
+      outcome = what
+    }
+    void surveys.ask({ about: 'info' }, text).then(note, note)
+    await vi.advanceTimersByTimeAsync(2_000)
+    if (delayMs < 2_000) expect(outcome).toEqual({ answers: [], missing: ['one'] })
+    else expect(outcome).toMatchObject({ reason: 'timeout' })
   })
 
   it('is answered by the asker itself though its lease has lapsed', async () => {

@@ -1,4 +1,5 @@
 import { Script } from '../script.js'
+import { PRESENCE_FUNCTIONS } from './presence-functions.js'
 
 /** Puts a client into a channel. */
 export const presenceAdd = new Script(
@@ -12,12 +13,10 @@ export const presenceAdd = new Script(
 -- ARGV[2]  user
 -- ARGV[3]  entry
 -- Returns  {number of clients in the channel, 1 if the client was not there before}
-
+${PRESENCE_FUNCTIONS}
 local known = redis.call('HGET', KEYS[1], ARGV[1])
-local knownUser = known and cjson.decode(known).user
-if knownUser and knownUser ~= ARGV[2] then
-  if redis.call('HINCRBY', KEYS[2], knownUser, -1) <= 0 then redis.call('HDEL', KEYS[2], knownUser) end
-end
+local knownUser = known and user_of(known)
+if knownUser ~= ARGV[2] then uncount(KEYS[2], knownUser) end
 if knownUser ~= ARGV[2] then redis.call('HINCRBY', KEYS[2], ARGV[2], 1) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('SADD', KEYS[3], ARGV[1])

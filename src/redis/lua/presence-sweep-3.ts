@@ -1,4 +1,5 @@
 import { Script } from '../script.js'
+import { PRESENCE_FUNCTIONS } from './presence-functions.js'
 
 /** Takes many clients of one node out of a channel, each only if its entry is still what it was. */
 export const presenceSweep = new Script(
@@ -12,7 +13,7 @@ export const presenceSweep = new Script(
 -- ARGV     client, entry, client, entry, and so on; an empty entry where there was none
 -- Returns  {number of clients left in the channel, number of the node's clients left in it,
 --           then for each client: 1 if it was taken out, or 0}
-
+${PRESENCE_FUNCTIONS}
 local taken = {}
 for index = 1, #ARGV, 2 do
   local client, entry = ARGV[index], ARGV[index + 1]
@@ -22,8 +23,7 @@ for index = 1, #ARGV, 2 do
     redis.call('SREM', KEYS[3], client)
     if known then
       redis.call('HDEL', KEYS[1], client)
-      local user = cjson.decode(known).user
-      if redis.call('HINCRBY', KEYS[2], user, -1) <= 0 then redis.call('HDEL', KEYS[2], user) end
+      uncount(KEYS[2], user_of(known))
       taken[#taken] = 1
     end
   end

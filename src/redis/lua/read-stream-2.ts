@@ -1,3 +1,4 @@
+import { UNUSED_EPOCH_TTL_MS } from '../../channel/stream-epoch.js'
 import { STREAM_FUNCTIONS } from './stream-functions.js'
 
 export const READ_STREAM = `
@@ -7,7 +8,7 @@ export const READ_STREAM = `
 -- KEYS[2] the stream
 -- ARGV[1] epoch to begin if there is none that goes on
 -- ARGV[2] replication id of the master, as the node knows it
--- ARGV[3] milliseconds to keep the metadata
+-- ARGV[3] milliseconds to keep the metadata, an hour at most while nothing was published
 -- ARGV[4] the most entries to give
 -- ARGV[5] XRANGE or XREVRANGE
 -- ARGV[6] id to start from
@@ -16,7 +17,9 @@ export const READ_STREAM = `
 -- Returns {epoch, top offset, entries as XRANGE gives them}.
 ${STREAM_FUNCTIONS}
 local epoch, top = open_stream(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local meta_ttl_ms = tonumber(ARGV[3])
+if top == 0 then meta_ttl_ms = math.min(meta_ttl_ms, ${UNUSED_EPOCH_TTL_MS}) end
+redis.call('PEXPIRE', KEYS[1], digits(meta_ttl_ms))
 local entries = {}
 local left, room, start = tonumber(ARGV[4]), tonumber(ARGV[8]), ARGV[6]
 -- By and by, so that no more is read than is given, but for a few.

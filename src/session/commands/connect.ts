@@ -4,10 +4,10 @@ import { Closing, DISCONNECTS } from '../../protocol/closes.js'
 import { errors } from '../../protocol/errors.js'
 import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
+import type { Reply } from '../command-session.js'
 import { type ConnectDecision, isPromise } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import { PendingSubscription, secondsUntil, subscribeResult } from '../pending-subscription.js'
-import type { Reply } from './run-command.js'
 
 type Request = ClientRequest<'connect'>
 

@@ -3,7 +3,7 @@ import { publicationJson } from '../../hub/pushes.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
-import type { Reply } from './run-command.js'
+import type { Reply } from '../command-session.js'
 
 /** What was said in a channel, and its position. */
 export async function handleHistory(

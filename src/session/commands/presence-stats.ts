@@ -1,7 +1,7 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import type { ClientSession } from '../client-session.js'
+import type { Reply } from '../command-session.js'
 import { checkMayReadPresence } from './presence.js'
-import type { Reply } from './run-command.js'
 
 /** How many clients and users are in a channel. */
 export async function handlePresenceStats(

@@ -3,7 +3,7 @@ import { infoJson } from '../../hub/pushes.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
-import type { Reply } from './run-command.js'
+import type { Reply } from '../command-session.js'
 
 /** Who is in a channel. */
 export async function handlePresence(

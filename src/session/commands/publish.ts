@@ -2,9 +2,9 @@ import { mayPublish } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
+import type { Reply } from '../command-session.js'
 import { isPromise, type PublishDecision } from '../hooks.js'
 import { toJsonText } from '../json.js'
-import type { Reply } from './run-command.js'
 
 /** Publishes to a channel. The reply comes once the relay has taken it. */
 export function handlePublish(

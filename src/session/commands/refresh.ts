@@ -2,9 +2,9 @@ import type { ClientRequest } from '../../protocol/client-requests.js'
 import { Closing, DISCONNECTS } from '../../protocol/closes.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
+import type { Reply } from '../command-session.js'
 import { isPromise, type RefreshDecision } from '../hooks.js'
 import { secondsUntil } from '../pending-subscription.js'
-import type { Reply } from './run-command.js'
 
 /** Lets the connection live on, by a new token of the same user or as the application says. */
 export function handleRefresh(

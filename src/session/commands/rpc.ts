@@ -2,8 +2,8 @@ import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import { jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
+import type { Reply } from '../command-session.js'
 import { toJsonText } from '../json.js'
-import type { Reply } from './run-command.js'
 
 /** Calls the embedding application. */
 export function handleRpc(

@@ -1,6 +1,6 @@
 import type { ClientCommand } from '../../protocol/client-requests.js'
-import type { JsonValue } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
+import type { Reply } from '../command-session.js'
 import { handleConnect } from './connect.js'
 import { handleHistory } from './history.js'
 import { handlePing } from './ping.js'
@@ -13,9 +13,6 @@ import { handleSend } from './send.js'
 import { handleSubRefresh } from './sub-refresh.js'
 import { handleSubscribe } from './subscribe.js'
 import { handleUnsubscribe } from './unsubscribe.js'
-
-/** Answers a command, once; not at all when it throws. */
-export type Reply = (result: JsonValue) => void
 
 /**
  * Does what a command asks. Returns nothing when it is done at once. Throws or rejects with a ProtocolError, a

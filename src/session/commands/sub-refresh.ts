@@ -1,11 +1,11 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
+import type { Reply } from '../command-session.js'
 import { isPromise, type RefreshDecision } from '../hooks.js'
 import { secondsUntil } from '../pending-subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
 import { expiryOf } from './refresh.js'
-import type { Reply } from './run-command.js'
 
 type Request = ClientRequest<'sub_refresh'>
 

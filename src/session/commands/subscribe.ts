@@ -3,11 +3,11 @@ import { subscribeRule } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
+import type { Reply } from '../command-session.js'
 import { isPromise, type SubscribeDecision } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import { type SubscriptionOptions, subscribe, subscribeResult } from '../pending-subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
-import type { Reply } from './run-command.js'
 
 type Request = ClientRequest<'subscribe'>
 

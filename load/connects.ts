@@ -51,7 +51,7 @@ const CANDIDATES: readonly Candidate[] = [
   },
   {
     title: 'Fanfare, Redis, presence and joins',
-    isJudged: false,
+    isJudged: true,
     start: (redisUrl) => startFanfare(redisUrl, {}),
   },
 ]

@@ -95,6 +95,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   }
   const presenceKeeper = shared && new PresenceKeeper(shared.upkeep, shared.nodes, report, log)
   const { maxHistoryPublications, maxMessageBytes } = config
+  const maxFrameBytes = maxMessageBytes + OVERSIZE_MARGIN_BYTES
   const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
   const wheel = new TimerWheel(undefined, wheelTickMs(config))
   const authenticator = new TokenAuthenticator({
@@ -125,7 +126,9 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       staleTimeoutMs: config.staleTimeout,
       maxChannels: config.maxChannelsPerConnection,
       maxCommandBytes: config.maxCommandBytes,
+      maxQueuedBytes: maxFrameBytes,
       maxHistoryPublications,
+      maxAnswerBytes: config.queueBytes / 2,
     },
     authenticator,
     origins: new OriginPolicy(config.allowedOrigins ?? []),
@@ -139,7 +142,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const publicTransport = new UwsTransport({
     webSockets: handshakes.routes,
     http: [openApiRoute(version), api.route, ...plainHttpRoutes()],
-    maxFrameBytes: config.maxMessageBytes + OVERSIZE_MARGIN_BYTES,
+    maxFrameBytes,
     maxSockets: mostSockets(),
     onSocketRefused: () => metrics.connectionRejections.inc({ reason: 'descriptors' }),
     tls: certificate(config.tlsCert, config.tlsKey),

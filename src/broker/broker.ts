@@ -71,6 +71,8 @@ export interface HistoryQuery {
   readonly sinceOffset: number | undefined
   /** The newest first. */
   readonly isReverse: boolean
+  /** About the most bytes to give, of what is kept; one publication is given however large. Undefined: no bound. */
+  readonly maxBytes?: number
   readonly metaTtlMs: number
 }
 

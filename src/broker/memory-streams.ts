@@ -52,21 +52,13 @@ export class MemoryStreams {
     return kept
   }
 
-  history(channel: string, { limit, sinceOffset, isReverse, metaTtlMs }: HistoryQuery): History {
+  history(channel: string, query: HistoryQuery): History {
     const nowMs = this.nowMs()
     const stream = this.open(channel, nowMs)
     const { epoch, topOffset, kept } = stream
     const maxTtlMs = topOffset === 0 ? UNUSED_EPOCH_TTL_MS : Number.POSITIVE_INFINITY
-    this.remember(channel, stream, nowMs + Math.min(metaTtlMs, maxTtlMs))
-    const position = { epoch, offset: topOffset }
-    // Asked by every subscriber and by every look for gaps.
-    if (limit === 0) return { publications: [], position }
-    const found =
-      sinceOffset === undefined
-        ? [...kept]
-        : kept.filter(({ position: { offset } }) => (isReverse ? offset < sinceOffset : offset > sinceOffset))
-    if (isReverse) found.reverse()
-    return { publications: found.slice(0, limit), position }
+    this.remember(channel, stream, nowMs + Math.min(query.metaTtlMs, maxTtlMs))
+    return { publications: select(kept, query), position: { epoch, offset: topOffset } }
   }
 
   /** Forgets the publications; the epoch and the top offset stay. */
@@ -114,6 +106,27 @@ export class MemoryStreams {
       } else if (stream.keptUntilMs <= nowMs) stream.kept = []
     }
   }
+}
+
+/** Looks at no more than it gives. The offsets of what is kept are without gaps. */
+function select(
+  kept: readonly Kept[],
+  { limit, sinceOffset, isReverse, maxBytes = Number.POSITIVE_INFINITY }: HistoryQuery,
+): Publication[] {
+  const first = kept[0]?.position.offset ?? 0
+  const start = isReverse
+    ? Math.min(kept.length, sinceOffset === undefined ? kept.length : sinceOffset - first) - 1
+    : Math.max(0, sinceOffset === undefined ? 0 : sinceOffset + 1 - first)
+  const found: Publication[] = []
+  let bytes = 0
+  for (let index = start; found.length < limit; index += isReverse ? -1 : 1) {
+    const publication = kept[index]
+    if (publication === undefined) break
+    bytes += publication.data.byteLength
+    if (bytes > maxBytes && found.length > 0) break
+    found.push(publication)
+  }
+  return found
 }
 
 function emptyStream(): Stream {

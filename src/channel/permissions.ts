@@ -5,6 +5,7 @@ export type SubscribeRule = 'allowed' | 'token' | 'denied'
 
 /** Somebody who wants to do something in a channel. */
 export interface Actor {
+  readonly channel: string
   /** Empty for somebody without a name. */
   readonly user: string
   readonly isSubscribed: boolean
@@ -26,21 +27,33 @@ export function subscribeRule(namespace: NamespaceOptions, channel: string, user
 
 export function mayPublish(namespace: NamespaceOptions, actor: Actor): boolean {
   const { allowPublishForSubscriber, allowPublishForClient, allowPublishForAnonymous } = namespace
-  return may(actor, allowPublishForSubscriber, allowPublishForClient, allowPublishForAnonymous)
+  return may(namespace, actor, allowPublishForSubscriber, allowPublishForClient, allowPublishForAnonymous)
 }
 
 export function mayReadHistory(namespace: NamespaceOptions, actor: Actor): boolean {
   const { allowHistoryForSubscriber, allowHistoryForClient, allowHistoryForAnonymous } = namespace
-  return may(actor, allowHistoryForSubscriber, allowHistoryForClient, allowHistoryForAnonymous)
+  return may(namespace, actor, allowHistoryForSubscriber, allowHistoryForClient, allowHistoryForAnonymous)
 }
 
 export function mayReadPresence(namespace: NamespaceOptions, actor: Actor): boolean {
   const { allowPresenceForSubscriber, allowPresenceForClient, allowPresenceForAnonymous } = namespace
-  return may(actor, allowPresenceForSubscriber, allowPresenceForClient, allowPresenceForAnonymous)
+  return may(namespace, actor, allowPresenceForSubscriber, allowPresenceForClient, allowPresenceForAnonymous)
 }
 
-function may({ user, isSubscribed }: Actor, bySubscriber: boolean, byClient: boolean, byAnonymous: boolean) {
-  return (isSubscribed && bySubscriber) || (user === '' ? byAnonymous : byClient)
+/**
+ * Subscribers by their rule; others by theirs, and only where a channel's name doesn't keep it from them: that of a
+ * private one, one that leaves the user out, one that the namespace does not have.
+ */
+function may(
+  namespace: NamespaceOptions,
+  { channel, user, isSubscribed }: Actor,
+  bySubscriber: boolean,
+  byClient: boolean,
+  byAnonymous: boolean,
+): boolean {
+  if (isSubscribed && bySubscriber) return true
+  if (!(user === '' ? byAnonymous : byClient)) return false
+  return !isPrivate(channel) && subscribeRule(namespace, channel, user) !== 'denied'
 }
 
 function matchesRegex({ name, channelRegex }: NamespaceOptions, channel: string): boolean {

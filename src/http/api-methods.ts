@@ -19,6 +19,9 @@ import type { ApiResult } from './api-results.js'
 import { API_SCHEMAS, type ApiBody, type ApiMethod } from './api-schemas.js'
 import { ExactJson, stringifyExactly } from './exact-json.js'
 
+/** Bytes in the largest answer of `history`, about: as much as a backend may want, and little for a node. */
+const MAX_HISTORY_BYTES = 8 * 1024 * 1024
+
 /** What the API does with channels. */
 export type ApiChannels = Pick<
   Channels,
@@ -120,7 +123,7 @@ export class ApiMethods {
 
   private async history(body: ApiBody<'history'>): Promise<ApiResult<'history'>> {
     const { channel, limit, since, reverse } = body
-    const query = { limit, since, isReverse: reverse }
+    const query = { limit, since, isReverse: reverse, maxBytes: MAX_HISTORY_BYTES }
     const { publications, position } = await this.options.channels.history(channel, query)
     return { publications: publications.map(publicationJson), offset: position.offset, epoch: position.epoch }
   }

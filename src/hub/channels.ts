@@ -1,10 +1,14 @@
-import type { Broker, History, Position, StreamOptions } from '../broker/broker.js'
+import type { Broker, History, Position, Publication, StreamOptions } from '../broker/broker.js'
 import { channelNameProblem } from '../channel/channel-name.js'
 import { keepsStream, type NamespaceOptions, type Namespaces } from '../channel/namespaces.js'
 import type { PresenceStats, PresenceStore } from '../presence/presence-store.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import { errors } from '../protocol/errors.js'
 import type { Draft, PublicationSource, Publisher } from './publisher.js'
+import { publicationBytes } from './pushes.js'
+
+/** Clients of a channel that are listed at once: some megabytes. In a larger one, `presenceStats` counts them. */
+const MAX_LISTED_CLIENTS = 10_000
 
 export interface ChannelPublishOptions {
   /** Keeps it out of the channel's history; it then has no position. */
@@ -17,6 +21,8 @@ export interface ChannelHistoryQuery {
   readonly limit: number
   readonly since: Position | undefined
   readonly isReverse: boolean
+  /** About the most bytes to give, as SDKs get them; one publication is given however large. */
+  readonly maxBytes: number
 }
 
 /** What can be done with a channel, by the rules of its namespace. Who may do it is the caller's to know. */
@@ -56,18 +62,22 @@ export class Channels {
   }
 
   /** Rejects with error 108 where no history is kept, 112 when the position is of another epoch. */
-  async history(channel: string, { limit, since, isReverse }: ChannelHistoryQuery): Promise<History> {
+  async history(
+    channel: string,
+    { limit, since, isReverse, maxBytes }: ChannelHistoryQuery,
+  ): Promise<History> {
     const { historyMetaTtlMs } = this.withHistory(channel)
     const history = await this.broker.history(channel, {
       limit: limit < 0 ? this.maxHistoryPublications : Math.min(limit, this.maxHistoryPublications),
       sinceOffset: since?.offset,
       isReverse,
+      maxBytes,
       metaTtlMs: historyMetaTtlMs,
     })
     if (since !== undefined && since.epoch !== '' && since.epoch !== history.position.epoch) {
       throw errors.unrecoverablePosition('the stream began anew since then')
     }
-    return history
+    return { ...history, publications: withinBytes(history.publications, maxBytes) }
   }
 
   /** Rejects with error 108 where no history is kept. */
@@ -76,10 +86,14 @@ export class Channels {
     await this.broker.removeHistory(channel)
   }
 
-  /** Rejects with error 108 where no presence is kept. */
+  /** Rejects with error 108 where no presence is kept, 106 where more are in the channel than can be listed. */
   async presence(channel: string): Promise<ReadonlyMap<string, ClientInfo>> {
     this.checkPresence(channel)
-    return this.presenceStore.list(channel)
+    const clients = await this.presenceStore.list(channel, MAX_LISTED_CLIENTS)
+    if (clients.size > MAX_LISTED_CLIENTS) {
+      throw errors.limitExceeded(`more than ${MAX_LISTED_CLIENTS} clients are in the channel`)
+    }
+    return clients
   }
 
   /** Rejects with error 108 where no presence is kept. */
@@ -97,6 +111,16 @@ export class Channels {
   private checkPresence(channel: string): void {
     if (!this.namespaceOf(channel).presence) throw errors.notAvailable('the channel keeps no presence')
   }
+}
+
+/** The first of them: what raw clients said may take more as JSON than it did when it was read. */
+function withinBytes(publications: readonly Publication[], maxBytes: number): readonly Publication[] {
+  let bytes = 0
+  const end = publications.findIndex((publication, index) => {
+    bytes += publicationBytes(publication)
+    return bytes > maxBytes && index > 0
+  })
+  return end < 0 ? publications : publications.slice(0, end)
 }
 
 function streamOf(namespace: NamespaceOptions): StreamOptions | undefined {

@@ -32,11 +32,7 @@ export class ConnectionControl {
   }
 
   unsubscribe(to: Addressee, channel: string): Outcome {
-    return this.each(to, (member) => {
-      if (!member.isIn(channel)) return false
-      member.unsubscribe(channel, UNSUBSCRIBES.server)
-      return true
-    })
+    return this.each(to, (member) => member.unsubscribe(channel, UNSUBSCRIBES.server))
   }
 
   /** Closes all but the clients that are listed. */

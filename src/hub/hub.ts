@@ -45,8 +45,8 @@ export interface Member {
   isIn(channel: string): boolean
   /** Subscribes it on behalf of the server; rejects with a ProtocolError. */
   subscribe(channel: string, options: ServerSubscription): Promise<void>
-  /** Takes it out of a channel that it is in. */
-  unsubscribe(channel: string, why: Close): void
+  /** Takes it out of a channel; whether it was in it, or about to be. */
+  unsubscribe(channel: string, why: Close): boolean
   /** Sets when the connection expires, in Unix milliseconds; undefined: never. In the past: closes it with 3005. */
   refresh(expiresAtMs: number | undefined): void
   close(close: Close): void

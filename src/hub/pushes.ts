@@ -19,6 +19,20 @@ export function publicationJson(publication: Publication): JsonValue {
   }
 }
 
+/** About what a publication takes as SDKs get it, without the cost of making it: never less by more than its brackets. */
+export function publicationBytes(publication: Publication): number {
+  const { data, isBinary, isJson, info, tags } = publication
+  const dataBytes = isBinary
+    ? Math.ceil(data.byteLength / 3) * 4
+    : isJson
+      ? data.byteLength
+      : Buffer.byteLength(dataText(publication))
+  const { client = '', user = '', connInfo = '', chanInfo = '' } = info ?? {}
+  const tagsText = tags === undefined ? '' : JSON.stringify(tags)
+  const texts = [client, user, connInfo, chanInfo, tagsText]
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), dataBytes)
+}
+
 /** What a raw client said becomes JSON: JSON stays what it is, other text a string, binary an object with base64. */
 export function dataText({ data, isBinary, isJson }: Publication): string {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)

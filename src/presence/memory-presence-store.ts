@@ -31,8 +31,13 @@ export class MemoryPresenceStore implements PresenceStore {
     return Promise.resolve(channel.clients.size)
   }
 
-  list(name: string): Promise<ReadonlyMap<string, ClientInfo>> {
-    return Promise.resolve(new Map(this.channels.get(name)?.clients))
+  list(name: string, maxClients = Number.POSITIVE_INFINITY): Promise<ReadonlyMap<string, ClientInfo>> {
+    const found = new Map<string, ClientInfo>()
+    for (const [client, info] of this.channels.get(name)?.clients ?? []) {
+      found.set(client, info)
+      if (found.size > maxClients) break
+    }
+    return Promise.resolve(found)
   }
 
   stats(name: string): Promise<PresenceStats> {

@@ -15,8 +15,11 @@ export interface PresenceStore {
   add(channel: string, info: ClientInfo): Promise<number>
   /** Resolves with the number of clients left. */
   remove(channel: string, info: ClientInfo): Promise<number>
-  /** Everybody in the channel, by client id; nobody of a node that is dead. */
-  list(channel: string): Promise<ReadonlyMap<string, ClientInfo>>
+  /**
+   * Everybody in the channel, by client id; nobody of a node that is dead. Where that is more than `maxClients`, not all
+   * of them, but more than `maxClients` still.
+   */
+  list(channel: string, maxClients?: number): Promise<ReadonlyMap<string, ClientInfo>>
   /** Takes the same time however many there are. Clients of a dead node count until they are swept. */
   stats(channel: string): Promise<PresenceStats>
 }

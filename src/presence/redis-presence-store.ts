@@ -79,7 +79,10 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     }
   }
 
-  async list(channel: string): Promise<ReadonlyMap<string, ClientInfo>> {
+  async list(
+    channel: string,
+    maxClients = Number.POSITIVE_INFINITY,
+  ): Promise<ReadonlyMap<string, ClientInfo>> {
     const key = this.keys.presenceClients(channel)
     return this.relay
       .run(async (redis) => {
@@ -90,7 +93,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
           const [next, fields] = await redis.hscan(key, cursor, 'COUNT', LIST_BATCH)
           cursor = next
           await this.collect(redis, fields, leases, found)
-        } while (cursor !== '0')
+        } while (cursor !== '0' && found.size <= maxClients)
         return found
       })
       .catch(toBrokerError)

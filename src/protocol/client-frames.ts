@@ -10,7 +10,7 @@ import { type JsonValue, writeJson } from './json-writer.js'
 
 /** What one line of a client's frame turned out to be. */
 export type ClientLine =
-  | { readonly type: 'command'; readonly command: ClientCommand }
+  | { readonly type: 'command'; readonly command: ClientCommand; readonly bytes: number }
   /** A command that can be answered, but not done. */
   | { readonly type: 'refused'; readonly id: number; readonly name: string; readonly error: ProtocolError }
   /** An empty object: the answer to a ping. */
@@ -22,24 +22,24 @@ export type ClientLine =
 export function* readClientFrame(frame: Buffer, maxCommandBytes: number): Generator<ClientLine> {
   let start = 0
   while (start < frame.length) {
+    // Some SDKs end a frame with a newline. A frame may be nothing else.
+    if (frame[start] === 0x0a) {
+      start++
+      continue
+    }
     const newline = frame.indexOf(0x0a, start)
     const end = newline < 0 ? frame.length : newline
-    // Some SDKs end a frame with a newline.
-    if (end > start) {
-      const line = readLine(frame.toString('utf8', start, end))
-      yield line.type === 'command' && end - start > maxCommandBytes
-        ? tooLarge(line.command, end - start)
-        : line
-    }
+    const line = readLine(frame.toString('utf8', start, end), end - start)
+    yield line.type === 'command' && line.bytes > maxCommandBytes ? tooLarge(line) : line
     start = end + 1
   }
 }
 
-function tooLarge({ id, name }: ClientCommand, bytes: number): ClientLine {
+function tooLarge({ command: { id, name }, bytes }: ClientLine & { readonly type: 'command' }): ClientLine {
   return { type: 'refused', id, name, error: errors.limitExceeded(`the command has ${bytes} bytes`) }
 }
 
-function readLine(text: string): ClientLine {
+function readLine(text: string, bytes: number): ClientLine {
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -57,21 +57,21 @@ function readLine(text: string): ClientLine {
   const [name] = names
   if (name === undefined || names.length > 1) return { type: 'malformed', why: 'not exactly one command' }
   if (id === undefined && name !== 'send') return { type: 'malformed', why: 'no id' }
-  return readCommand((id as number | undefined) ?? 0, name, (json as Record<string, unknown>)[name])
+  return readCommand((id as number | undefined) ?? 0, name, (json as Record<string, unknown>)[name], bytes)
 }
 
 function isCommandId(id: unknown): id is number {
   return Number.isInteger(id) && Number(id) > 0 && Number(id) <= MAX_COMMAND_ID
 }
 
-function readCommand(id: number, name: string, request: unknown): ClientLine {
+function readCommand(id: number, name: string, request: unknown, bytes: number): ClientLine {
   if (!isCommandName(name)) {
     const error = errors.methodNotFound(`there is no command "${name.slice(0, 32)}"`)
     return { type: 'refused', id, name: 'unknown', error }
   }
   const parsed = CLIENT_REQUESTS[name].safeParse(request)
   if (parsed.success) {
-    return { type: 'command', command: { id, name, request: parsed.data } as ClientCommand }
+    return { type: 'command', command: { id, name, request: parsed.data } as ClientCommand, bytes }
   }
   const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || name}: ${message}`)
   return { type: 'refused', id, name, error: errors.badRequest(problems.slice(0, 3).join('; ')) }

@@ -38,6 +38,7 @@ export class RedisRelay {
   private reading: Promise<string> | undefined
   private masterId: string | undefined
   private commandConnections = 0
+  private areWritesHeld = false
 
   constructor({ url, queueBytes, log, metrics }: RedisRelayOptions) {
     this.commands = createRedisConnection(url, 'publisher', log, metrics)
@@ -107,6 +108,7 @@ export class RedisRelay {
     const late = new Promise<never>((_, reject) => {
       deadline = setTimeout(() => reject(new Error('no answer in time')), COMMAND_DEADLINE_MS)
     })
+    this.holdWrites()
     try {
       return await Promise.race([commands(this.commands), late])
     } catch (error) {
@@ -131,6 +133,21 @@ export class RedisRelay {
     this.publisher.close()
     this.commands.disconnect()
     this.subscriptions.disconnect()
+  }
+
+  /**
+   * Commands of one loop iteration leave by one write, in their order: thousands of clients that come back together
+   * would cost a system call each, and more, otherwise.
+   */
+  private holdWrites(): void {
+    if (this.areWritesHeld || this.commands.status !== 'ready') return
+    const { stream } = this.commands
+    this.areWritesHeld = true
+    stream.cork()
+    setImmediate(() => {
+      this.areWritesHeld = false
+      stream.uncork()
+    })
   }
 
   /**

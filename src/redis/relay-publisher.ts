@@ -187,6 +187,9 @@ export class RelayPublisher {
     messages: readonly PackedMessage[],
     isInFull: (message: PackedMessage) => boolean,
   ): Promise<Answer[]> {
+    const [only] = messages
+    if (only !== undefined && messages.length === 1 && only.handling === undefined)
+      return [await this.publishOnly(only)]
     const pipeline = this.redis.pipeline()
     for (const message of messages) {
       const { redisChannel, handling } = message
@@ -206,6 +209,16 @@ export class RelayPublisher {
       return (await pipeline.exec()) ?? []
     } catch (error) {
       return messages.map(() => [error as Error])
+    }
+  }
+
+  /** One message, as a quiet node sends it, needs no pipeline and what it allocates. */
+  private async publishOnly({ redisChannel, entries }: PackedMessage): Promise<Answer> {
+    try {
+      const message = encodeMessage(entries.map(({ entry }) => entry))
+      return [null, await this.redis.publish(redisChannel, message)]
+    } catch (error) {
+      return [error as Error]
     }
   }
 

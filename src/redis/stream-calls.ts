@@ -86,6 +86,8 @@ export interface StreamQuery {
   /** After this offset, or before it if reverse. */
   readonly sinceOffset: number | undefined
   readonly isReverse: boolean
+  /** About the most bytes to give; one entry is given however large. */
+  readonly maxBytes?: number
   readonly metaTtlMs: number
 }
 
@@ -100,7 +102,7 @@ export async function readStream(
   redis: Redis,
   masterId: string,
   keys: StreamKeys,
-  { limit, sinceOffset, isReverse, metaTtlMs }: StreamQuery,
+  { limit, sinceOffset, isReverse, maxBytes = -1, metaTtlMs }: StreamQuery,
 ): Promise<StreamSlice> {
   // Redis knows nothing before offset 0, and no larger ids than 64 bits.
   const isBeforeAll = isReverse && sinceOffset === 0
@@ -110,7 +112,7 @@ export async function readStream(
   const reply = await readStreamScript.run(
     redis,
     [keys.meta, keys.stream],
-    [randomEpoch(), masterId, metaTtlMs, isBeforeAll ? 0 : limit, command, start, to],
+    [randomEpoch(), masterId, metaTtlMs, isBeforeAll ? 0 : limit, command, start, to, maxBytes],
   )
   const [epoch, top, entries] = reply as [Buffer, Buffer, [Buffer, (Buffer | undefined)[]][]]
   return {

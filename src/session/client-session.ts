@@ -12,8 +12,9 @@ import {
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { ClientCommand, CommandName } from '../protocol/client-requests.js'
 import { type Close, Closing, DISCONNECTS, UNSUBSCRIBES } from '../protocol/closes.js'
-import { errors, ProtocolError } from '../protocol/errors.js'
+import { ERRORS, errors, ProtocolError } from '../protocol/errors.js'
 import type { JsonValue } from '../protocol/json-writer.js'
+import { CommandQueue, MAX_QUEUED_COMMANDS } from './command-queue.js'
 import { runCommand } from './commands/run-command.js'
 import type { Hooks } from './hooks.js'
 import { subscribe } from './pending-subscription.js'
@@ -22,13 +23,24 @@ import type { Subscription } from './subscription.js'
 
 /** Time after its expiry in which a connection or subscription may still be refreshed. */
 const EXPIRY_GRACE_MS = 25_000
-/** Commands of one client that may wait; SDKs send at most a resubscription of every channel at once. */
-const MAX_QUEUED_COMMANDS = 2_048
 /** Commands of one client that may be at work at once, where they overlap at all. */
 const MAX_RUNNING_COMMANDS = 1_024
+/** Commands of one frame: what may be at work and wait. Also of those that are done or refused at once, which block others. */
+const MAX_FRAME_COMMANDS = MAX_RUNNING_COMMANDS + MAX_QUEUED_COMMANDS
+/** Refused `connect` commands of one connection: SDKs come back on a new one with a new token. */
+const MAX_REFUSED_CONNECTS = 3
+/** Errors in a row that are the client's fault, beside one for each channel that it may be in: tokens of all may expire. */
+const MAX_SPARE_ERRORS = 100
 /** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
 const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
 const NO_SUBSCRIPTIONS: readonly Subscription[] = []
+const NO_DECISIONS: readonly Deciding[] = []
+
+/** A channel about which the application is asked. */
+interface Deciding {
+  readonly channel: string
+  isRevoked: boolean
+}
 
 /** What all sessions of the Centrifuge protocol share. */
 export interface ClientSessionContext extends SessionContext {
@@ -42,8 +54,12 @@ export interface ClientSessionContext extends SessionContext {
   readonly staleTimeoutMs: number
   readonly maxChannels: number
   readonly maxCommandBytes: number
+  /** What the commands that wait may have taken in frames: one frame's worth. */
+  readonly maxQueuedBytes: number
   /** Publications that a client may read or recover at once. */
   readonly maxHistoryPublications: number
+  /** About what may be in one answer: less than a client may leave unread, so that it is not closed for having asked. */
+  readonly maxAnswerBytes: number
 }
 
 /** A connection that speaks the Centrifuge client protocol over JSON. */
@@ -55,9 +71,13 @@ export class ClientSession extends Session<ClientSessionContext> {
   /** Unix time in milliseconds. */
   expiresAtMs: number | undefined
   subscriptions = NO_SUBSCRIPTIONS
-  private queue: ClientCommand[] | undefined
+  private deciding = NO_DECISIONS
+  private queue: CommandQueue | undefined
   private running = 0
   private runningName: CommandName | undefined
+  private refusedConnects = 0
+  /** Since the last command that succeeded. */
+  private errorsInARow = 0
   /** Times of the wheel. Before it is connected, the next ping is when it is stale. */
   private nextPingMs = 0
   private pongDueMs = 0
@@ -97,6 +117,11 @@ export class ClientSession extends Session<ClientSessionContext> {
     return { client, user, connInfo, chanInfo: subscription?.chanInfo }
   }
 
+  /** Bytes that the next answer may have; below 0 where the client has more than that still to read. */
+  get roomBytes(): number {
+    return this.context.maxAnswerBytes - (this.socket?.bufferedBytes() ?? 0)
+  }
+
   message(frame: Buffer, isBinary: boolean): void {
     const { metrics, maxCommandBytes } = this.context
     metrics.messagesReceived.centrifuge.value++
@@ -104,9 +129,11 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.close(DISCONNECTS.inappropriateProtocol)
       return
     }
+    let count = 0
     for (const line of readClientFrame(frame, maxCommandBytes)) {
       if (this.socket === undefined) return
-      this.receive(line)
+      if (++count <= MAX_FRAME_COMMANDS) this.receive(line)
+      else this.close(DISCONNECTS.tooManyRequests)
     }
   }
 
@@ -120,7 +147,8 @@ export class ClientSession extends Session<ClientSessionContext> {
   onTimer(nowMs: number): number | undefined {
     if (this.state !== 'connected') {
       if (nowMs < this.nextPingMs) return this.nextPingMs - nowMs
-      this.close(DISCONNECTS.stale)
+      // Stale is final; an application or a stream that takes long is not the client's fault.
+      this.close(this.state === 'connecting' ? DISCONNECTS.internalServerError : DISCONNECTS.stale)
       return undefined
     }
     if (this.pongDueMs > 0 && nowMs >= this.pongDueMs) {
@@ -135,6 +163,10 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.pongDueMs = Math.ceil(nowMs + this.context.pongTimeoutMs)
       this.nextPingMs = Math.ceil(nowMs + this.context.pingIntervalMs)
     }
+    return this.untilNextLookMs(nowMs, untilExpiryMs)
+  }
+
+  private untilNextLookMs(nowMs: number, untilExpiryMs: number): number {
     const nextMs = this.pongDueMs > 0 ? Math.min(this.pongDueMs, this.nextPingMs) : this.nextPingMs
     return Math.max(1, Math.min(nextMs - nowMs, untilExpiryMs))
   }
@@ -156,7 +188,7 @@ export class ClientSession extends Session<ClientSessionContext> {
     if (this.socket === undefined || this.state !== 'connected') return
     const untilExpiryMs = this.expire()
     if (this.socket !== undefined) {
-      wheel.schedule(this, Math.max(1, Math.min(this.nextPingMs - wheel.nowMs, untilExpiryMs)))
+      wheel.schedule(this, this.untilNextLookMs(wheel.nowMs, untilExpiryMs))
     }
   }
 
@@ -192,17 +224,42 @@ export class ClientSession extends Session<ClientSessionContext> {
         data: options.data,
         expiresAtMs: options.expiresAtMs,
       },
-      (result) => this.push(channel, 'subscribe', result),
+      ({ result, publications }) => {
+        this.push(channel, 'subscribe', result)
+        // SDKs look for none in the push.
+        for (const publication of publications) this.push(channel, 'pub', publication)
+      },
     )
     await subscribing
   }
 
-  /** Ends a subscription from this side, and says so. */
-  unsubscribe(channel: string, why: Close = UNSUBSCRIBES.server): void {
+  /** Ends a subscription from this side, and says so; one that is on its way is refused. */
+  unsubscribe(channel: string, why: Close): boolean {
+    const deciding = this.deciding.filter((one) => one.channel === channel)
+    for (const one of deciding) one.isRevoked = true
     const subscription = this.find(channel)
-    if (subscription === undefined) return
+    if (subscription === undefined) return deciding.length > 0
+    const { state } = subscription
     this.removeSubscription(subscription)
-    this.push(channel, 'unsubscribe', { code: why.code, reason: why.reason })
+    if (state === 'subscribed') this.push(channel, 'unsubscribe', { code: why.code, reason: why.reason })
+    return true
+  }
+
+  /** Subscribes when the application has decided, unless the server has ended the subscription by then. */
+  async whileDeciding<T>(
+    channel: string,
+    decided: PromiseLike<T>,
+    subscribeBy: (decision: T) => Promise<void> | undefined,
+  ): Promise<void> {
+    const deciding = { channel, isRevoked: false }
+    this.deciding = [...this.deciding, deciding]
+    try {
+      const decision = await decided
+      if (deciding.isRevoked) throw errors.permissionDenied('the server has ended the subscription')
+      await subscribeBy(decision)
+    } finally {
+      this.deciding = this.deciding.filter((one) => one !== deciding)
+    }
   }
 
   /** Sets when the connection expires. */
@@ -276,32 +333,36 @@ export class ClientSession extends Session<ClientSessionContext> {
     const isConnect = (line.type === 'command' ? line.command.name : line.name) === 'connect'
     if (this.state === 'new' && !isConnect) this.close(DISCONNECTS.badRequest)
     else if (this.state === 'refused' && !isConnect) return
-    else if (line.type === 'command') this.enqueue(line.command)
+    else if (line.type === 'command') this.enqueue(line.command, line.bytes)
     else {
       if (this.state === 'new') this.state = 'refused'
       this.refuse(line.id, line.name, line.error)
+      this.blame()
     }
   }
 
-  private enqueue(command: ClientCommand): void {
+  private enqueue(command: ClientCommand, bytes: number): void {
     if (this.queue === undefined && this.mayStart(command)) {
       this.start(command)
       return
     }
-    this.queue ??= []
-    if (this.queue.length < MAX_QUEUED_COMMANDS) this.queue.push(command)
-    else this.close(DISCONNECTS.tooManyRequests)
+    this.queue ??= new CommandQueue(this.context.maxQueuedBytes)
+    if (!this.queue.add(command, bytes)) this.close(DISCONNECTS.tooManyRequests)
   }
 
   private mayStart({ name }: ClientCommand): boolean {
     if (this.running === 0) return true
-    return this.running < MAX_RUNNING_COMMANDS && this.runningName === name && OVERLAPPING.has(name)
+    // An application that is asked may answer in another order.
+    const mayOverlap =
+      OVERLAPPING.has(name) && (name !== 'publish' || this.context.hooks.publish === undefined)
+    return mayOverlap && this.running < MAX_RUNNING_COMMANDS && this.runningName === name
   }
 
   private start(command: ClientCommand): void {
     const { id, name } = command
     const startMs = performance.now()
     const reply = (result: JsonValue) => {
+      this.errorsInARow = 0
       if (id > 0) this.socket?.send(encodeReply(id, name, result), false)
     }
     let done: Promise<void> | undefined
@@ -331,11 +392,11 @@ export class ClientSession extends Session<ClientSessionContext> {
 
   private startQueued(): void {
     while (this.queue !== undefined && this.socket !== undefined) {
-      const [next] = this.queue
+      const next = this.queue.first
       if (next === undefined) this.queue = undefined
       else if (!this.mayStart(next)) return
       else {
-        this.queue.shift()
+        this.queue.removeFirst()
         this.start(next)
       }
     }
@@ -346,8 +407,24 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.state = 'refused'
       this.queue = undefined
     }
-    if (error instanceof Closing) this.close(error.close)
-    else this.refuse(id, name, this.toProtocolError(error))
+    if (error instanceof Closing) {
+      this.close(error.close)
+      return
+    }
+    const refusal = this.toProtocolError(error)
+    this.refuse(id, name, refusal)
+    // What the relay or the application make of a command is not the client's fault, while it has to be known who it is.
+    const isOurs = refusal.temporary || refusal.code === ERRORS.internal.code || name === 'rpc'
+    if (!isOurs || this.state === 'refused') this.blame()
+  }
+
+  /** Counts an error of the client, which has just been told. */
+  private blame(): void {
+    const isTooMuch =
+      this.state === 'refused'
+        ? ++this.refusedConnects >= MAX_REFUSED_CONNECTS
+        : ++this.errorsInARow > MAX_SPARE_ERRORS + this.context.maxChannels
+    if (isTooMuch) this.close(DISCONNECTS.tooManyErrors)
   }
 
   private toProtocolError(error: unknown): ProtocolError {
@@ -376,8 +453,11 @@ export class ClientSession extends Session<ClientSessionContext> {
       this.close(DISCONNECTS.connectionExpired)
       return untilMs
     }
-    const expired = this.subscriptions.filter(({ expiresAtMs }) => isOver(expiresAtMs))
-    for (const { channel } of expired) this.unsubscribe(channel, UNSUBSCRIBES.subscriptionExpired)
+    for (const { channel, isServerSide } of this.subscriptions.filter((one) => isOver(one.expiresAtMs))) {
+      // To SDKs the end of one of the server's subscriptions is final, that of the connection is not.
+      if (isServerSide) this.close(DISCONNECTS.subscriptionExpired)
+      else this.unsubscribe(channel, UNSUBSCRIBES.subscriptionExpired)
+    }
     return untilMs
   }
 }

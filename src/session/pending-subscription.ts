@@ -31,6 +31,16 @@ export interface SubscriptionOptions {
   readonly expiresAtMs: number | undefined
 }
 
+/** What a client is told of its new subscription. */
+export interface Subscribed {
+  /** Fields of the result, but for the publications. */
+  readonly result: { readonly [field: string]: JsonValue }
+  /** What it has missed, in order. */
+  readonly publications: readonly JsonValue[]
+  /** About what those take. */
+  readonly bytes: number
+}
+
 /** A subscription on its way: either `join` ends it well, or `abort` gives back what it took. */
 export class PendingSubscription {
   private readonly subscription: Subscription
@@ -91,32 +101,44 @@ export class PendingSubscription {
     return this.read()
   }
 
-  /** The result for the client, if it can join now; otherwise `prepare` again. Until `join`, nothing may be awaited. */
-  result(): JsonValue | undefined {
-    const { socket } = this.session
-    if (socket === undefined || this.subscription.state === 'gone')
-      throw new Closing(DISCONNECTS.connectionClosed)
-    this.startsAt = this.reader?.start()
+  /**
+   * The result for the client, if it can join now; otherwise `prepare` again. Until `join`, nothing may be awaited.
+   * What takes more than `maxBytes` is not recovered.
+   */
+  subscribed(maxBytes = this.session.roomBytes): Subscribed | undefined {
+    if (this.session.socket === undefined) throw new Closing(DISCONNECTS.connectionClosed)
+    if (this.subscription.state === 'gone')
+      throw errors.permissionDenied('the server has ended the subscription')
+    this.startsAt = this.reader?.start(maxBytes)
     if (this.reader !== undefined && !this.fits(this.startsAt)) return undefined
     const { data, since } = this.options
     const { expiresAtMs, isPositioned } = this.subscription
-    const { position, publications = [], recovered } = this.startsAt ?? {}
+    const { position, publications = [], recovered, bytes = 0 } = this.startsAt ?? {}
     return {
-      expires: expiresAtMs !== undefined,
-      ttl: expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs),
-      recoverable: this.isRecoverable,
-      positioned: isPositioned,
-      epoch: position?.epoch,
-      offset: position?.offset,
-      publications: publications.length === 0 ? undefined : publications.map(publicationJson),
-      was_recovering: since !== undefined,
-      recovered,
-      data: jsonText(data),
+      result: {
+        expires: expiresAtMs !== undefined,
+        ttl: expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs),
+        recoverable: this.isRecoverable,
+        positioned: isPositioned,
+        epoch: position?.epoch,
+        // Where it was: a client moves on with each publication that it takes, and may leave before the last.
+        offset: position && position.offset - publications.length,
+        was_recovering: since !== undefined,
+        recovered,
+        data: jsonText(data),
+      },
+      publications: publications.map(publicationJson),
+      bytes,
     }
   }
 
   join(): void {
     const { session, subscription, options, startsAt } = this
+    // Closed since, in this very tick.
+    if (session.socket === undefined) {
+      this.abort()
+      return
+    }
     const { hub, presence, metrics } = session.shared
     if (this.buffer !== undefined) hub.unbuffer(options.channel, this.buffer, startsAt?.position)
     hub.join(options.channel, session, subscription.wishes)
@@ -143,22 +165,35 @@ export class PendingSubscription {
 
   private async read(): Promise<void> {
     const { session, options } = this
-    const { hub, broker, maxHistoryPublications } = session.shared
+    const { hub, broker, maxHistoryPublications, maxAnswerBytes } = session.shared
     await this.heard
     this.heard = undefined
     // Aborted meanwhile, or nothing to read.
     if (this.subscription.state === 'gone' || !this.subscription.isPositioned) return
     this.buffer ??= hub.buffer(options.channel)
     const { channel, namespace, since } = options
-    this.reader ??= new StreamReader(broker, channel, namespace, this.buffer, since, maxHistoryPublications)
+    this.reader ??= new StreamReader(
+      broker,
+      channel,
+      namespace,
+      this.buffer,
+      since,
+      maxHistoryPublications,
+      maxAnswerBytes,
+    )
     for (let reads = 0; reads < MAX_READS; reads++) {
       const top = await this.reader.read()
       // This node may have heard less of the stream than it has, when others in the channel must not miss the rest.
       await hub.catchUp(channel, top)
-      if (this.fits(this.reader.start())) return
+      if (this.fits(this.reader.start(session.roomBytes))) return
     }
     throw errors.internal('the channel’s stream and what is heard of it do not fit together')
   }
+}
+
+/** The result as it stands in a reply. */
+export function subscribeResult({ result, publications }: Subscribed): JsonValue {
+  return { ...result, publications: publications.length === 0 ? undefined : publications }
 }
 
 export function secondsUntil(timeMs: number): number {
@@ -169,7 +204,7 @@ export function secondsUntil(timeMs: number): number {
 export function subscribe(
   session: ClientSession,
   options: SubscriptionOptions,
-  done: (result: JsonValue) => void,
+  done: (subscribed: Subscribed) => void,
 ): Promise<void> | undefined {
   const pending = PendingSubscription.open(session, options)
   const preparing = pending.prepare()
@@ -181,7 +216,7 @@ export function subscribe(
 async function finish(
   pending: PendingSubscription,
   preparing: Promise<void>,
-  done: (result: JsonValue) => void,
+  done: (subscribed: Subscribed) => void,
 ): Promise<void> {
   try {
     await preparing
@@ -192,12 +227,12 @@ async function finish(
   joinWith(pending, done)
 }
 
-function joinWith(pending: PendingSubscription, done: (result: JsonValue) => void): void {
+function joinWith(pending: PendingSubscription, done: (subscribed: Subscribed) => void): void {
   try {
     // Prepared in this very tick, so nothing can have come in between.
-    const result = pending.result()
-    if (result === undefined) throw errors.internal('the channel’s stream moved on')
-    done(result)
+    const subscribed = pending.subscribed()
+    if (subscribed === undefined) throw errors.internal('the channel’s stream moved on')
+    done(subscribed)
   } catch (error) {
     pending.abort()
     throw error

@@ -78,8 +78,10 @@ export abstract class PlainSession extends Session<PlainSessionContext> {
   }
 
   /** The channel is what such a connection is for. */
-  unsubscribe(): void {
+  unsubscribe(channel: string): boolean {
+    if (!this.isIn(channel)) return false
     this.close(CLOSES.unsubscribed)
+    return true
   }
 
   refresh(expiresAtMs: number | undefined): void {

@@ -49,7 +49,7 @@ export class RawSession extends PlainSession {
       this.socket?.send('pong', false)
       return
     }
-    if (!mayPublish(this.namespace, { user: this.user, isSubscribed: true })) {
+    if (!mayPublish(this.namespace, { channel: this.channel, user: this.user, isSubscribed: true })) {
       this.close(CLOSES.publishingDenied)
       return
     }

@@ -61,7 +61,7 @@ export abstract class Session<C extends SessionContext = SessionContext>
   abstract isIn(channel: string): boolean
   abstract readonly session: string | undefined
   abstract subscribe(channel: string, options: ServerSubscription): Promise<void>
-  abstract unsubscribe(channel: string, why: Close): void
+  abstract unsubscribe(channel: string, why: Close): boolean
   abstract refresh(expiresAtMs: number | undefined): void
   abstract shutDown(): void
   abstract missed(channel: string): void

@@ -1,15 +1,18 @@
 import type { Broker, History, Position, Publication } from '../broker/broker.js'
 import type { NamespaceOptions } from '../channel/namespaces.js'
 import type { PublicationBuffer } from '../hub/publication-buffer.js'
+import { publicationBytes } from '../hub/pushes.js'
 import { errors } from '../protocol/errors.js'
 
 /** Where a subscriber begins in a channel's stream. */
 export interface StreamStart {
-  /** What it missed, in order; nothing unless it recovered. */
+  /** What it missed, in order, up to the position; nothing unless it recovered. */
   readonly publications: readonly Publication[]
   /** After those. What is delivered from now on follows it without a gap. */
   readonly position: Position
   readonly recovered: boolean
+  /** About what the publications take in a reply. */
+  readonly bytes: number
 }
 
 /** Reads a stream for a new subscriber. */
@@ -26,11 +29,13 @@ export class StreamReader {
     private readonly since: Position | undefined,
     /** Publications that may be recovered at once. */
     private readonly maxPublications: number,
+    /** Bytes that may be recovered at once. */
+    private readonly maxBytes: number,
   ) {}
 
   /** Reads the stream, and gives its top. */
   async read(): Promise<Position> {
-    const { since, namespace } = this
+    const { since, namespace, maxBytes } = this
     const isCache = namespace.forceRecoveryMode === 'cache'
     const metaTtlMs = namespace.historyMetaTtlMs
     const query =
@@ -39,13 +44,23 @@ export class StreamReader {
         : isCache
           ? { limit: 1, sinceOffset: undefined, isReverse: true, metaTtlMs }
           : // One more than may be recovered shows that there is more.
-            { limit: this.maxPublications + 1, sinceOffset: since.offset, isReverse: false, metaTtlMs }
+            {
+              limit: this.maxPublications + 1,
+              sinceOffset: since.offset,
+              isReverse: false,
+              maxBytes,
+              metaTtlMs,
+            }
     this.history = await this.broker.history(this.channel, query)
     return this.history.position
   }
 
-  /** Where to begin, now. Undefined when what came meanwhile does not follow what was read: then read again. */
-  start(): StreamStart | undefined {
+  /**
+   * Where to begin, now. Undefined when what came meanwhile does not follow what was read: then read again. Nothing is
+   * recovered where it would take more than `maxBytes`: a client that can't be sent it would be closed, come back, and
+   * ask for the same again.
+   */
+  start(maxBytes: number): StreamStart | undefined {
     if (this.buffer.hasOverflowed) throw errors.internal('too much was published while history was read')
     if (this.history === undefined) return undefined
     const { position: top } = this.history
@@ -60,13 +75,15 @@ export class StreamReader {
       later.push(publication)
     }
     const position = { epoch: top.epoch, offset: top.offset + later.length }
-    const missed =
-      this.namespace.forceRecoveryMode === 'cache'
-        ? this.latest(later.at(-1) ?? this.history.publications[0], position)
-        : this.missed(this.history, later)
-    return missed === undefined
-      ? { publications: [], position, recovered: false }
-      : { publications: missed, position, recovered: true }
+    const isCache = this.namespace.forceRecoveryMode === 'cache'
+    const publications = isCache
+      ? this.latest(later.at(-1) ?? this.history.publications[0], position)
+      : this.missed(this.history, later)
+    const bytes = publications?.reduce((sum, publication) => sum + publicationBytes(publication), 0) ?? 0
+    // The one that a cache holds takes no more than when it was new.
+    return publications === undefined || (bytes > maxBytes && !isCache)
+      ? { publications: [], position, recovered: false, bytes: 0 }
+      : { publications, position, recovered: true, bytes }
   }
 
   /** The latest publication, unless there is none; nothing where it has been seen. */

@@ -126,6 +126,28 @@ describe.each([
   })
 
   describe('history', () => {
+    it('gives no more bytes than it may, but one publication at least', async () => {
+      const sizes = [...Array.from({ length: 30 }, () => 1_000), 50_000]
+      await Promise.all(
+        sizes.map((size) => first.broker.publish(channel, publication(Buffer.alloc(size)), KEPT)),
+      )
+      const read = async (query: Partial<HistoryQuery>) => {
+        const history = await last.broker.history(channel, { ...ALL, ...query })
+        expect(history.position.offset).toBe(31)
+        return history.publications.map((one) => one.position?.offset)
+      }
+      // What is kept of each may be some bytes more.
+      expect(await read({ maxBytes: 3_900 })).toEqual([1, 2, 3])
+      expect(await read({ maxBytes: 20_900, sinceOffset: 5 })).toEqual(
+        Array.from({ length: 20 }, (_, index) => index + 6),
+      )
+      expect(await read({ maxBytes: 60_000, limit: 20 })).toHaveLength(20)
+      expect(await read({ maxBytes: 100_000 })).toHaveLength(31)
+      expect(await read({ maxBytes: 1 })).toEqual([1])
+      expect(await read({ maxBytes: 51_900, isReverse: true })).toEqual([31, 30])
+      expect(await read({ maxBytes: 1, isReverse: true })).toEqual([31])
+    })
+
     it('is empty at first, and has the position from which to go on', async () => {
       const empty = await last.broker.history(channel, ALL)
       expect(empty).toEqual({

@@ -192,8 +192,8 @@ describe('a node with as many connections as it may have', () => {
   it('refuses further ones with 503 and Retry-After until one leaves', async () => {
     const node = await FanfareProcess.start({
       FANFARE_AUTH_ANONYMOUS: 'true',
-      FANFARE_MAX_CONNECTIONS: '2',
       FANFARE_LOG_LEVEL: 'debug',
+      FANFARE_MAX_CONNECTIONS: '2',
     })
     const open = (path: string) => RawClient.connect(`${node.wsUrl}${path}`)
     const first = await open('/ws/room')

@@ -8,7 +8,7 @@ describe('a raw connection', () => {
   const open = (path: string) => RawClient.connect(`${node.wsUrl}${path}`, { token: 'secret-a' })
 
   beforeAll(async () => {
-    node = await FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'alice=secret-a' })
+    node = await FanfareProcess.start({ FANFARE_LOG_LEVEL: 'debug', FANFARE_AUTH_TOKENS: 'alice=secret-a' })
   })
   afterAll(() => node.child.stop())
 

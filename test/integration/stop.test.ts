@@ -3,7 +3,7 @@ import { FanfareProcess } from '../support/fanfare-process.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
 
 const start = (settings: Record<string, string> = {}) =>
-  FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'secret', ...settings })
+  FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'secret', FANFARE_LOG_LEVEL: 'debug', ...settings })
 const open = (node: FanfareProcess, path = '/ws/room') =>
   RawClient.connect(`${node.wsUrl}${path}`, { token: 'secret' })
 

@@ -6,6 +6,7 @@ import {
   type LeaveContext,
   type Options,
   type PublicationContext,
+  type ServerJoinContext,
   type ServerPublicationContext,
   type SubscribedContext,
   type Subscription,
@@ -47,6 +48,7 @@ export class SdkClient {
   readonly connecting = new LogOf<{ code: number; reason: string }>()
   readonly disconnected = new LogOf<DisconnectedContext>()
   readonly publications = new LogOf<ServerPublicationContext>()
+  readonly joins = new LogOf<ServerJoinContext>()
   readonly errors = new LogOf<{ code: number; message: string }>()
   readonly sdk: Centrifuge
 
@@ -61,6 +63,7 @@ export class SdkClient {
     this.sdk.on('connecting', this.connecting.add)
     this.sdk.on('disconnected', this.disconnected.add)
     this.sdk.on('publication', this.publications.add)
+    this.sdk.on('join', this.joins.add)
     this.sdk.on('error', ({ error }) => this.errors.add(error))
   }
 

@@ -124,8 +124,8 @@ describe('history', () => {
     await call('history', whole)
     await call('history', '{"channel":"c"}')
     expect(channels.calls).toEqual([
-      ['c', { limit: -1, since: { epoch: 'e', offset: 3 }, isReverse: true }],
-      ['c', { limit: 0, since: undefined, isReverse: false }],
+      ['c', { limit: -1, since: { epoch: 'e', offset: 3 }, isReverse: true, maxBytes: 8 * 1024 * 1024 }],
+      ['c', { limit: 0, since: undefined, isReverse: false, maxBytes: 8 * 1024 * 1024 }],
     ])
   })
 

@@ -17,8 +17,8 @@ describe('a frame of a client', () => {
   it('holds commands on lines, in order', () => {
     const lines = read('{"id":1,"ping":{}}\n{"id":2,"unsubscribe":{"channel":"a"}}\n\n{}\n')
     expect(lines).toEqual([
-      { type: 'command', command: { id: 1, name: 'ping', request: {} } },
-      { type: 'command', command: { id: 2, name: 'unsubscribe', request: { channel: 'a' } } },
+      { type: 'command', command: { id: 1, name: 'ping', request: {} }, bytes: 18 },
+      { type: 'command', command: { id: 2, name: 'unsubscribe', request: { channel: 'a' } }, bytes: 38 },
       { type: 'pong' },
     ])
   })
@@ -27,6 +27,7 @@ describe('a frame of a client', () => {
     const [line] = read('{"id":1,"subscribe":{"channel":"a","flag":1,"delta":"fossil"}}')
     expect(line).toEqual({
       type: 'command',
+      bytes: 62,
       command: {
         id: 1,
         name: 'subscribe',

@@ -13,7 +13,8 @@ import { TimerWheel } from '../../src/hub/timer-wheel.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
-import type { Close } from '../../src/protocol/closes.js'
+import { type Close, UNSUBSCRIBES } from '../../src/protocol/closes.js'
+import { errors } from '../../src/protocol/errors.js'
 import { ClientSession, type ClientSessionContext } from '../../src/session/client-session.js'
 import type { Socket } from '../../src/transport/transport.js'
 
@@ -65,7 +66,9 @@ function createContext(): ClientSessionContext {
     staleTimeoutMs: 10_000,
     maxChannels: 2,
     maxCommandBytes: 65_536,
+    maxQueuedBytes: 200_000,
     maxHistoryPublications: 100,
+    maxAnswerBytes: 512 * 1024,
   }
 }
 
@@ -247,6 +250,119 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.reply(3)).toMatchObject({ error: { code: 105 } })
     expect(client.reply(5)).toMatchObject({ error: { code: 106 } })
     expect(client.reply(7)).toEqual({ id: 7, subscribe: {} })
+  })
+
+  it('is refused when its token or the application says that it has expired, and leaves nothing behind', async () => {
+    const past = { sub: 'ann', channels: ['personal'], expire_at: inSeconds(-60) }
+    const byToken = Client.connected(sign(past))
+    expect(byToken.reply(1)).toMatchObject({ error: { code: 109 } })
+    const connect = () => Promise.resolve({ user: 'ann', channels: ['personal'], expireAt: inSeconds(-60) })
+    context = { ...context, hooks: { connect } }
+    const byApplication = Client.connected('')
+    await vi.waitFor(() => expect(byApplication.reply(1)).toMatchObject({ error: { code: 109 } }))
+    expect(context.hub.channelCount).toBe(0)
+    expect(await context.channels.presenceStats('personal')).toEqual({ clients: 0, users: 0 })
+  })
+
+  it('is not subscribed any more when the server says so while the application decides', async () => {
+    let decide: (decision: undefined) => void = () => undefined
+    const subscribe = () =>
+      new Promise<undefined>((resolve) => {
+        decide = resolve
+      })
+    context = { ...context, hooks: { subscribe } }
+    const client = Client.connected('secret-a')
+    client.say({ id: 2, subscribe: { channel: 'room' } })
+    expect(client.session.unsubscribe('room', UNSUBSCRIBES.server)).toBe(true)
+    decide(undefined)
+    await vi.waitFor(() => expect(client.reply(2)).toMatchObject({ error: { code: 103 } }))
+    expect(context.hub.channelCount).toBe(0)
+    expect(client.closes).toEqual([])
+  })
+
+  it('has its publications in the order in which it made them, however long the application takes', async () => {
+    const delays = [30, 20, 10, 0]
+    const publish = () => new Promise<undefined>((resolve) => setTimeout(resolve, delays.shift(), undefined))
+    context = { ...context, hooks: { publish } }
+    const client = Client.connected('secret-a')
+    client.say(...[1, 2, 3, 4].map((n) => ({ id: n + 1, publish: { channel: 'room', data: n } })))
+    await vi.waitFor(() => expect(client.reply(5)).toEqual({ id: 5, publish: {} }))
+    const order = client.received.map(({ text }) => (JSON.parse(text) as { id?: number }).id)
+    expect(order).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('may have a frame’s worth of commands wait while the application decides on it, no more', async () => {
+    const waiting: (() => void)[] = []
+    const connect = () =>
+      new Promise<{ user: string }>((resolve) => waiting.push(() => resolve({ user: 'ann' })))
+    context = { ...context, hooks: { connect } }
+    const command = (id: number) => ({ id, rpc: { method: 'x', data: 'x'.repeat(60_000) } })
+    const modest = Client.connected('')
+    for (let id = 2; id <= 4; id++) modest.say(command(id))
+    const greedy = Client.connected('')
+    for (let id = 2; id <= 5; id++) greedy.say(command(id))
+    expect(greedy.closes[0]?.close).toMatchObject({ code: 3013 })
+    expect(modest.closes).toEqual([])
+    for (const decide of waiting) decide()
+    await vi.waitFor(() => expect(modest.reply(4)).toBeDefined())
+    for (let id = 5; id <= 7; id++) modest.say(command(id))
+    expect(modest.closes).toEqual([])
+  })
+
+  it('that is refused three times is closed with 3509', () => {
+    const token = sign({ sub: 'ann', exp: inSeconds(-1) })
+    const client = new Client()
+    for (let id = 1; id <= 2; id++) client.say({ id, connect: { token } })
+    expect(client.closes).toEqual([])
+    client.say({ id: 3, connect: 'malformed' }, { id: 4, connect: { token: 'secret-a' } })
+    expect(client.reply(3)).toMatchObject({ error: { code: 107 } })
+    expect(client.closes[0]?.close).toMatchObject({ code: 3509, reason: 'too many errors' })
+    expect(client.reply(4)).toBeUndefined()
+  })
+
+  it('that makes nothing but errors is closed with 3509 after 100 and one for each channel', () => {
+    const client = Client.connected('secret-a')
+    const wrong = (count: number) =>
+      Array.from({ length: count }, (_, index) =>
+        index % 2 === 0 ? { id: 2, history: 'malformed' } : { id: 2, subscribe: { channel: '$private' } },
+      )
+    for (let round = 0; round < 3; round++)
+      client.say(
+        ...wrong(102),
+        { id: 3, subscribe: { channel: 'a' } },
+        { id: 4, unsubscribe: { channel: 'a' } },
+      )
+    expect(client.closes).toEqual([])
+    client.say(...wrong(103), { id: 5, ping: {} })
+    expect(client.closes[0]?.close).toMatchObject({ code: 3509 })
+    expect(client.reply(5)).toBeUndefined()
+  })
+
+  it('is not blamed for what the application makes of its calls', async () => {
+    const rpc = () => Promise.reject(errors.badRequest('not now'))
+    context = { ...context, hooks: { rpc } }
+    const client = Client.connected('secret-a')
+    client.say(...Array.from({ length: 500 }, (_, index) => ({ id: index + 2, rpc: { method: 'x' } })))
+    await vi.waitFor(() => expect(client.reply(501)).toMatchObject({ error: { code: 107 } }))
+    expect(client.closes).toEqual([])
+  })
+
+  it('may have 3,072 commands in a frame, also of those that are done at once', () => {
+    const client = Client.connected('secret-a')
+    const pings = Array.from({ length: 3_072 }, (_, index) => ({ id: index + 2, ping: {} }))
+    client.say(...pings)
+    expect(client.reply(3_073)).toEqual({ id: 3_073, ping: {} })
+    expect(client.closes).toEqual([])
+    client.say(...pings, { id: 5_000, ping: {} })
+    expect(client.closes[0]?.close).toMatchObject({ code: 3013 })
+    expect(client.reply(5_000)).toBeUndefined()
+  })
+
+  it('that waits too long for the application may come back: 3004', () => {
+    context = { ...context, hooks: { connect: () => new Promise(() => undefined) } }
+    const client = Client.connected('')
+    pass(10_300)
+    expect(client.closes[0]?.close.code).toBe(3004)
   })
 
   it('leaves nothing behind when it goes', () => {

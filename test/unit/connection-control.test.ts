@@ -34,7 +34,11 @@ function connect(client: string, user: string, session?: string, refusal?: Error
       done.push(`${client} subscribes to ${channel} ${JSON.stringify(options)}`)
       return refusal === undefined ? Promise.resolve() : Promise.reject(refusal)
     },
-    unsubscribe: (channel, why) => done.push(`${client} leaves ${channel}: ${why.code}`),
+    unsubscribe: (channel, why) => {
+      if (channel !== 'room') return false
+      done.push(`${client} leaves ${channel}: ${why.code}`)
+      return true
+    },
     refresh: (expiresAtMs) => done.push(`${client} expires at ${expiresAtMs}`),
     close: ({ code, reason }) => {
       done.push(`${client} closes: ${code} ${reason}`)

@@ -48,7 +48,7 @@ function connect(count: number, prefix = 'client'): void {
       socket: undefined,
       isIn: () => false,
       subscribe: () => Promise.resolve(),
-      unsubscribe: () => undefined,
+      unsubscribe: () => false,
       refresh: () => undefined,
       close: () => undefined,
       shutDown: () => {

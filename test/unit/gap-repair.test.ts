@@ -104,7 +104,7 @@ async function join(client: string): Promise<void> {
     socket: undefined,
     isIn: () => true,
     subscribe: () => Promise.resolve(),
-    unsubscribe: () => undefined,
+    unsubscribe: () => false,
     refresh: () => undefined,
     close: () => undefined,
     shutDown: () => undefined,

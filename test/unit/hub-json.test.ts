@@ -58,7 +58,7 @@ class RecordingMember implements Member {
 
   isIn = (channel: string) => this.channels.has(channel)
   subscribe = () => Promise.resolve()
-  unsubscribe = () => undefined
+  unsubscribe = () => false
   refresh = () => undefined
   close = () => undefined
   shutDown = () => undefined

@@ -107,7 +107,7 @@ function member(client: string, channel: string): Member & { readonly topics: st
     topics,
     isIn: (name) => name === channel,
     subscribe: () => Promise.resolve(),
-    unsubscribe: () => undefined,
+    unsubscribe: () => false,
     refresh: () => undefined,
     close: () => undefined,
     shutDown: () => undefined,

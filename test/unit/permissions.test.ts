@@ -71,10 +71,10 @@ describe.each([
   ['Presence', mayReadPresence],
 ] as const)('%s', (what, may) => {
   const actors = {
-    'a subscriber': { user: 'ann', isSubscribed: true },
-    'a subscriber without a name': { user: '', isSubscribed: true },
-    'a client': { user: 'ann', isSubscribed: false },
-    'a client without a name': { user: '', isSubscribed: false },
+    'a subscriber': { channel: 'chat:room', user: 'ann', isSubscribed: true },
+    'a subscriber without a name': { channel: 'chat:room', user: '', isSubscribed: true },
+    'a client': { channel: 'chat:room', user: 'ann', isSubscribed: false },
+    'a client without a name': { channel: 'chat:room', user: '', isSubscribed: false },
   }
 
   it.each([
@@ -85,6 +85,21 @@ describe.each([
   ])('with %j is for %j', (options, expected) => {
     const allowed = Object.entries(actors).filter(([, actor]) => may(namespace(options), actor))
     expect(allowed.map(([who]) => who)).toEqual(expected)
+  })
+
+  it('is for subscribers only in channels whose name keeps others out', () => {
+    const all = namespace({
+      [`allow${what}ForSubscriber`]: true,
+      [`allow${what}ForClient`]: true,
+      [`allow${what}ForAnonymous`]: true,
+      channelRegex: /^\w+(#.*)?$/,
+    })
+    for (const channel of ['$chat:room', 'chat:room#bob', 'chat:no-word']) {
+      expect(may(all, { channel, user: 'ann', isSubscribed: true })).toBe(true)
+      expect(may(all, { channel, user: 'ann', isSubscribed: false })).toBe(false)
+      expect(may(all, { channel, user: '', isSubscribed: false })).toBe(false)
+    }
+    expect(may(all, { channel: 'chat:room#ann', user: 'ann', isSubscribed: false })).toBe(true)
   })
 
   it('is not for anybody for what else is allowed', () => {

@@ -7,6 +7,9 @@ import { StreamReader } from '../../src/session/stream-start.js'
 import { publication } from '../contract/publications.js'
 import { namespace } from '../support/namespace.js'
 
+/** More than is read here. */
+const MAX_BYTES = 1_000
+
 const CHANNEL = 'room'
 
 /** A channel of which so many publications were made, so many are kept, and so many come while history is read. */
@@ -56,11 +59,11 @@ describe('a subscriber that comes back', () => {
       fc.asyncProperty(fc.record(numbers), fc.boolean(), async ({ made, kept, seen, during }, isEarly) => {
         const { broker, buffer, epoch, say } = await channelWith(made, kept, during)
         const since = { epoch, offset: seen }
-        const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100)
+        const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100, MAX_BYTES)
         if (isEarly) await say(during)
         await reader.read()
         if (!isEarly) await say(during)
-        const start = reader.start()
+        const start = reader.start(MAX_BYTES)
         const isKept = seen <= made + (isEarly ? during : 0) && made + (isEarly ? during : 0) - seen <= kept
         expect(start?.recovered).toBe(isKept)
         expect(start?.position).toEqual({ epoch, offset: made + during })
@@ -72,16 +75,20 @@ describe('a subscriber that comes back', () => {
   it('does not recover in a stream that began anew', async () => {
     const { broker, buffer } = await channelWith(5, 10, 0)
     const since = { epoch: 'another', offset: 3 }
-    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100)
+    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, since, 100, MAX_BYTES)
     await reader.read()
-    expect(reader.start()).toMatchObject({ recovered: false, publications: [] })
+    expect(reader.start(MAX_BYTES)).toMatchObject({ recovered: false, publications: [] })
   })
 
   it('does not recover more than may be recovered at once', async () => {
     const { broker, buffer, epoch } = await channelWith(20, 30, 0)
-    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 3 }, 10)
+    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 3 }, 10, MAX_BYTES)
     await reader.read()
-    expect(reader.start()).toMatchObject({ recovered: false, publications: [], position: { offset: 20 } })
+    expect(reader.start(MAX_BYTES)).toMatchObject({
+      recovered: false,
+      publications: [],
+      position: { offset: 20 },
+    })
   })
 
   it('gets the latest publication alone in cache mode, unless it has it', async () => {
@@ -92,9 +99,9 @@ describe('a subscriber that comes back', () => {
       [{ epoch, offset: 2 }, [5]],
       [{ epoch, offset: 5 }, []],
     ] as const) {
-      const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100)
+      const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100, MAX_BYTES)
       await reader.read()
-      const start = reader.start()
+      const start = reader.start(MAX_BYTES)
       expect(start?.recovered).toBe(true)
       expect(offsets(start?.publications ?? [])).toEqual(expected)
     }
@@ -107,28 +114,44 @@ describe('a subscriber that comes back', () => {
     const { broker, buffer, epoch, say } = await channelWith(made, 10, 2)
     const cache = namespace({ forceRecoveryMode: 'cache' })
     const since = { epoch, offset: 0 }
-    const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100)
+    const reader = new StreamReader(broker, CHANNEL, cache, buffer, since, 100, MAX_BYTES)
     await reader.read()
     await say(2)
-    const start = reader.start()
+    const start = reader.start(MAX_BYTES)
     expect(start).toMatchObject({ recovered: true, position: { epoch, offset: made + 2 } })
     expect(offsets(start?.publications ?? [])).toEqual([made + 2])
   })
 
   it('reads again when what came meanwhile does not follow', async () => {
     const { broker, buffer, epoch } = await channelWith(5, 10, 0)
-    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 4 }, 100)
+    const reader = new StreamReader(
+      broker,
+      CHANNEL,
+      namespace(),
+      buffer,
+      { epoch, offset: 4 },
+      100,
+      MAX_BYTES,
+    )
     await reader.read()
     buffer.add(publication('lost one before', { position: { epoch, offset: 7 } }))
-    expect(reader.start()).toBeUndefined()
+    expect(reader.start(MAX_BYTES)).toBeUndefined()
   })
 
   it('starts over when more came meanwhile than is kept', async () => {
     const { broker, buffer, epoch } = await channelWith(1, 1, 0)
-    const reader = new StreamReader(broker, CHANNEL, namespace(), buffer, { epoch, offset: 1 }, 100)
+    const reader = new StreamReader(
+      broker,
+      CHANNEL,
+      namespace(),
+      buffer,
+      { epoch, offset: 1 },
+      100,
+      MAX_BYTES,
+    )
     await reader.read()
     const large = publication(Buffer.alloc(1024 * 1024))
     for (let index = 0; index < 17; index++) buffer.add(large)
-    expect(() => reader.start()).toThrow(/too much/)
+    expect(() => reader.start(MAX_BYTES)).toThrow(/too much/)
   })
 })

@@ -13,6 +13,7 @@ export const READ_STREAM = `
 -- ARGV[5] XRANGE or XREVRANGE
 -- ARGV[6] id to start from
 -- ARGV[7] id to end at
+-- ARGV[8] about the most bytes to give; one entry is given however large. -1: no bound
 -- Returns {epoch, top offset, entries as XRANGE gives them}.
 ${STREAM_FUNCTIONS}
 local epoch, top = open_stream(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
@@ -20,8 +21,22 @@ local meta_ttl_ms = tonumber(ARGV[3])
 if top == 0 then meta_ttl_ms = math.min(meta_ttl_ms, ${UNUSED_EPOCH_TTL_MS}) end
 redis.call('PEXPIRE', KEYS[1], digits(meta_ttl_ms))
 local entries = {}
-if tonumber(ARGV[4]) > 0 then
-  entries = redis.call(ARGV[5], KEYS[2], ARGV[6], ARGV[7], 'COUNT', ARGV[4])
+local left, room, start = tonumber(ARGV[4]), tonumber(ARGV[8]), ARGV[6]
+-- By and by, so that no more is read than is given, but for a few.
+while left > 0 do
+  local count = room < 0 and left or math.min(left, 16)
+  local some = redis.call(ARGV[5], KEYS[2], start, ARGV[7], 'COUNT', digits(count))
+  for _, entry in ipairs(some) do
+    if room >= 0 then
+      room = room - #(entry[2][2] or '')
+      if room < 0 and #entries > 0 then return {epoch, digits(top), entries} end
+      room = math.max(room, 0)
+    end
+    entries[#entries + 1] = entry
+    start = '(' .. entry[1]
+  end
+  if #some < count then break end
+  left = left - count
 end
 return {epoch, digits(top), entries}
 `

@@ -6,7 +6,7 @@ import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
 import { type ConnectDecision, isPromise } from '../hooks.js'
 import { toJsonText } from '../json.js'
-import { PendingSubscription, secondsUntil } from '../pending-subscription.js'
+import { PendingSubscription, secondsUntil, subscribeResult } from '../pending-subscription.js'
 import type { Reply } from './run-command.js'
 
 type Request = ClientRequest<'connect'>
@@ -45,6 +45,10 @@ function decide(
   reply: Reply,
 ): Promise<void> | undefined {
   const admitted = decision === undefined ? authenticate(session, request.token) : admittedAs(decision)
+  // Also of what an application decided: whoever is let in must not be gone before it is told so.
+  if (admitted.expiresAtMs !== undefined && admitted.expiresAtMs <= Date.now()) {
+    throw errors.tokenExpired('fetch a new one')
+  }
   session.user = admitted.user
   session.connInfo = admitted.info
   const pending: PendingSubscription[] = []
@@ -112,7 +116,8 @@ function open(
     channel,
     namespace: session.shared.channels.namespaceOf(channel),
     isServerSide: true,
-    wantsJoinLeave: asked?.join_leave ?? true,
+    // SDKs don't say it of these.
+    wantsJoinLeave: true,
     wantsPosition: true,
     wantsRecovery: true,
     since: asked?.recover === true ? { epoch: asked.epoch, offset: asked.offset } : undefined,
@@ -130,11 +135,14 @@ function complete(
   reply: Reply,
 ): void {
   const subs: [string, JsonValue][] = []
+  // One reply holds what all of them recover.
+  let { roomBytes } = session
   try {
     for (const one of pending) {
-      const result = one.result()
-      if (result === undefined) throw errors.internal('a channel’s stream moved on')
-      subs.push([one.channel, result])
+      const subscribed = one.subscribed(roomBytes)
+      if (subscribed === undefined) throw errors.internal('a channel’s stream moved on')
+      roomBytes -= subscribed.bytes
+      subs.push([one.channel, subscribeResult(subscribed)])
     }
   } catch (error) {
     for (const one of pending) one.abort()

@@ -11,11 +11,16 @@ export async function handleHistory(
   { channel, limit, since, reverse }: ClientRequest<'history'>,
   reply: Reply,
 ): Promise<void> {
-  const { channels } = session.shared
+  const { channels, maxAnswerBytes: maxBytes } = session.shared
   const namespace = channels.namespaceOf(channel)
-  if (!mayReadHistory(namespace, { user: session.user, isSubscribed: session.isIn(channel) })) {
+  if (!mayReadHistory(namespace, { channel, user: session.user, isSubscribed: session.isIn(channel) })) {
     throw errors.permissionDenied('reading the history of this channel')
   }
-  const { publications, position } = await channels.history(channel, { limit, since, isReverse: reverse })
+  const { publications, position } = await channels.history(channel, {
+    limit,
+    since,
+    isReverse: reverse,
+    maxBytes,
+  })
   reply({ publications: publications.map(publicationJson), epoch: position.epoch, offset: position.offset })
 }

@@ -2,7 +2,6 @@ import { mayReadPresence } from '../../channel/permissions.js'
 import { infoJson } from '../../hub/pushes.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
-import type { JsonValue } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from './run-command.js'
 
@@ -13,17 +12,14 @@ export async function handlePresence(
   reply: Reply,
 ): Promise<void> {
   checkMayReadPresence(session, channel)
-  const presence: Record<string, JsonValue> = {}
-  for (const [client, info] of await session.shared.channels.presence(channel)) {
-    presence[client] = infoJson(info)
-  }
-  reply({ presence })
+  const clients = await session.shared.channels.presence(channel)
+  reply({ presence: Object.fromEntries([...clients].map(([client, info]) => [client, infoJson(info)])) })
 }
 
 /** Throws error 102 or 103. */
 export function checkMayReadPresence(session: ClientSession, channel: string): void {
   const namespace = session.shared.channels.namespaceOf(channel)
-  if (!mayReadPresence(namespace, { user: session.user, isSubscribed: session.isIn(channel) })) {
+  if (!mayReadPresence(namespace, { channel, user: session.user, isSubscribed: session.isIn(channel) })) {
     throw errors.permissionDenied('reading who is in this channel')
   }
 }

@@ -14,7 +14,7 @@ export function handlePublish(
 ): Promise<void> {
   const { channels, hooks } = session.shared
   const namespace = channels.namespaceOf(channel)
-  if (!mayPublish(namespace, { user: session.user, isSubscribed: session.isIn(channel) })) {
+  if (!mayPublish(namespace, { channel, user: session.user, isSubscribed: session.isIn(channel) })) {
     throw errors.permissionDenied('publishing to this channel')
   }
   const decided = hooks.publish?.({ client: session.client, user: session.user, channel, data })

@@ -5,7 +5,7 @@ import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
 import { isPromise, type SubscribeDecision } from '../hooks.js'
 import { toJsonText } from '../json.js'
-import { type SubscriptionOptions, subscribe } from '../pending-subscription.js'
+import { type SubscriptionOptions, subscribe, subscribeResult } from '../pending-subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
 import type { Reply } from './run-command.js'
 
@@ -23,7 +23,9 @@ export function handleSubscribe(
   const { client, user } = session
   const decided = hooks.subscribe?.({ client, user, channel, token, data })
   if (!isPromise(decided)) return begin(session, namespace, request, decided, reply)
-  return Promise.resolve(decided).then((decision) => begin(session, namespace, request, decision, reply))
+  return session.whileDeciding(channel, decided, (decision) =>
+    begin(session, namespace, request, decision, reply),
+  )
 }
 
 function begin(
@@ -47,7 +49,7 @@ function begin(
       since: request.recover ? { epoch: request.epoch, offset: request.offset } : undefined,
       ...grant,
     },
-    reply,
+    (subscribed) => reply(subscribeResult(subscribed)),
   )
 }
 

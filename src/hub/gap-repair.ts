@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Broker, BrokerError, type History, type Position, type Publication } from '../broker/broker.js'
 import type { Metrics } from '../metrics/metrics.js'
-import { continuityOf, hasReached, type LocalChannel } from './local-channel.js'
+import { continuityOf, hasReached, isAhead, type LocalChannel } from './local-channel.js'
 import { PublicationBuffer } from './publication-buffer.js'
 
 /** Publications that are read at once. */
@@ -96,6 +96,7 @@ export class GapRepair {
     let rereads = 0
     for (;;) {
       const heldBefore = held.publications.length
+      const positionBefore = channel.position
       const history = await this.read(channel)
       if (!this.deliveries.isLive(channel)) return
       if (history === undefined) {
@@ -104,6 +105,12 @@ export class GapRepair {
         continue
       }
       this.dropUnfounded(held, heldBefore, history.position)
+      if (isAhead(positionBefore, history.position)) {
+        // Forged, when no position was known: all since then was taken for old.
+        this.metrics.relayMalformed.inc()
+        channel.position = history.position
+        return this.giveUp(channel, held, history)
+      }
       const count = held.hasOverflowed ? undefined : this.handRead(channel, history)
       if (count === undefined) return this.giveUp(channel, held, history)
       repaired += count

@@ -1,6 +1,6 @@
 import { type Broker, BrokerError } from '../broker/broker.js'
 import type { GapRepair } from './gap-repair.js'
-import { hasReached, type LocalChannel, memberCount } from './local-channel.js'
+import { hasReached, isAhead, type LocalChannel, memberCount } from './local-channel.js'
 
 /** Between two rounds, which find what no later publication shows: within 5 s, the repair included. */
 const ROUND_INTERVAL_MS = 4_500
@@ -93,10 +93,12 @@ export class GapWatch {
   }
 
   private async check(channel: LocalChannel): Promise<void> {
-    const { name, metaTtlMs, held } = channel
+    const { name, metaTtlMs, held, position } = channel
     if (metaTtlMs === undefined || held !== undefined || memberCount(channel) === 0) return
     const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs }
     const { position: top } = await this.broker.history(name, query)
     if (!hasReached(channel.position, top)) await this.repair.catchUp(channel, top)
+    // What was delivered before the stream was read cannot be past its top, unless it was forged.
+    else if (isAhead(position, top)) this.repair.begin(channel)
   }
 }

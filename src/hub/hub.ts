@@ -10,6 +10,7 @@ import {
   continuityOf,
   createLocalChannel,
   hasReached,
+  isAhead,
   type LocalChannel,
   memberCount,
 } from './local-channel.js'
@@ -225,9 +226,8 @@ export class Hub implements BrokerHandler {
   canBeginAt(name: string, position: Position): boolean {
     const channel = this.channels.get(name)
     if (channel === undefined) return false
-    const isAhead = channel.position?.epoch === position.epoch && channel.position.offset > position.offset
-    if (memberCount(channel) === 0) return !isAhead
-    return !isAhead && hasReached(channel.position, position)
+    if (isAhead(channel.position, position)) return false
+    return memberCount(channel) === 0 || hasReached(channel.position, position)
   }
 
   /** Resolves when members have heard a stream up to this position, or can't any more. */

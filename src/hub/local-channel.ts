@@ -87,3 +87,8 @@ export function continuityOf(last: Position | undefined, { position }: Publicati
 export function hasReached(last: Position | undefined, target: Position): boolean {
   return last !== undefined && last.epoch === target.epoch && last.offset >= target.offset
 }
+
+/** Whether what was delivered is past a position of the same epoch. */
+export function isAhead(last: Position | undefined, top: Position): boolean {
+  return last !== undefined && last.epoch === top.epoch && last.offset > top.offset
+}

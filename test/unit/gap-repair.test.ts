@@ -285,6 +285,18 @@ describe('the hub, when the relay loses publications of a stream', () => {
     expect(await counted('relay_malformed_total')).toBe(1)
   })
 
+  it('sends members to begin anew who believed a forged offset before any other', async () => {
+    const { epoch } = (await broker.history(CHANNEL, TOP)).position
+    hub.deliver(CHANNEL, [said(666, { epoch, offset: 1e9 })])
+    await say(1)
+    hub.resumed()
+    await until(() => missed > 0)
+    await say(2)
+    await until(() => heard.length >= 2)
+    expect(heard).toEqual(['666', '2'])
+    expect(await counted('relay_malformed_total')).toBe(1)
+  })
+
   it('reads a few times, not for ever, where every read is followed by another gap', async () => {
     const { epoch = '' } = (await say(1)) ?? {}
     const forge = () => hub.deliver(CHANNEL, [said(666, { epoch, offset: 1e9 })])

@@ -1,8 +1,8 @@
 import type { Position } from './broker/broker.js'
 import { composeInternalListener, composeNode } from './compose.js'
-import { loadConfig, type Problem } from './config/load.js'
+import { type Loaded, loadConfig, type Problem } from './config/load.js'
 import { authenticatesClients } from './config/rules.js'
-import type { Config, SettingKey } from './config/settings.js'
+import type { SettingKey } from './config/settings.js'
 import { control, disconnectQuestion } from './http/api-control.js'
 import { parseBody } from './http/api-methods.js'
 import { createLogger, type Logger } from './log.js'
@@ -110,8 +110,9 @@ export async function createNode({
   hooks = {},
   log,
 }: CreateNodeOptions = {}): Promise<FanfareNode> {
-  const config = readSettings(settings, hooks)
+  const { config, warnings } = readSettings(settings, hooks)
   const logger = log ?? createLogger({ level: config.logLevel, format: config.logFormat })
+  for (const warning of warnings) logger.warn({}, warning)
   let isReady: (port: number) => void = () => undefined
   const ready = new Promise<number>((resolve) => {
     isReady = resolve
@@ -161,7 +162,7 @@ export async function createNode({
 }
 
 /** Throws every problem, one a line. */
-function readSettings(settings: NodeSettings, { connect }: Hooks): Config {
+function readSettings(settings: NodeSettings, { connect }: Hooks): Loaded {
   const loaded = loadConfig({ options: settings, isAuthenticatedElsewhere: connect !== undefined })
   const { config } = loaded
   const problems: Problem[] = [...loaded.problems]
@@ -172,7 +173,7 @@ function readSettings(settings: NodeSettings, { connect }: Hooks): Config {
       'nobody could connect; give it, or set authTokens, authHmacSecret, authPublicKey or authAnonymous'
     problems.push({ where: 'hooks.connect', what })
   }
-  if (problems.length === 0) return config
+  if (problems.length === 0) return loaded
   throw new Error(problems.map(({ where, what }) => `${where}: ${what}`).join('\n'))
 }
 

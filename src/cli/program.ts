@@ -41,6 +41,12 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .description('make a JWT with the configured secret, for trying things out')
     .requiredOption('--user <user>', 'whom it is for')
     .option('--channel <channel>', 'a channel it allows, repeatable; default: all', collect)
+    .addOption(
+      new Option(
+        '--subscribe <channel>',
+        'make a subscription token instead, with which an SDK client that is this user may subscribe to the channel',
+      ).conflicts('channel'),
+    )
     .addOption(durationOption('--ttl <duration>', 'how long it is valid', '1h'))
     .option('--config <file>', 'YAML or JSON file with settings')
     .action((options: TokenOptions) => console.log(mintToken(options)))
@@ -49,13 +55,13 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .description('publish to a channel through the server API of a node')
     .argument('<channel>')
     .argument('<data>', 'JSON, or any text; - reads standard input')
-    .option('--url <url>', 'the node; default: the public address of the configuration')
+    .option('--url <url>', 'the node, http:// or https://; default: the public address of the configuration')
     .option('--config <file>', 'YAML or JSON file with settings')
     .action((channel: string, data: string, options: PublishOptions) => publish(channel, data, options))
   program
     .command('monitor')
     .description('report this machine’s CPU and memory to a channel, and print what others report')
-    .argument('<ws-url>', 'a node, such as ws://127.0.0.1:8000')
+    .argument('<ws-url>', 'a node, ws:// or wss://, such as ws://127.0.0.1:8000')
     .option('--channel <channel>', 'the channel; default: monitor')
     .option('--token <token>', 'the token to show')
     .option('--header <header>', 'the header that carries the token', DEFAULT_TOKEN_HEADER)

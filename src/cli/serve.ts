@@ -1,6 +1,7 @@
+import { isAbsolute, relative } from 'node:path'
 import { composeInternalListener, composeNode } from '../compose.js'
 import { type MadeUp, withMadeUpSecrets } from '../config/first-run.js'
-import type { Config } from '../config/settings.js'
+import { type Config, environmentName } from '../config/settings.js'
 import type { OperationsSource } from '../http/operations.js'
 import { createLogger, type Logger } from '../log.js'
 import { Supervisor } from '../workers/supervisor.js'
@@ -76,6 +77,13 @@ function stopSignals(): { first: Promise<void>; second: Promise<void> } {
   return signals
 }
 
+/** The command that runs in this process, as it can be typed in this folder, whether or not it is installed. */
+function thisCommand(): string {
+  const script = process.argv[1] ?? ''
+  const path = relative(process.cwd(), script)
+  return `node ${path.startsWith('..') || isAbsolute(path) ? script : path}`
+}
+
 /** What was made up for this run, and commands to paste that use it. */
 function firstRunText(config: Config, { token, apiKey }: MadeUp): string {
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
@@ -97,7 +105,10 @@ In a third, join it too, or publish to it:
 With an SDK of the Centrifuge protocol, connect to ${ws}://${address}/connection/websocket
   with the token ${token}
 
-Watch this machine's CPU and memory:
-  npx fanfare monitor ${ws}://${address} --token ${token}
+Watch the CPU and memory of two machines, or of this one twice. In two terminals:
+  ${thisCommand()} monitor ${ws}://${address} --token ${token}
+
+"token" and "publish" of the same command ask for secrets that last: set ${environmentName('authHmacSecret')} and
+${environmentName('apiKey')}, the same for the node and for them, and start again.
 `
 }

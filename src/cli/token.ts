@@ -4,14 +4,17 @@ import { readValidConfiguration, UsageError } from './configuration.js'
 
 export interface TokenOptions {
   readonly user: string
+  /** Makes a connection token that allows only these. */
   readonly channel?: readonly string[]
+  /** Makes a subscription token for this channel. */
+  readonly subscribe?: string
   /** Milliseconds. */
   readonly ttl: number
   readonly config?: string
 }
 
-/** Makes a JWT that the configured nodes accept, for trying things out. */
-export function mintToken({ user, channel, ttl, config: file }: TokenOptions): string {
+/** Makes a JWT that the configured nodes accept, for trying things out. Throws UsageError without a secret. */
+export function mintToken({ user, channel, subscribe, ttl, config: file }: TokenOptions): string {
   const { config } = readValidConfiguration({ config: file })
   const key = config.authHmacSecret
   if (key === undefined) {
@@ -21,5 +24,9 @@ export function mintToken({ user, channel, ttl, config: file }: TokenOptions): s
     )
   }
   const sign = createSigner({ key, algorithm: 'HS256', expiresIn: ttl })
-  return sign({ sub: user, ...(channel !== undefined && { channels: channel }) })
+  return sign({
+    sub: user,
+    ...(channel !== undefined && { channels: channel }),
+    ...(subscribe !== undefined && { channel: subscribe }),
+  })
 }

@@ -2,6 +2,8 @@ import type { Loaded } from './load.js'
 import { environmentName, SETTING_KEYS, type SettingKey, settingOf } from './settings.js'
 
 const MASK = '***'
+/** A cell is cut off here, or a list of origins would make every line of the table as long. */
+const MAX_CELL_LENGTH = 60
 
 function shownDefault(key: SettingKey): string {
   const setting = settingOf(key)
@@ -12,8 +14,9 @@ function shownValue(key: SettingKey, value: unknown): string {
   const setting = settingOf(key)
   if (value === undefined) return setting.defaultText ?? ''
   if (setting.secret === true) return MASK
-  const shown = setting.kind.show(value)
-  return setting.secret === 'partly' ? withoutPassword(shown) : shown
+  const shown = setting.kind.brief?.(value) ?? setting.kind.show(value)
+  const visible = setting.secret === 'partly' ? withoutPassword(shown) : shown
+  return visible.length > MAX_CELL_LENGTH ? `${visible.slice(0, MAX_CELL_LENGTH - 1)}…` : visible
 }
 
 /** ioredis reads options from the query too. */
@@ -39,12 +42,16 @@ function aligned(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
-/** What `fanfare config` prints: every setting with its value and where that came from. */
-export function describeConfig({ config, sources }: Pick<Loaded, 'config' | 'sources'>): string {
+/** What `fanfare config` prints: every setting with its value and where that came from; names where values are long. */
+export function describeConfig({
+  config,
+  sources,
+  wrong,
+}: Pick<Loaded, 'config' | 'sources' | 'wrong'>): string {
   const rows = SETTING_KEYS.map((key) => [
     environmentName(key),
     shownValue(key, config[key]),
-    sources[key],
+    wrong.has(key) ? `${sources[key]} (what the ${wrong.get(key)} says is wrong)` : sources[key],
     shownDefault(key),
     settingOf(key).kind.unit,
     settingOf(key).meaning,

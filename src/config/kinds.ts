@@ -9,6 +9,8 @@ export interface Kind<T> {
   /** What is wrong with a value that can't be read, where that is more than what it should be. */
   problem?(input: unknown): string | undefined
   show(value: T): string
+  /** The same for a table, where it may be long. */
+  brief?(value: T): string
 }
 
 const DURATION_UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { closest } from 'fastest-levenshtein'
 import { parse as parseYaml } from 'yaml'
-import { contradictions } from './rules.js'
+import { contradictions, weaknesses } from './rules.js'
 import { isServiceLink } from './service-links.js'
 import {
   type Config,
@@ -23,6 +23,8 @@ export interface Problem {
 export interface Loaded {
   readonly config: Config
   readonly sources: Readonly<Record<SettingKey, Source>>
+  /** Settings that stand at their default because what this source gave could not be read. */
+  readonly wrong: ReadonlyMap<SettingKey, Source>
   readonly problems: readonly Problem[]
   /** Things worth one line in the log. */
   readonly warnings: readonly string[]
@@ -59,7 +61,7 @@ export function loadConfig(inputs: Inputs): Loaded {
 
   const values: Record<string, unknown> = {}
   const sources: Record<string, Source> = {}
-  const unreadable = new Set<SettingKey>()
+  const wrong = new Map<SettingKey, Source>()
   for (const key of SETTING_KEYS) {
     const setting = settingOf(key)
     const from = given.get(key)
@@ -68,23 +70,24 @@ export function loadConfig(inputs: Inputs): Loaded {
       const shown = setting.secret === undefined ? JSON.stringify(from.input) : 'the value'
       const what = setting.kind.problem?.(from.input) ?? `${shown} is not right; use ${setting.kind.expects}`
       problems.push({ where: from.where, what })
-      unreadable.add(key)
+      wrong.set(key, from.source)
     }
     values[key] = value ?? setting.default
-    sources[key] = from?.source ?? 'default'
+    sources[key] = wrong.has(key) ? 'default' : (from?.source ?? 'default')
   }
   const config = values as Config
   // A setting that can't be read stands at its default, which says nothing about what was meant.
   for (const { keys, what } of contradictions(config, inputs.isAuthenticatedElsewhere ?? false)) {
     const [blamed] = keys
-    if (keys.some((key) => unreadable.has(key))) continue
+    if (keys.some((key) => wrong.has(key))) continue
     problems.push({ where: given.get(blamed)?.where ?? environmentName(blamed), what })
   }
   return {
     config,
     sources: sources as Record<SettingKey, Source>,
     problems,
-    warnings: environment.warnings,
+    wrong,
+    warnings: [...environment.warnings, ...weaknesses(config)],
   }
 }
 

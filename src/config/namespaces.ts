@@ -82,6 +82,7 @@ export const namespaces: Kind<readonly NamespaceOptions[]> = {
   },
   problem: (input) => readList(input).problems.join('; ') || undefined,
   show: (list) => JSON.stringify(list.map(toWritten)),
+  brief: (list) => list.map(({ name }) => name || '""').join(', '),
 }
 
 function readList(input: unknown): { list: readonly NamespaceOptions[]; problems: string[] } {

@@ -87,6 +87,19 @@ function secretProblems(config: Config): Contradiction[] {
   return found
 }
 
+/** What a hash of 256 bits is worth: a shorter secret can be guessed from any token. */
+const LEAST_SECRET_BYTES = 32
+
+/** What works but should not stay so, each a line for the log. */
+export function weaknesses({ authHmacSecret }: Config): string[] {
+  const bytes = Buffer.byteLength(authHmacSecret ?? '')
+  if (authHmacSecret === undefined || bytes >= LEAST_SECRET_BYTES) return []
+  const name = environmentName('authHmacSecret')
+  return [
+    `${name} has ${bytes} bytes: whoever sees a token could guess it; use ${LEAST_SECRET_BYTES} random ones or more`,
+  ]
+}
+
 /** Whether the configuration says how clients show who they are. */
 export function authenticatesClients(config: Config): boolean {
   return (

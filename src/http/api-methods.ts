@@ -1,3 +1,4 @@
+import { closest } from 'fastest-levenshtein'
 import type { Publication } from '../broker/broker.js'
 import type { Channels } from '../hub/channels.js'
 import { dataText } from '../hub/pushes.js'
@@ -157,8 +158,25 @@ export class ApiMethods {
 export function parseBody<M extends ApiMethod>(method: M, json: unknown): ApiBody<M> {
   const parsed = API_SCHEMAS[method].safeParse(json)
   if (parsed.success) return parsed.data as ApiBody<M>
-  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`)
+  const fields = Object.keys(API_SCHEMAS[method].shape)
+  const problems = parsed.error.issues.map((issue) => {
+    const what = issue.code === 'unrecognized_keys' ? unknownFields(issue, fields) : issue.message
+    return `${issue.path.join('.') || 'body'}: ${what}`
+  })
   throw errors.badRequest(problems.join('; '))
+}
+
+/** Bodies may hold any number of wrong names, of any length: so many are named. */
+const MAX_NAMED_FIELDS = 5
+const MAX_FIELD_LENGTH = 64
+
+function unknownFields({ keys, path }: { keys: string[]; path: PropertyKey[] }, fields: string[]): string {
+  const described = keys.slice(0, MAX_NAMED_FIELDS).map((key) => {
+    const name = key.slice(0, MAX_FIELD_LENGTH)
+    const hint = path.length === 0 && fields.length > 0 ? `; did you mean ${closest(name, fields)}?` : ''
+    return `${name} is not a field${hint}`
+  })
+  return described.join(', ')
 }
 
 function infoJson({ client, user, connInfo, chanInfo }: ClientInfo) {

@@ -1,13 +1,14 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { API_KEY, callApi } from '../support/api.js'
 import { Child } from '../support/child-process.js'
-import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
+import { cleanEnvironment, FanfareProcess, MAIN, runFanfare } from '../support/fanfare-process.js'
 import { eventually } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
+import { SdkClient } from '../support/sdk-client.js'
 
 async function outcome(child: Child) {
   const { code } = await child.exited
@@ -39,12 +40,30 @@ describe('fanfare serve', () => {
     expect(await published.line(/"result"/)).toBe('{"result":{}}')
     await Promise.all([listener.line(/"text":"hello"/), speaker.line(/"text":"hello"/)])
 
-    const watching = await printed(/npx fanfare monitor/)
-    const monitor = runFanfare(watching.split(' ').slice(2))
+    const monitor = new Child('sh', ['-c', `exec ${await printed(/node \S+ monitor/)}`])
     await monitor.line(/connected to/)
     expect(await monitor.stop('SIGINT')).toEqual({ code: 0, signal: null })
     expect(await node.stop()).toEqual({ code: 0, signal: null })
     await Promise.all([listener.exited, speaker.exited, published.exited])
+  })
+
+  it('is stopped by a signal to npm start', async () => {
+    // Without its own scripts: they compile, under the feet of other tests.
+    const args = ['start', '--ignore-scripts', '--', '--port', '0', '--internal-port', '0']
+    const npm = new Child('npm', args, { env: cleanEnvironment({ FANFARE_LOG_FORMAT: 'json' }) })
+    await npm.line(/"msg":"ready"/)
+    expect(await npm.stop('SIGTERM')).toEqual({ code: 0, signal: null })
+    expect(npm.output).toContain('"msg":"stopped"')
+  })
+
+  it('is a file that may be executed, however old the link to it is', () => {
+    expect(statSync(MAIN).mode & 0o111).toBe(0o111)
+  })
+
+  it('warns of a secret that can be guessed', async () => {
+    const node = await FanfareProcess.start({ FANFARE_AUTH_HMAC_SECRET: 'short' })
+    await node.child.stop()
+    expect(node.child.output).toContain('FANFARE_AUTH_HMAC_SECRET has 5 bytes')
   })
 
   it('reports every problem of the configuration together, with where each came from, and ends with 2', async () => {
@@ -135,6 +154,18 @@ describe('fanfare token and fanfare publish', () => {
     piped.endInput()
     expect(await outcome(piped)).toEqual({ code: 0, output: '' })
     expect(await client.nextTexts(3)).toEqual(['{"a":1}', '"plain text"', '"from standard input"'])
+    await node.child.stop()
+  })
+
+  it('make a subscription token that opens a private channel', async () => {
+    const settings = { FANFARE_AUTH_HMAC_SECRET: 'a secret for tokens', FANFARE_AUTH_TOKENS: 'bob=secret' }
+    const node = await FanfareProcess.start(settings)
+    const bob = await SdkClient.connect(node.wsUrl, { token: 'secret' })
+    const minted = await outcome(runFanfare(['token', '--user', 'bob', '--subscribe', '$staff'], settings))
+    await bob.subscribe('$staff', { token: minted.output })
+    const both = ['token', '--user', 'bob', '--subscribe', '$staff', '--channel', 'room']
+    expect((await outcome(runFanfare(both, settings))).code).toBe(2)
+    bob.close()
     await node.child.stop()
   })
 

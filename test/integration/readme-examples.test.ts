@@ -5,25 +5,34 @@ import type { Hooks } from '../../src/index.js'
 import { callApi } from '../support/api.js'
 import { Child } from '../support/child-process.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
 import { RawClient } from '../support/raw-client.js'
 import { readme, section, tableRows } from '../support/readme.js'
 import { SdkClient } from '../support/sdk-client.js'
 
 afterEach(cleanUp)
 
+/** What the `export` lines of a section set. */
+function exported(name: string): Record<string, string> {
+  const assignments = section(name).matchAll(/(FANFARE_\w+)=('[^']*'|\S+)/g)
+  return Object.fromEntries(
+    [...assignments].map(([, key = '', value = '']) => [key, value.replaceAll("'", '')]),
+  )
+}
+
+/** The node that the README tells to start for its examples. */
 async function startNode(settings: Record<string, string> = {}): Promise<FanfareProcess> {
-  const node = await FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'alice=change-me', ...settings })
+  const node = await FanfareProcess.start({ ...exported('examples-node'), ...settings })
   afterThisTest(() => node.child.stop())
   return node
 }
 
 /** A script of the README that holds this text, running against a node. */
-function run(text: string, node: FanfareProcess): Child {
+function run(text: string, node: FanfareProcess, change = (script: string) => script): Child {
   const scripts = [...readme().matchAll(/```js\n([\s\S]*?)```/g)].map(([, script = '']) => script)
   const script = scripts.find((one) => one.includes(text))
   if (script === undefined) throw new Error(`the README has no script with ${text}`)
-  const client = new Child(process.execPath, ['--input-type=module', '-e', script], {
+  const client = new Child(process.execPath, ['--input-type=module', '-e', change(script)], {
     env: { ...process.env, URL: node.wsUrl },
   })
   afterThisTest(() => client.stop())
@@ -42,6 +51,31 @@ describe('the README’s examples', () => {
     await client.line(/1001 Going away/)
   })
 
+  it('have a raw client in JavaScript that does not insist on a wrong token', async () => {
+    const client = run('hello from JavaScript', await startNode(), (script) =>
+      script.replace('token.change-me', 'token.wrong'),
+    )
+    await client.line(/401/)
+    expect(await client.exited).toEqual({ code: 0, signal: null })
+  })
+
+  it('have settings with which the command makes tokens and publishes', async () => {
+    const node = await startNode()
+    const settings = { ...exported('examples-node'), FANFARE_PORT: String(node.port) }
+    const minted = runFanfare(['token', '--user', 'bob'], settings)
+    await minted.exited
+    const bob = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: minted.output })
+    expect((await runFanfare(['publish', 'room', 'hello'], settings).exited).code).toBe(0)
+    expect(await bob.nextText()).toBe('"hello"')
+    expect(node.child.output).not.toContain('"level":40')
+  })
+
+  it('have a client with the SDK that says when it may not publish', async () => {
+    const node = await startNode({ FANFARE_NAMESPACES: '[{"name":"","allow_subscribe_for_client":true}]' })
+    const client = run('hello from the SDK', node)
+    await client.line(/refused: 103 permission denied/)
+  })
+
   it('have a client with the SDK that works', async () => {
     const node = await startNode()
     const witness = await SdkClient.connect(node.wsUrl, { token: 'change-me' })
@@ -58,7 +92,7 @@ describe('the README’s examples', () => {
     const [, key = ''] = /KEY='X-API-Key: (.*)'/.exec(section('api-examples')) ?? []
     const node = await startNode({
       FANFARE_API_KEY: key,
-      FANFARE_NAMESPACES: '[{"name":"","presence":true,"history_size":10,"history_ttl":"1m"}]',
+      ...exported('api-namespaces'),
     })
     const alice = await SdkClient.connect(node.wsUrl, {
       token: 'change-me',

@@ -3,7 +3,7 @@ import { Child, type ChildOptions } from './child-process.js'
 import { freePort } from './free-port.js'
 
 /** The compiled command: dist/src/main.js, seen from the sources and from dist/ alike. */
-const MAIN = fileURLToPath(
+export const MAIN = fileURLToPath(
   new URL(
     import.meta.url.includes('/dist/') ? '../../src/main.js' : '../../dist/src/main.js',
     import.meta.url,
@@ -11,7 +11,7 @@ const MAIN = fileURLToPath(
 )
 
 /** The environment without the settings of whoever runs the tests. */
-function cleanEnvironment(settings: Record<string, string>): NodeJS.ProcessEnv {
+export function cleanEnvironment(settings: Record<string, string>): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('FANFARE_'))
   return { ...Object.fromEntries(inherited), ...settings }
 }

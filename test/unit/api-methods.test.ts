@@ -101,6 +101,22 @@ describe('publish', () => {
     ])
   })
 
+  it('names the field that an unknown one is nearest to', async () => {
+    await expect(call('publish', '{"chanel":"c","channel":"c","data":1}')).rejects.toMatchObject({
+      code: 107,
+      message: expect.stringContaining('body: chanel is not a field; did you mean channel?'),
+    })
+    await expect(call('info', '{"channel":"c"}')).rejects.toMatchObject({
+      message: expect.stringMatching(/body: channel is not a field$/),
+    })
+  })
+
+  it('names a few of many unknown fields, each cut short', async () => {
+    const body = Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`${i}${'x'.repeat(1_000)}`, 1]))
+    const failure = await call('info', JSON.stringify(body)).catch((error: Error) => error)
+    expect((failure as Error).message.length).toBeLessThan(600)
+  })
+
   it('refuses delta instead of pretending', async () => {
     await expect(call('publish', '{"channel":"c","data":1,"delta":true}')).rejects.toMatchObject({
       code: 108,

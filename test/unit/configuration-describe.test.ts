@@ -32,6 +32,27 @@ describe('the description of a configuration', () => {
     expect(lineOf(described, 'FANFARE_ALLOWED_ORIGINS')).toMatch(/\snone\s+default\s+none\s+list\s/)
   })
 
+  it('shows the default of what was given wrongly, and says so', () => {
+    const wrong = describeConfig(loadConfig({ environment: { FANFARE_PORT: 'http' } }))
+    expect(lineOf(wrong, 'FANFARE_PORT')).toMatch(
+      /\s8000\s+default \(what the environment says is wrong\)\s+8000\s/,
+    )
+  })
+
+  it('names namespaces, and cuts off what is long', () => {
+    const long = describeConfig(
+      loadConfig({
+        environment: {
+          FANFARE_NAMESPACES: '[{"name":"chat","presence":true},{"name":""}]',
+          FANFARE_ALLOWED_ORIGINS: Array(50).fill('https://app.example.com').join(','),
+        },
+      }),
+    )
+    expect(lineOf(long, 'FANFARE_NAMESPACES')).toMatch(/\schat, ""\s+environment\s/)
+    expect(lineOf(long, 'FANFARE_ALLOWED_ORIGINS')).toMatch(/\shttps:\S+(, ?\S*)*…\s+environment\s/)
+    for (const line of long.split('\n')) expect(line.length).toBeLessThan(320)
+  })
+
   it('never shows a secret', () => {
     expect(described).not.toContain('-secret')
     for (const name of ['FANFARE_AUTH_TOKENS', 'FANFARE_AUTH_HMAC_SECRET', 'FANFARE_API_KEY']) {

@@ -67,13 +67,24 @@ function severalNodes(config: Config, log: Logger, ready: (port: number) => void
   }
 }
 
+/** The same signal this soon again is one: a terminal sends Ctrl-C to npm and to the node, and npm hands its on. */
+const SAME_SIGNAL_MS = 500
+
 /** The first and the second SIGTERM or SIGINT from now on. */
 function stopSignals(): { first: Promise<void>; second: Promise<void> } {
   const resolves: (() => void)[] = []
   const next = () => new Promise<void>((resolve) => resolves.push(resolve))
   const signals = { first: next(), second: next() }
   // Kept to the end: without a listener a signal would kill the process in mid-drain.
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => resolves.shift()?.())
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    let lastMs = Number.NEGATIVE_INFINITY
+    process.on(signal, () => {
+      const nowMs = performance.now()
+      if (nowMs - lastMs < SAME_SIGNAL_MS) return
+      lastMs = nowMs
+      resolves.shift()?.()
+    })
+  }
   return signals
 }
 

@@ -92,7 +92,8 @@ function stopSignals(): { first: Promise<void>; second: Promise<void> } {
 function thisCommand(): string {
   const script = process.argv[1] ?? ''
   const path = relative(process.cwd(), script)
-  return `node ${path.startsWith('..') || isAbsolute(path) ? script : path}`
+  const shown = path.startsWith('..') || isAbsolute(path) ? script : path
+  return `node ${/^[\w./-]+$/.test(shown) ? shown : `'${shown}'`}`
 }
 
 /** What was made up for this run, and commands to paste that use it. */
@@ -116,7 +117,7 @@ In a third, join it too, or publish to it:
 With an SDK of the Centrifuge protocol, connect to ${ws}://${address}/connection/websocket
   with the token ${token}
 
-Watch the CPU and memory of two machines, or of this one twice. In two terminals:
+Watch this machine's CPU and memory; in two terminals, for each prints what the other reports:
   ${thisCommand()} monitor ${ws}://${address} --token ${token}
 
 "token" and "publish" of the same command ask for secrets that last: set ${environmentName('authHmacSecret')} and

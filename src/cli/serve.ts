@@ -67,13 +67,24 @@ function severalNodes(config: Config, log: Logger, ready: (port: number) => void
   }
 }
 
+/** The same signal this soon again is one: a terminal sends Ctrl-C to npm and to the node, and npm hands its on. */
+const SAME_SIGNAL_MS = 500
+
 /** The first and the second SIGTERM or SIGINT from now on. */
 function stopSignals(): { first: Promise<void>; second: Promise<void> } {
   const resolves: (() => void)[] = []
   const next = () => new Promise<void>((resolve) => resolves.push(resolve))
   const signals = { first: next(), second: next() }
   // Kept to the end: without a listener a signal would kill the process in mid-drain.
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => resolves.shift()?.())
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    let lastMs = Number.NEGATIVE_INFINITY
+    process.on(signal, () => {
+      const nowMs = performance.now()
+      if (nowMs - lastMs < SAME_SIGNAL_MS) return
+      lastMs = nowMs
+      resolves.shift()?.()
+    })
+  }
   return signals
 }
 
@@ -81,7 +92,8 @@ function stopSignals(): { first: Promise<void>; second: Promise<void> } {
 function thisCommand(): string {
   const script = process.argv[1] ?? ''
   const path = relative(process.cwd(), script)
-  return `node ${path.startsWith('..') || isAbsolute(path) ? script : path}`
+  const shown = path.startsWith('..') || isAbsolute(path) ? script : path
+  return `node ${/^[\w./-]+$/.test(shown) ? shown : `'${shown}'`}`
 }
 
 /** What was made up for this run, and commands to paste that use it. */
@@ -105,7 +117,7 @@ In a third, join it too, or publish to it:
 With an SDK of the Centrifuge protocol, connect to ${ws}://${address}/connection/websocket
   with the token ${token}
 
-Watch the CPU and memory of two machines, or of this one twice. In two terminals:
+Watch this machine's CPU and memory; in two terminals, for each prints what the other reports:
   ${thisCommand()} monitor ${ws}://${address} --token ${token}
 
 "token" and "publish" of the same command ask for secrets that last: set ${environmentName('authHmacSecret')} and

@@ -71,7 +71,7 @@ describe('a node that is told to stop', () => {
       RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'secret', createConnection: () => socket }),
     )
     expect(await refusal).toMatchObject({ status: 503 })
-    node.child.kill('SIGTERM')
+    node.child.kill('SIGINT')
   })
 
   it('does not wait for a request that never ends', async () => {
@@ -84,6 +84,17 @@ describe('a node that is told to stop', () => {
     await open(node)
     node.child.kill('SIGTERM')
     expect(await node.child.exited).toEqual({ code: 0, signal: null })
+  })
+
+  it('takes a signal that comes twice at once for one, as Ctrl-C does through npm', async () => {
+    const node = await start()
+    const clients = await Promise.all(Array.from({ length: 100 }, () => open(node)))
+    node.child.kill('SIGINT')
+    await Promise.race(clients.map((client) => client.closed))
+    node.child.kill('SIGINT')
+    expect(await node.child.exited).toEqual({ code: 0, signal: null })
+    const codes = await Promise.all(clients.map((client) => client.closed))
+    expect(new Set(codes.map(({ code }) => code))).toEqual(new Set([1001]))
   })
 
   it('ends at once with 1 at the second signal', async () => {

@@ -20,7 +20,7 @@ class CountingBroker extends MemoryBroker {
     this.asked.push(channel)
     this.now++
     this.mostAtOnce = Math.max(this.mostAtOnce, this.now)
-    await new Promise((resolve) => setTimeout(resolve, 1))
+    await new Promise(setImmediate)
     this.now--
     if (this.failures-- > 0) throw new BrokerError('unavailable', 'Redis cannot be reached')
     return super.history(channel, query)

@@ -187,7 +187,7 @@ export class Hub implements BrokerHandler {
       audience.leaveWatchers++
       socket?.join(topics.leave(codec, name))
     }
-    this.metrics.subscriptions.inc({ namespace: channel.namespace })
+    channel.subscriptions.value++
   }
 
   /** Takes a member out of a channel, and releases it. */
@@ -208,7 +208,7 @@ export class Hub implements BrokerHandler {
       audience.leaveWatchers--
       socket?.leave(topics.leave(codec, name))
     }
-    this.metrics.subscriptions.dec({ namespace: channel.namespace })
+    channel.subscriptions.value--
     this.release(name)
   }
 
@@ -297,7 +297,8 @@ export class Hub implements BrokerHandler {
   }
 
   private create(name: string): LocalChannel {
-    const channel = createLocalChannel(name, this.namespaceOf(name), this.streams.metaTtlMsOf(name))
+    const subscriptions = this.metrics.subscriptions(this.namespaceOf(name))
+    const channel = createLocalChannel(name, subscriptions, this.streams.metaTtlMsOf(name))
     this.channels.set(name, channel)
     return channel
   }

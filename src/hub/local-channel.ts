@@ -1,4 +1,5 @@
 import type { Position, Publication } from '../broker/broker.js'
+import type { Tally } from '../metrics/tally.js'
 import type { PublicationBuffer } from './publication-buffer.js'
 
 /** How a member is spoken to: frames as they are, or JSON pushes of the Centrifuge protocol. */
@@ -20,8 +21,8 @@ export interface Awaited {
 /** A channel that somebody on this node is in, or is about to be. */
 export interface LocalChannel {
   readonly name: string
-  /** The name of its namespace, for metrics. */
-  readonly namespace: string
+  /** Subscriptions to channels of its namespace. */
+  readonly subscriptions: Tally
   /** How long the metadata of its stream is kept; undefined where it keeps no stream. */
   readonly metaTtlMs: number | undefined
   readonly raw: Audience
@@ -46,12 +47,12 @@ export interface LocalChannel {
 
 export function createLocalChannel(
   name: string,
-  namespace: string,
+  subscriptions: Tally,
   metaTtlMs: number | undefined,
 ): LocalChannel {
   return {
     name,
-    namespace,
+    subscriptions,
     metaTtlMs,
     raw: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
     json: { members: 0, joinWatchers: 0, leaveWatchers: 0 },

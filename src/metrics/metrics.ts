@@ -4,11 +4,14 @@ import {
   collectDefaultMetrics,
   Gauge,
   Histogram,
+  type Metric,
   type MetricObjectWithValues,
   type MetricValue,
   Registry,
 } from 'prom-client'
+import { COMMAND_NAMES, type CommandName } from '../protocol/client-requests.js'
 import { ABNORMAL_CLOSE, CLOSES, DISCONNECTS } from '../protocol/closes.js'
+import { Observations, TalliedHistogram } from './tallied-histogram.js'
 import { Tally } from './tally.js'
 
 /** Close codes that always have a label of their own: those that nodes send, and those of ordinary ends. */
@@ -28,6 +31,9 @@ const MISNAMED_DEFAULTS = [
 ]
 /** Between two samples of the event loop's lag, which contain it: the library's 10 ms alone cost an idle node 1 % of a core. */
 const EVENT_LOOP_SAMPLE_MS = 100
+const PROTOCOLS = ['raw', 'echo', 'centrifuge'] as const
+/** Whoever uses the echo endpoint is in no channel. */
+const DELIVERED_TO = ['raw', 'centrifuge'] as const
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
@@ -38,6 +44,9 @@ export interface Exposition {
 
 export type MetricsSnapshot = MetricObjectWithValues<MetricValue<string>>[]
 
+type Protocol = (typeof PROTOCOLS)[number]
+type TalliedKind = typeof Counter | typeof Gauge
+
 /** What is only known when somebody looks. */
 export interface LiveNumbers {
   backpressureBytes(): number
@@ -46,24 +55,37 @@ export interface LiveNumbers {
 }
 
 /**
- * Every metric that a node exports. What happens per message is counted in a `Tally`, a plain integer that is read at
- * scrape time. Labels are bounded: never a channel, a user or a client.
+ * Every metric that a node exports. What happens per message, connection or subscription is counted in a `Tally` or
+ * `Observations`, plain numbers that are read at scrape time. Labels are bounded: never a channel, a user or a client.
  */
 export class Metrics {
   private readonly registry = new Registry()
-  private readonly tallies = new Map<string, Tally[]>()
   /** As many as there are namespaces and sources. */
   private readonly publicationTallies = new Map<string, Tally>()
-  private readonly publicationTallyList = this.talliedCounter(
+  private readonly publicationTallyList = this.tallied(
+    Counter,
     'publications_total',
     'Publications accepted.',
     ['namespace', 'source'],
   )
+  /** As many as there are namespaces. */
+  private readonly subscriptionTallies = new Map<string, Tally>()
+  private readonly subscriptionTallyList = this.tallied(
+    Gauge,
+    'subscriptions',
+    'Subscriptions of connections to channels.',
+    ['namespace'],
+  )
   private readonly closeCodeLabels = new Set<string>(OWN_CLOSE_CODES.map(String))
   private readonly maxCloseCodeLabels = this.closeCodeLabels.size + MAX_CLIENT_CLOSE_CODES
 
-  readonly connections = this.gauge('connections', 'Open connections.', ['protocol'])
-  readonly connectionsOpened = this.counter('connections_opened_total', 'Connections opened.', ['protocol'])
+  readonly connections = this.byProtocol(PROTOCOLS, Gauge, 'connections', 'Open connections.')
+  readonly connectionsOpened = this.byProtocol(
+    PROTOCOLS,
+    Counter,
+    'connections_opened_total',
+    'Connections opened.',
+  )
   private readonly connectionsClosed = this.counter(
     'connections_closed_total',
     'Connections closed, by close code.',
@@ -86,46 +108,41 @@ export class Metrics {
   readonly oversizedMessages = this.counter('oversized_messages_total', 'Messages above the limit.', [
     'protocol',
   ])
-  readonly subscriptions = this.gauge('subscriptions', 'Subscriptions of connections to channels.', [
-    'namespace',
-  ])
-
-  readonly messagesReceived = {
-    raw: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'raw' }),
-    echo: this.tally('messages_received_total', 'Messages that clients sent.', { protocol: 'echo' }),
-    centrifuge: this.tally('messages_received_total', 'Messages that clients sent.', {
-      protocol: 'centrifuge',
-    }),
-  }
-  readonly deliveries = {
-    raw: this.tally('deliveries_total', 'Publications handed to connections.', { protocol: 'raw' }),
-    centrifuge: this.tally('deliveries_total', 'Publications handed to connections.', {
-      protocol: 'centrifuge',
-    }),
-  }
-  readonly deliveredBytes = {
-    raw: this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', { protocol: 'raw' }),
-    centrifuge: this.tally('delivered_bytes_total', 'Payload handed to connections, in bytes.', {
-      protocol: 'centrifuge',
-    }),
-  }
+  readonly messagesReceived = this.byProtocol(
+    PROTOCOLS,
+    Counter,
+    'messages_received_total',
+    'Messages that clients sent.',
+  )
+  readonly deliveries = this.byProtocol(
+    DELIVERED_TO,
+    Counter,
+    'deliveries_total',
+    'Publications handed to connections.',
+  )
+  readonly deliveredBytes = this.byProtocol(
+    DELIVERED_TO,
+    Counter,
+    'delivered_bytes_total',
+    'Payload handed to connections, in bytes.',
+  )
   readonly publicationFailures = this.counter(
     'publication_failures_total',
     'Publications that the relay did not take; their publisher was told where it can be.',
     ['source', 'reason'],
   )
-  readonly deliveryLag = this.histogram(
+  readonly deliveryLag = this.observations(
     'delivery_lag_seconds',
     'From publish to socket write, the first of each batch.',
     LATENCY_SECONDS,
   )
-  readonly fanoutDuration = this.histogram(
+  readonly fanoutDuration = this.observations(
     'fanout_duration_seconds',
     'Handing a batch to its subscribers.',
     LATENCY_SECONDS,
   )
 
-  readonly relayBatchSize = this.histogram(
+  readonly relayBatchSize = this.observations(
     'relay_batch_size',
     'Publications, joins and leaves that left in one relay message.',
     BATCH_SIZES,
@@ -164,11 +181,9 @@ export class Metrics {
     ['shard', 'role'],
   )
 
-  readonly commandDuration = this.histogram(
+  readonly commandDuration = this.byCommand(
     'command_duration_seconds',
     'From reading a command of the Centrifuge protocol to its answer.',
-    LATENCY_SECONDS,
-    ['command'],
   )
   readonly commandErrors = this.counter(
     'command_errors_total',
@@ -221,13 +236,12 @@ export class Metrics {
   /** Publications accepted, by where they went and came from. */
   publications(namespace: string, source: string): Tally {
     const key = `${source} ${namespace}`
-    let tally = this.publicationTallies.get(key)
-    if (tally === undefined) {
-      tally = new Tally({ namespace, source })
-      this.publicationTallies.set(key, tally)
-      this.publicationTallyList.push(tally)
-    }
-    return tally
+    return findTally(this.publicationTallies, this.publicationTallyList, key, { namespace, source })
+  }
+
+  /** Subscriptions to a namespace's channels. */
+  subscriptions(namespace: string): Tally {
+    return findTally(this.subscriptionTallies, this.subscriptionTallyList, namespace, { namespace })
   }
 
   /** In the text format of Prometheus. */
@@ -274,28 +288,76 @@ export class Metrics {
     })
   }
 
-  /** Tallies of one name are exported as one counter with labels. */
-  private tally(name: string, help: string, labels: Readonly<Record<string, string>>): Tally {
-    const tally = new Tally(labels)
-    const all = this.tallies.get(name) ?? this.talliedCounter(name, help, Object.keys(labels))
-    all.push(tally)
-    return tally
+  /** A tally for each protocol, exported as one metric. */
+  private byProtocol<P extends Protocol>(
+    protocols: readonly P[],
+    kind: TalliedKind,
+    name: string,
+    help: string,
+  ): Readonly<Record<P, Tally>> {
+    const tallies = protocols.map((protocol) => [protocol, new Tally({ protocol })] as const)
+    this.tallied(kind, name, help, ['protocol']).push(...tallies.map(([, tally]) => tally))
+    return Object.fromEntries(tallies) as Record<P, Tally>
   }
 
-  /** Exported from the start, whether or not there is anything to count yet. */
-  private talliedCounter(name: string, help: string, labelNames: readonly string[]): Tally[] {
-    const all: Tally[] = []
-    this.tallies.set(name, all)
-    new Counter({
+  private observations(name: string, help: string, bounds: readonly number[]): Observations {
+    const observations = new Observations({}, bounds)
+    this.talliedHistogram(name, help, bounds, [observations])
+    return observations
+  }
+
+  private byCommand(name: string, help: string): Readonly<Record<CommandName, Observations>> {
+    const observed = COMMAND_NAMES.map(
+      (command) => [command, new Observations({ command }, LATENCY_SECONDS)] as const,
+    )
+    this.talliedHistogram(
+      name,
+      help,
+      LATENCY_SECONDS,
+      observed.map(([, observations]) => observations),
+    )
+    return Object.fromEntries(observed) as Record<CommandName, Observations>
+  }
+
+  private talliedHistogram(
+    name: string,
+    help: string,
+    bounds: readonly number[],
+    observed: readonly Observations[],
+  ): void {
+    const histogram = new TalliedHistogram(`fanfare_${name}`, help, bounds, observed)
+    // All that a registry uses of a metric is its name and `get`; the library declares its own kinds only.
+    this.registry.registerMetric(histogram as unknown as Metric<string>)
+  }
+
+  /** The tallies of a metric, which is exported from the start, whether or not there is anything to count yet. */
+  private tallied(kind: TalliedKind, name: string, help: string, labelNames: readonly string[]): Tally[] {
+    const tallies: Tally[] = []
+    new kind({
       name: `fanfare_${name}`,
       help,
       labelNames,
       registers: [this.registry],
       collect() {
         this.reset()
-        for (const one of all) this.inc({ ...one.labels }, one.value)
+        for (const { labels, value } of tallies) this.inc({ ...labels }, value)
       },
     })
-    return all
+    return tallies
   }
+}
+
+function findTally(
+  known: Map<string, Tally>,
+  exported: Tally[],
+  key: string,
+  labels: Readonly<Record<string, string>>,
+): Tally {
+  let tally = known.get(key)
+  if (tally === undefined) {
+    tally = new Tally(labels)
+    known.set(key, tally)
+    exported.push(tally)
+  }
+  return tally
 }

@@ -1,4 +1,4 @@
-/** A counter for the hot path: an integer, and the labels it is exported with. */
+/** A counter or gauge for the hot path: an integer, and the labels it is exported with. */
 export class Tally {
   value = 0
 

@@ -145,7 +145,7 @@ export abstract class CommandSession extends Session<ClientSessionContext> {
   }
 
   private finished(command: CommandName, startMs: number): void {
-    this.context.metrics.commandDuration.observe({ command }, (performance.now() - startMs) / 1_000)
+    this.context.metrics.commandDuration[command].observe((performance.now() - startMs) / 1_000)
   }
 
   private startQueued(): void {

@@ -80,8 +80,8 @@ export abstract class Session<C extends SessionContext = SessionContext>
     // Whole, like all times of sessions: V8 keeps a fraction in an object of its own.
     this.openedMs = Math.round(performance.now())
     hub.add(this)
-    metrics.connections.inc({ protocol: this.protocol })
-    metrics.connectionsOpened.inc({ protocol: this.protocol })
+    metrics.connections[this.protocol].value++
+    metrics.connectionsOpened[this.protocol].value++
     log.debug(this.facts(), 'connection opened')
     wheel.schedule(this, this.begin())
   }
@@ -104,7 +104,7 @@ export abstract class Session<C extends SessionContext = SessionContext>
     hub.remove(this)
     this.end(code, reason)
     admission.leave()
-    metrics.connections.dec({ protocol: this.protocol })
+    metrics.connections[this.protocol].value--
     metrics.closed(this.protocol, code)
     const durationMs = Math.round(performance.now() - this.openedMs)
     // They come by the thousand, and a line for each, written before anything else is done, would cost more than the

@@ -121,12 +121,12 @@ describe('what is malformed in Redis is counted and ignored', () => {
 describe('packing', () => {
   it('sends a burst in one tick as one PUBLISH', async () => {
     await node.broker.subscribe(channel)
-    const [callsBefore, sentBefore] = [await publishCalls(), await other.sent()]
+    const [callsBefore, sentBefore] = [await publishCalls(), other.sent]
     const burst = Array.from({ length: 500 }, (_, index) => publication(`${index}`))
     await Promise.all(burst.map((one) => other.broker.publish(channel, one)))
     expect(await node.recorder.until(channel, 500)).toEqual(burst)
     expect((await publishCalls()) - callsBefore).toBe(1)
-    const { messages, entries } = await other.sent()
+    const { messages, entries } = other.sent
     expect([messages - sentBefore.messages, entries - sentBefore.entries]).toEqual([1, 500])
   })
 
@@ -156,10 +156,10 @@ describe('packing', () => {
   })
 
   it('is measured without what nodes say to each other', async () => {
-    const before = await other.sent()
+    const before = other.sent
     await other.peers.sendTo('node', { type: 'probe', sentAtMs: 1 })
     await other.broker.publish(channel, publication('hello'))
-    const { messages, entries } = await other.sent()
+    const { messages, entries } = other.sent
     expect([messages - before.messages, entries - before.entries]).toEqual([1, 1])
   })
 

@@ -5,6 +5,7 @@ import { GapRepair } from '../../src/hub/gap-repair.js'
 import { GapWatch } from '../../src/hub/gap-watch.js'
 import { createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
 import { Metrics } from '../../src/metrics/metrics.js'
+import { Tally } from '../../src/metrics/tally.js'
 
 const ROUND_MS = 4_500
 const META_TTL_MS = 60_000
@@ -55,7 +56,7 @@ afterEach(() => {
 /** Channels with a member each. */
 function open(count: number, metaTtlMs: number | undefined = META_TTL_MS): void {
   for (let index = 0; index < count; index++) {
-    const channel = createLocalChannel(`${channels.length}`, '', metaTtlMs)
+    const channel = createLocalChannel(`${channels.length}`, new Tally({}), metaTtlMs)
     channel.json.members = 1
     channels.push(channel)
   }
@@ -87,8 +88,8 @@ describe('the watch for gaps', () => {
   })
 
   it('leaves channels alone that keep no stream, and those that nobody is in', async () => {
-    channels = [createLocalChannel('empty', '', META_TTL_MS)]
-    const unkept = createLocalChannel('unkept', '', undefined)
+    channels = [createLocalChannel('empty', new Tally({}), META_TTL_MS)]
+    const unkept = createLocalChannel('unkept', new Tally({}), undefined)
     unkept.json.members = 1
     channels.push(unkept)
     watch.checkAll()

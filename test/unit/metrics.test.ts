@@ -14,15 +14,15 @@ async function linesOf(metrics: Metrics, name: string): Promise<string[]> {
 function busyMetrics(): Metrics {
   const metrics = new Metrics('1.2.3')
   metrics.watch({ backpressureBytes: () => 11, channels: () => 12, nodes: () => 13 })
-  metrics.connections.inc({ protocol: 'raw' })
-  metrics.connectionsOpened.inc({ protocol: 'raw' })
+  metrics.connections.raw.value++
+  metrics.connectionsOpened.raw.value++
   metrics.closed('raw', 1001)
   metrics.connectionRejections.inc({ reason: 'unauthorized' })
   metrics.authFailures.inc({ reason: 'expired' })
   metrics.heartbeatTimeouts.inc({ protocol: 'raw' })
   metrics.slowConsumerCloses.inc({ protocol: 'raw' })
   metrics.oversizedMessages.inc({ protocol: 'echo' })
-  metrics.subscriptions.inc({ namespace: '' })
+  metrics.subscriptions('').value++
   metrics.messagesReceived.raw.value += 3
   metrics.publications('chat', 'api').value += 2
   metrics.publications('', 'raw').value += 1
@@ -39,7 +39,7 @@ function busyMetrics(): Metrics {
   metrics.redisUp.set({ shard: '0', role: 'publisher' }, 1)
   metrics.redisReconnects.inc({ shard: '0', role: 'publisher' })
   metrics.relayGaps.inc()
-  metrics.commandDuration.observe({ command: 'subscribe' }, 0.001)
+  metrics.commandDuration.subscribe.observe(0.001)
   metrics.commandErrors.inc({ command: 'subscribe', code: 103 })
   metrics.recoveries.inc({ result: 'recovered' })
   metrics.apiRequests.inc({ method: 'publish', code: 0 })
@@ -125,6 +125,24 @@ describe('the exposition', () => {
       'fanfare_delivered_bytes_total{protocol="raw"} 640',
       'fanfare_delivered_bytes_total{protocol="centrifuge"} 0',
     ])
+  })
+
+  it('has histograms whose buckets hold all that is not larger', async () => {
+    const metrics = new Metrics('1.2.3')
+    for (const seconds of [0.0005, 0.0006, 2.5, 3]) metrics.commandDuration.publish.observe(seconds)
+    const { body } = await metrics.expose()
+    const lines = body.split('\n').filter((line) => line.includes('command="publish"'))
+    expect(lines).toHaveLength(15)
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        'fanfare_command_duration_seconds_bucket{le="0.0005",command="publish"} 1',
+        'fanfare_command_duration_seconds_bucket{le="0.001",command="publish"} 2',
+        'fanfare_command_duration_seconds_bucket{le="2.5",command="publish"} 3',
+        'fanfare_command_duration_seconds_bucket{le="+Inf",command="publish"} 4',
+        'fanfare_command_duration_seconds_sum{command="publish"} 5.5011',
+        'fanfare_command_duration_seconds_count{command="publish"} 4',
+      ]),
+    )
   })
 
   it('asks for live numbers when it is made', async () => {

@@ -47,29 +47,32 @@ export class PresenceAnnouncer {
     announcement: Announcement,
   ): void {
     if (!announcement.presence && !announcement.joinLeave) return
-    const announce = () => this.announce(type, channel, info, announcement)
     // A client's id has no space in it.
     const key = `${info.client} ${channel}`
-    const before = this.pending.get(key)
-    const done = (before === undefined ? announce() : before.then(announce))
-      .catch((error: unknown) => this.failed(error))
-      .then(() => {
-        if (this.pending.get(key) === done) this.pending.delete(key)
-      })
+    const done = this.announce(this.pending.get(key), type, channel, info, announcement).then(() => {
+      if (this.pending.get(key) === done) this.pending.delete(key)
+    })
     this.pending.set(key, done)
   }
 
+  /** Never rejects. */
   private async announce(
+    before: Promise<void> | undefined,
     type: 'join' | 'leave',
     channel: string,
     info: ClientInfo,
     { presence, joinLeave }: Announcement,
   ): Promise<void> {
-    let online: number | undefined
-    if (presence) {
-      online = await (type === 'join' ? this.store.add(channel, info) : this.store.remove(channel, info))
+    if (before !== undefined) await before
+    try {
+      let online: number | undefined
+      if (presence) {
+        online = await (type === 'join' ? this.store.add(channel, info) : this.store.remove(channel, info))
+      }
+      if (joinLeave) await this.broker.publish(channel, { type, info, online })
+    } catch (error) {
+      this.failed(error)
     }
-    if (joinLeave) await this.broker.publish(channel, { type, info, online })
   }
 
   private failed(error: unknown): void {

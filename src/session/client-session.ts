@@ -143,8 +143,14 @@ export class ClientSession extends CommandSession {
   }
 
   addSubscription(subscription: Subscription): void {
-    // As long as needed: `push` and a spread leave room for 17, and most clients are in a few channels.
-    this.subscriptions = this.subscriptions.concat(subscription)
+    // As long as needed: `push` and a spread leave room for 17, and most clients are in a few channels. A loop, for
+    // `concat` takes ten times as long.
+    const { length } = this.subscriptions
+    const subscriptions = new Array<Subscription>(length + 1)
+    for (let index = 0; index < length; index++)
+      subscriptions[index] = this.subscriptions[index] as Subscription
+    subscriptions[length] = subscription
+    this.subscriptions = subscriptions
   }
 
   removeSubscription(subscription: Subscription): void {

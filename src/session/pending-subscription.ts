@@ -12,6 +12,8 @@ import type { Subscription } from './subscription.js'
 
 /** Reads of a stream that keeps growing past what is heard of it, before the subscriber is told to try again. */
 const MAX_READS = 3
+/** What there is to tell of most subscriptions. */
+const NOTHING: Subscribed = { result: {}, publications: [], bytes: 0 }
 const NO_WISHES: Wishes = { join: false, leave: false }
 const ALL_WISHES: Wishes = { join: true, leave: true }
 
@@ -113,6 +115,8 @@ export class PendingSubscription {
     if (this.reader !== undefined && !this.fits(this.startsAt)) return undefined
     const { data, since } = this.options
     const { expiresAtMs, isPositioned } = this.subscription
+    if (!isPositioned && expiresAtMs === undefined && data === undefined && since === undefined)
+      return NOTHING
     const { position, publications = [], recovered, bytes = 0 } = this.startsAt ?? {}
     return {
       result: {
@@ -193,7 +197,7 @@ export class PendingSubscription {
 
 /** The result as it stands in a reply. */
 export function subscribeResult({ result, publications }: Subscribed): JsonValue {
-  return { ...result, publications: publications.length === 0 ? undefined : publications }
+  return publications.length === 0 ? result : { ...result, publications }
 }
 
 export function secondsUntil(timeMs: number): number {

@@ -1,16 +1,10 @@
-import { createPublicKey, type KeyObject } from 'node:crypto'
-import { type Algorithm, createVerifier, TokenError } from 'fast-jwt'
 import type { AuthFailure } from './authenticator.js'
+import { hmacChecks, publicKeyChecks, type SignatureCheck, splitPems } from './signatures.js'
 
 /** The longest token that is looked at. */
 const MAX_TOKEN_BYTES = 8 * 1024
-const HMAC_ALGORITHMS: Algorithm[] = ['HS256', 'HS384', 'HS512']
-const RSA_ALGORITHMS: Algorithm[] = ['RS256', 'RS384', 'RS512']
-const EC_ALGORITHMS: Readonly<Record<string, Algorithm>> = {
-  prime256v1: 'ES256',
-  secp384r1: 'ES384',
-  secp521r1: 'ES512',
-}
+/** Header, payload and signature. Whoever decodes them leaves out what is not base64url, which is to be refused. */
+const COMPACT_FORM = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/
 
 export interface JwtVerifierOptions {
   /** Verifies HS256, HS384 and HS512. */
@@ -29,97 +23,86 @@ export type Verified =
   | { readonly claims: Claims; readonly failure?: undefined }
   | { readonly claims?: undefined; readonly failure: AuthFailure }
 
-type Verify = (token: string) => unknown
-
-/** Verifies JSON Web Tokens with configured keys only: what a token says of keys is not looked at. RFC 8725 §3.1. */
+/**
+ * Verifies JSON Web Tokens with configured keys only: what a token says of keys is not looked at. RFC 7519 §7.2, RFC 8725
+ * §3.1.
+ *
+ * A library for it took a quarter of what a connecting client costs a node, twice as much as the signature.
+ */
 export class JwtVerifier {
   /** By algorithm: each belongs to keys of one kind, so that whoever signs can't choose how a key is used. */
-  private readonly verifiers = new Map<string, Verify[]>()
+  private readonly checks = new Map<string, SignatureCheck[]>()
   /** Whoever issues tokens gives all of them one header: read once, it need not be decoded for each. */
-  private lastHeader = { encoded: '', algorithm: '' }
+  private lastHeader: { readonly encoded: string; readonly checks: readonly SignatureCheck[] } | undefined
 
   /** Throws one line for a public key that can't be read or used. */
-  constructor({ hmacSecret, publicKeys, audience, issuer }: JwtVerifierOptions) {
-    const expected = {
-      ...(audience !== undefined && { allowedAud: audience }),
-      ...(issuer !== undefined && { allowedIss: issuer }),
-      // The library lets a token pass that lacks a claim for which values are given.
-      requiredClaims: [...(audience === undefined ? [] : ['aud']), ...(issuer === undefined ? [] : ['iss'])],
-    }
-    const add = (key: string, algorithms: Algorithm[]) => {
-      for (const algorithm of algorithms) {
-        const verify = createVerifier({ key, algorithms: [algorithm], ...expected }) as Verify
-        this.verifiers.set(algorithm, [...(this.verifiers.get(algorithm) ?? []), verify])
-      }
-    }
-    if (hmacSecret !== undefined) add(hmacSecret, HMAC_ALGORITHMS)
-    for (const pem of splitPems(publicKeys ?? '')) add(pem, algorithmsOf(readPublicKey(pem)))
+  constructor(private readonly options: JwtVerifierOptions) {
+    const { hmacSecret, publicKeys = '' } = options
+    if (hmacSecret !== undefined) this.add(hmacChecks(hmacSecret))
+    for (const pem of splitPems(publicKeys)) this.add(publicKeyChecks(pem))
   }
 
   /** Never throws. */
   verify(token: string): Verified {
-    if (token.length > MAX_TOKEN_BYTES) return { failure: 'invalid' }
-    let failure: AuthFailure = 'invalid'
-    for (const verify of this.verifiers.get(this.algorithmOf(token)) ?? []) {
-      try {
-        const claims = verify(token)
-        if (typeof claims === 'object' && claims !== null) return { claims: claims as Claims }
-      } catch (error) {
-        failure = failureOf(error) ?? failure
-      }
+    const [, header, payload, signature] = (token.length <= MAX_TOKEN_BYTES && COMPACT_FORM.exec(token)) || []
+    if (header === undefined || payload === undefined || signature === undefined)
+      return { failure: 'invalid' }
+    const signed = token.slice(0, header.length + 1 + payload.length)
+    if (!this.checksFor(header).some((check) => check(signed, signature))) return { failure: 'invalid' }
+    const claims = readObject(payload)
+    if (claims === undefined) return { failure: 'invalid' }
+    const failure = this.failureOf(claims)
+    return failure === undefined ? { claims } : { failure }
+  }
+
+  private add(checks: ReadonlyMap<string, SignatureCheck>): void {
+    for (const [algorithm, check] of checks) {
+      this.checks.set(algorithm, [...(this.checks.get(algorithm) ?? []), check])
     }
-    return { failure }
   }
 
-  private algorithmOf(token: string): string {
-    const { encoded, algorithm } = this.lastHeader
-    if (encoded !== '' && token.startsWith(encoded) && token[encoded.length] === '.') return algorithm
-    const header = token.slice(0, token.indexOf('.'))
-    const named = readAlgorithm(header)
-    if (this.verifiers.has(named)) this.lastHeader = { encoded: header, algorithm: named }
-    return named
+  /** By each of the keys that the header's algorithm is for; none where the header is not to be followed. */
+  private checksFor(encoded: string): readonly SignatureCheck[] {
+    if (this.lastHeader?.encoded === encoded) return this.lastHeader.checks
+    const { alg, crit } = readObject(encoded) ?? {}
+    // Nothing that a header may call critical is known here. RFC 7515 §4.1.11.
+    const checks = typeof alg === 'string' && crit === undefined ? this.checks.get(alg) : undefined
+    if (checks === undefined) return []
+    this.lastHeader = { encoded, checks }
+    return checks
+  }
+
+  private failureOf({ exp, nbf, aud, iss }: Claims): AuthFailure | undefined {
+    if (!isDate(exp) || !isDate(nbf)) return 'invalid'
+    const nowSeconds = Date.now() / 1_000
+    if (exp !== undefined && nowSeconds >= exp) return 'expired'
+    if (nbf !== undefined && nowSeconds < nbf) return 'not_yet_valid'
+    const { audience, issuer } = this.options
+    if (audience !== undefined && !isFor(aud, audience)) return 'invalid'
+    return issuer === undefined || iss === issuer ? undefined : 'invalid'
   }
 }
 
-/** The algorithm that a token's header names; empty where it names none. */
-function readAlgorithm(encoded: string): string {
+/** An object of JSON in base64url; undefined for anything else. */
+function readObject(encoded: string): Claims | undefined {
   try {
-    const header = Buffer.from(encoded, 'base64url').toString()
-    const { alg } = JSON.parse(header) as { alg?: unknown }
-    return typeof alg === 'string' ? alg : ''
+    const value: unknown = JSON.parse(Buffer.from(encoded, 'base64url').toString())
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Claims)
+      : undefined
   } catch {
-    return ''
+    return undefined
   }
 }
 
-function failureOf(error: unknown): AuthFailure | undefined {
-  const code = error instanceof TokenError ? error.code : undefined
-  if (code === TokenError.codes.expired) return 'expired'
-  if (code === TokenError.codes.inactive) return 'not_yet_valid'
-  return undefined
+/** Seconds since 1970, where there is one. */
+function isDate(claim: unknown): claim is number | undefined {
+  return claim === undefined || typeof claim === 'number'
 }
 
-/** The PEMs that stand one behind the other in a text. */
-export function splitPems(text: string): string[] {
-  return text.match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? []
-}
-
-/** Throws one line for what is no public key. */
-function readPublicKey(pem: string): KeyObject {
-  try {
-    return createPublicKey(pem)
-  } catch (error) {
-    throw new Error(`a public key cannot be read: ${error instanceof Error ? error.message : String(error)}`)
-  }
-}
-
-/** Throws one line for a kind of key that no algorithm here is for. */
-function algorithmsOf(key: KeyObject): Algorithm[] {
-  if (key.asymmetricKeyType === 'rsa') return RSA_ALGORITHMS
-  if (key.asymmetricKeyType === 'ed25519') return ['EdDSA']
-  const algorithm = EC_ALGORITHMS[key.asymmetricKeyDetails?.namedCurve ?? '']
-  if (algorithm !== undefined) return [algorithm]
-  throw new Error(
-    `a public key is of the kind ${key.asymmetricKeyType}, use RSA, an EC curve of NIST, or Ed25519`,
-  )
+/** `aud` is a text, or a list of texts. */
+function isFor(aud: unknown, audience: string): boolean {
+  return Array.isArray(aud)
+    ? aud.every((one) => typeof one === 'string') && aud.includes(audience)
+    : aud === audience
 }

@@ -129,6 +129,37 @@ describe('a public key', () => {
   })
 })
 
+describe('a signature', () => {
+  it('of any length but its own is none, and breaks nothing', () => {
+    for (const [alg, key, hash] of SIGNATURES) {
+      const jwts = verifier({ publicKeys: PUBLIC_KEYS })
+      const [header, payload, signature = ''] = signed({}, { alg }, key, hash).split('.')
+      for (const cut of [1, 2, 43, 64, 86, 96, 128, 342, 343]) {
+        for (const other of [signature.slice(0, -cut), `${signature}${'A'.repeat(cut)}`, '_'.repeat(cut)]) {
+          expect(jwts.verify(`${header}.${payload}.${other}`)).toEqual(INVALID)
+        }
+      }
+    }
+  })
+
+  it.each(['=', '==', ' ', '\n', '.', '.AAAA', '\u0141', '+', '%00'])(
+    'with "%s" behind it is none',
+    (more) => {
+      const jwts = verifier({ hmacSecret: SECRET })
+      const [header, payload, signature] = hmac({ sub: 'ann' }).split('.')
+      expect(jwts.verify(`${header}.${payload}.${signature}`).claims).toBeDefined()
+      expect(jwts.verify(`${header}.${payload}.${signature}${more}`)).toEqual(INVALID)
+      expect(jwts.verify(`${header}.${payload}${more}.${signature}`)).toEqual(INVALID)
+      expect(jwts.verify(`${header}${more}.${payload}.${signature}`)).toEqual(INVALID)
+    },
+  )
+
+  it('over what is no JSON object makes no token', () => {
+    const jwts = verifier({ hmacSecret: SECRET })
+    for (const claims of ['text', 17, null, [], true]) expect(jwts.verify(hmac(claims))).toEqual(INVALID)
+  })
+})
+
 describe('what a token says of keys', () => {
   const headers = [
     { jwk: otherRsa.publicKey.export({ format: 'jwk' }) },
@@ -199,7 +230,10 @@ describe('the claims of a token', () => {
     [{ nbf: NOW_SECONDS - 1 }, undefined],
     [{ nbf: NOW_SECONDS }, undefined],
     [{ nbf: NOW_SECONDS + 1 }, 'not_yet_valid'],
-    [{ nbf: 1e300 }, 'invalid'],
+    [{ nbf: 1e300 }, 'not_yet_valid'],
+    [{ exp: NOW_SECONDS }, 'expired'],
+    [{ exp: null }, 'invalid'],
+    [{ nbf: true }, 'invalid'],
     [{ exp: NOW_SECONDS - 1, nbf: NOW_SECONDS - 2 }, 'expired'],
     [{ exp: `${NOW_SECONDS + 60}` }, 'invalid'],
     [{ exp: [NOW_SECONDS + 60] }, 'invalid'],

@@ -17,8 +17,6 @@ export interface CentrifugeTarget {
   token: string
   /** What to subscribe to, in the frame that connects. */
   channels: readonly string[]
-  /** The address to connect from, where one address has too few ports. */
-  localAddress?: string
 }
 
 export interface CentrifugeListener {
@@ -74,12 +72,7 @@ export class CentrifugeConnection {
         missing -= lines.length
         if (missing === 0) resolve(client)
       }
-      const { url, localAddress } = target
-      const raw = {
-        url: `${url}/connection/websocket`,
-        headers: {},
-        ...(localAddress !== undefined && { localAddress }),
-      }
+      const raw = { url: `${target.url}/connection/websocket`, headers: {} }
       const opening = RawConnection.open(raw, scratch, {
         onPayload: (at, lengthBytes) => {
           if (missing > 0) onReplies(scratch.bytes.toString('latin1', at, at + lengthBytes))
@@ -95,6 +88,10 @@ export class CentrifugeConnection {
         connection.sendTexts([openingFrame(target)])
       }, reject)
     })
+  }
+
+  async close(): Promise<void> {
+    await this.connection?.close()
   }
 
   /** Publishes messages of ours, all in one frame; whether it was done is not looked at. */

@@ -57,6 +57,10 @@ export class Subscribers extends ClientProcess {
     super('./subscribers.js')
   }
 
+  async disconnect(): Promise<void> {
+    await this.request({ kind: 'disconnect' })
+  }
+
   async expect(first: number, messages: number): Promise<void> {
     await this.request({ kind: 'expect', first, messages })
   }

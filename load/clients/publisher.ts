@@ -69,6 +69,7 @@ async function handle(request: Request): Promise<Reply> {
       return {}
     case 'publish':
       return { published: await publish(request) }
+    case 'disconnect':
     case 'expect':
     case 'tally':
       throw new Error('the publisher does not subscribe')

@@ -14,8 +14,6 @@ export interface Target {
   /** For example `ws://127.0.0.1:8000/ws/room`. */
   url: string
   headers: Record<string, string>
-  /** The address to connect from, where one address has too few ports. */
-  localAddress?: string
 }
 
 export interface Listener {
@@ -49,7 +47,6 @@ export class RawConnection {
         host: hostname,
         port: Number(port),
         noDelay: true,
-        ...(target.localAddress === undefined ? {} : { localAddress: target.localAddress }),
         onread: {
           buffer: scratch.target,
           callback: (lengthBytes) => {
@@ -75,6 +72,14 @@ export class RawConnection {
   /** Sends text frames, all in one write. */
   sendTexts(payloads: readonly Buffer[]): void {
     this.socket.write(Buffer.concat(payloads.map((payload) => clientFrame(OPCODE_TEXT, payload))))
+  }
+
+  /** Without a farewell; resolves when the socket is gone. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.socket.once('close', () => resolve())
+      this.socket.destroy()
+    })
   }
 
   private shakeHands(lengthBytes: number, key: string, reject: (error: Error) => void): boolean {

@@ -25,6 +25,11 @@ export interface ConnectRequest {
   roomsEach: number
 }
 
+/** To a process of subscribers: end all connections. */
+export interface DisconnectRequest {
+  kind: 'disconnect'
+}
+
 /** To a process of subscribers: check what comes from now on against this run of messages. */
 export interface ExpectRequest {
   kind: 'expect'
@@ -48,7 +53,7 @@ export interface PublishRequest {
   startMs: number
 }
 
-export type Request = ConnectRequest | ExpectRequest | TallyRequest | PublishRequest
+export type Request = ConnectRequest | DisconnectRequest | ExpectRequest | TallyRequest | PublishRequest
 
 /** How well the publisher kept its schedule. */
 export interface PublishReport {
@@ -58,6 +63,8 @@ export interface PublishReport {
 
 export interface Reply {
   error?: string
+  /** From the first handshake to the last answer. */
+  connectedInMs?: number
   tally?: TallyReport
   published?: PublishReport
 }

@@ -11,6 +11,7 @@ import {
 } from 'prom-client'
 import { COMMAND_NAMES, type CommandName } from '../protocol/client-requests.js'
 import { ABNORMAL_CLOSE, CLOSES, DISCONNECTS } from '../protocol/closes.js'
+import { EventLoopLag } from './event-loop-lag.js'
 import { Observations, TalliedHistogram } from './tallied-histogram.js'
 import { Tally } from './tally.js'
 
@@ -29,8 +30,8 @@ const MISNAMED_DEFAULTS = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
 ]
-/** Between two samples of the event loop's lag, which contain it: the library's 10 ms alone cost an idle node 1 % of a core. */
-const EVENT_LOOP_SAMPLE_MS = 100
+/** Between two samples of prom-client's own monitor of the event loop, in whose place `EventLoopLag` is: the longest that Node takes. */
+const NEVER_MS = 2 ** 31 - 1
 const PROTOCOLS = ['raw', 'echo', 'centrifuge'] as const
 /** Whoever uses the echo endpoint is in no channel. */
 const DELIVERED_TO = ['raw', 'centrifuge'] as const
@@ -203,12 +204,15 @@ export class Metrics {
   )
   readonly draining = this.gauge('draining', '1 while the node drains.', [], 'max')
 
+  readonly eventLoopLag: EventLoopLag
+
   constructor(version: string) {
     collectDefaultMetrics({
       register: this.registry,
-      eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS,
+      eventLoopMonitoringPrecision: NEVER_MS,
     })
     for (const name of MISNAMED_DEFAULTS) this.registry.removeSingleMetric(name)
+    this.eventLoopLag = new EventLoopLag(this.registry)
     this.gauge('build_info', 'What runs, as labels.', ['version', 'node_version'], 'first').set(
       { version, node_version: process.version },
       1,
@@ -246,12 +250,16 @@ export class Metrics {
 
   /** In the text format of Prometheus. */
   async expose(): Promise<Exposition> {
-    return { contentType: this.registry.contentType, body: await this.registry.metrics() }
+    const body = await this.registry.metrics()
+    this.eventLoopLag.reset()
+    return { contentType: this.registry.contentType, body }
   }
 
   /** For `JointMetrics` in another process: plain data. */
-  snapshot(): Promise<MetricsSnapshot> {
-    return this.registry.getMetricsAsJSON()
+  async snapshot(): Promise<MetricsSnapshot> {
+    const snapshot = await this.registry.getMetricsAsJSON()
+    this.eventLoopLag.reset()
+    return snapshot
   }
 
   private counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {

@@ -84,6 +84,8 @@ export interface History {
 
 /** Receives what is said in the channels that a node subscribed to: one channel's events in the order that all nodes see. */
 export interface BrokerHandler {
+  /** Whether anybody wants a channel's joins or leaves; others need not be delivered. */
+  hears(channel: string, type: PresenceEvent['type']): boolean
   /** Buffers live until the call returns. */
   deliver(channel: string, events: readonly ChannelEvent[]): void
   /** Everything is subscribed again after a while in which it was not: of any channel something may be missing. */

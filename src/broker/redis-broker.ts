@@ -90,6 +90,9 @@ export class RedisBroker implements Broker {
   private receive(channel: string, entries: readonly Entry[], first: StreamPosition | undefined): void {
     const events: ChannelEvent[] = []
     for (const [index, entry] of entries.entries()) {
+      const { kind } = entry
+      // When thousands come back at once, reading what nobody wants would be a good part of what they cost.
+      if ((kind === 'join' || kind === 'leave') && this.handler?.hears(channel, kind) !== true) continue
       const event = toEvent(entry, first && { epoch: first.epoch, offset: first.offset + index })
       if (event === undefined) {
         this.ignored()
@@ -97,7 +100,7 @@ export class RedisBroker implements Broker {
       }
       events.push(event)
     }
-    this.handler?.deliver(channel, events)
+    if (events.length > 0) this.handler?.deliver(channel, events)
   }
 }
 

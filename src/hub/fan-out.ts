@@ -7,6 +7,8 @@ import { presencePush, publicationPush } from './pushes.js'
 /** Characters of pushes that are kept for one frame. */
 const MAX_FRAME_LENGTH = 64 * 1024
 
+const WATCHERS = { join: 'joinWatchers', leave: 'leaveWatchers' } as const
+
 /** Sends a frame to everybody in a topic; the transport's. */
 export type PublishToTopic = (topic: string, data: Uint8Array | string, isBinary: boolean) => void
 
@@ -72,9 +74,15 @@ export class FanOut {
     this.metrics.deliveredBytes.centrifuge.value += receivers * publication.data.byteLength
   }
 
+  /** Whether anybody in the channel watches for joins, or leaves. */
+  hears({ raw, json }: LocalChannel, type: PresenceEvent['type']): boolean {
+    const watchers = WATCHERS[type]
+    return raw[watchers] + json[watchers] > 0
+  }
+
   presence(channel: LocalChannel, event: PresenceEvent): void {
     const { type, info, online } = event
-    const watchers = type === 'join' ? 'joinWatchers' : 'leaveWatchers'
+    const watchers = WATCHERS[type]
     if (channel.raw[watchers] > 0) {
       const frame = JSON.stringify({ event: type, client: info.client, user: info.user, online })
       this.publishToTopic(topics[type]('raw', channel.name), frame, false)

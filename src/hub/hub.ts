@@ -1,4 +1,11 @@
-import type { Broker, BrokerHandler, ChannelEvent, Position, Publication } from '../broker/broker.js'
+import type {
+  Broker,
+  BrokerHandler,
+  ChannelEvent,
+  Position,
+  PresenceEvent,
+  Publication,
+} from '../broker/broker.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Close } from '../protocol/closes.js'
 import type { Socket } from '../transport/transport.js'
@@ -246,6 +253,11 @@ export class Hub implements BrokerHandler {
     channel.buffers?.delete(buffer)
     if (channel.buffers?.size === 0) channel.buffers = undefined
     if (position !== undefined) channel.position = position
+  }
+
+  hears(name: string, type: PresenceEvent['type']): boolean {
+    const channel = this.channels.get(name)
+    return channel !== undefined && this.fanOut.hears(channel, type)
   }
 
   deliver(name: string, events: readonly ChannelEvent[]): void {

@@ -164,7 +164,11 @@ export class Metrics {
     [],
   )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
-  readonly relayQueueBytes = this.gauge('relay_queue_bytes', 'Entries waiting for Redis, in bytes.', [])
+  readonly relayQueueBytes = this.unlabelled(
+    Gauge,
+    'relay_queue_bytes',
+    'Entries waiting for Redis, in bytes.',
+  )
   readonly relayProbe = this.histogram(
     'relay_probe_seconds',
     'Round trip of the node’s probe through the relay.',
@@ -336,6 +340,12 @@ export class Metrics {
     const histogram = new TalliedHistogram(`fanfare_${name}`, help, bounds, observed)
     // All that a registry uses of a metric is its name and `get`; the library declares its own kinds only.
     this.registry.registerMetric(histogram as unknown as Metric<string>)
+  }
+
+  private unlabelled(kind: TalliedKind, name: string, help: string): Tally {
+    const tally = new Tally({})
+    this.tallied(kind, name, help, []).push(tally)
+    return tally
   }
 
   /** The tallies of a metric, which is exported from the start, whether or not there is anything to count yet. */

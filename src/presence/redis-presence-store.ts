@@ -1,12 +1,12 @@
 import { toBrokerError } from '../broker/redis-broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
-import { presenceAdd } from '../redis/lua/presence-add-3.js'
-import { presenceRemove } from '../redis/lua/presence-remove-3.js'
 import type { RedisRelay } from '../redis/redis-relay.js'
+import { type ChannelBatch, ChannelBatches } from './channel-batches.js'
 import { type LocalClient, LocalPresence } from './local-presence.js'
-import { decodePresenceEntry, encodePresenceEntry } from './presence-entry.js'
+import { decodePresenceEntry } from './presence-entry.js'
 import type { PresenceStats, PresenceStore, PresenceUpkeep, ReportPresence } from './presence-store.js'
+import { type Added, type Redis, RedisPresenceOrders } from './redis-presence-orders.js'
 import { RedisPresenceRemoval } from './redis-presence-removal.js'
 
 /** Entries that one read of a channel asks for. */
@@ -20,9 +20,6 @@ const SWEPT_MS = 86_400_000
 /** Clients that left during an outage whose leaves are told after it; of further ones nobody hears. */
 const MAX_UNTOLD = 10_000
 
-type RunCommands = Parameters<RedisRelay['run']>[0]
-type Redis = Parameters<RunCommands>[0]
-
 /**
  * Presence that all nodes share. It costs on change, not with time: clients are not refreshed, their node's lease
  * stands for them, and each node knows its own clients, so that it can put them back.
@@ -30,9 +27,13 @@ type Redis = Parameters<RunCommands>[0]
 export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private readonly local = new LocalPresence()
   private readonly removal: RedisPresenceRemoval
+  private readonly orders: RedisPresenceOrders
+  private readonly adding = new ChannelBatches<LocalClient, Added>((batches) => this.putAll(batches))
+  private readonly removing = new ChannelBatches<ClientInfo, number>((batches) => this.takeAll(batches))
+  /** Channels of those being added that nobody of this node was in. */
+  private readonly unnoted = new Set<string>()
   /** Who was kept, left, and could not be taken out then: the leave is still to be told. */
   private untold: LocalClient[] = []
-  private generation = 0
   /** Whether Redis may hold something else than this node's clients. */
   private isUnsure = false
   /** Whether this node has been swept since its clients were last put back. */
@@ -46,19 +47,14 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     private readonly keys: Keys,
   ) {
     this.removal = new RedisPresenceRemoval(relay, keys)
+    this.orders = new RedisPresenceOrders(node, keys)
   }
 
   async add(channel: string, info: ClientInfo): Promise<number> {
-    const isFirst = !this.local.hasChannel(channel)
+    if (!this.local.hasChannel(channel)) this.unnoted.add(channel)
     const client = this.local.set(channel, info)
     try {
-      const [online] = await this.relay.run(async (redis) => {
-        // Before the client: a sweep of this node must find the channel whenever this node dies. Not waited for, since
-        // commands of a connection keep their order: whoever has just joined finds itself there.
-        const noted = isFirst ? redis.sadd(this.keys.presenceChannels(this.node), channel) : undefined
-        const [added] = await Promise.all([this.put(redis, client), noted])
-        return added
-      })
+      const { online } = await this.adding.ask(channel, client)
       client.state = 'kept'
       return online
     } catch (error) {
@@ -68,10 +64,10 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     }
   }
 
-  async remove(channel: string, { client, user }: ClientInfo): Promise<number> {
-    const known = this.local.delete(channel, client)
+  async remove(channel: string, info: ClientInfo): Promise<number> {
+    const known = this.local.delete(channel, info.client)
     try {
-      return await this.relay.run((redis) => this.take(redis, channel, client, user))
+      return await this.removing.ask(channel, info)
     } catch (error) {
       this.isUnsure = true
       if (known?.state === 'kept' && this.untold.length < MAX_UNTOLD) this.untold.push(known)
@@ -84,6 +80,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     maxClients = Number.POSITIVE_INFINITY,
   ): Promise<ReadonlyMap<string, ClientInfo>> {
     const key = this.keys.presenceClients(channel)
+    this.flush()
     return this.relay
       .run(async (redis) => {
         const found = new Map<string, ClientInfo>()
@@ -100,6 +97,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   }
 
   async stats(channel: string): Promise<PresenceStats> {
+    this.flush()
     const [clients, users] = await this.relay
       .run((redis) =>
         Promise.all([
@@ -114,13 +112,14 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   async restore(hasLapsed: boolean, report: ReportPresence): Promise<void> {
     this.mayHaveLapsed ||= hasLapsed
     const { connections } = this.relay
+    this.flush()
     if (!this.mayHaveLapsed && !this.isUnsure && connections === this.seenConnections) return
     this.isUnsure = false
     try {
       if (this.mayHaveLapsed) {
         const mark = await this.relay.run((redis) => redis.getdel(this.keys.swept(this.node)))
         this.wasSwept ||= mark !== null
-        this.generation++
+        this.orders.generation++
         this.mayHaveLapsed = false
       }
       await this.removeStrangers(report)
@@ -157,6 +156,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   }
 
   async removeOwn(report: ReportPresence): Promise<void> {
+    this.flush()
     const all = { node: this.node, isKept: () => false, mayGoOn: () => Promise.resolve(true), report }
     await this.removal.run(all).catch(toBrokerError)
   }
@@ -199,18 +199,30 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     if (batch.length > 0) await this.putBack(batch, report)
   }
 
+  /** Whoever has just come finds itself there, and whoever has just left does not: commands of a connection keep their order. */
+  private flush(): void {
+    this.adding.flush()
+    this.removing.flush()
+  }
+
   /** The orders leave in the tick in which the clients were found to be here. */
-  private async putBack(batch: readonly LocalClient[], report: ReportPresence): Promise<void> {
-    const channels = new Set(batch.map(({ channel }) => channel))
+  private async putBack(clients: readonly LocalClient[], report: ReportPresence): Promise<void> {
+    const byChannel = new Map<string, LocalClient[]>()
+    for (const client of clients) {
+      const sameChannel = byChannel.get(client.channel)
+      if (sameChannel === undefined) byChannel.set(client.channel, [client])
+      else sameChannel.push(client)
+    }
     const answers = await this.relay.run(async (redis) => {
-      const [, ...results] = await Promise.all([
-        redis.sadd(this.keys.presenceChannels(this.node), ...channels),
-        ...batch.map((client) => this.put(redis, client)),
+      const [, ...added] = await Promise.all([
+        redis.sadd(this.keys.presenceChannels(this.node), ...byChannel.keys()),
+        ...[...byChannel].map(([channel, those]) => this.orders.add(redis, channel, those)),
       ])
-      return results
+      return added.flat()
     })
-    const reports = answers.map(([online, wasAbsent], index) => {
-      const client = batch[index]
+    const inOrder = [...byChannel.values()].flat()
+    const reports = answers.map(({ online, wasAbsent }, index) => {
+      const client = inOrder[index]
       if (client === undefined) return undefined
       const { channel, info, state } = client
       if (!this.local.has(channel, info.client)) {
@@ -225,30 +237,30 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     await Promise.all(reports)
   }
 
-  /** Resolves with the number of clients in the channel, and whether this one was not among them. */
-  private async put(redis: Redis, { channel, info }: LocalClient): Promise<[number, boolean]> {
-    const entry = encodePresenceEntry({ node: this.node, info }, this.generation)
-    const args = [info.client, info.user, entry]
-    const answer = (await presenceAdd.run(redis, this.keysOf(channel), args)) as [number, number]
-    return [answer[0], answer[1] === 1]
+  private putAll(batches: readonly ChannelBatch<LocalClient>[]): Promise<Added[][]> {
+    const unnoted = [...this.unnoted]
+    this.unnoted.clear()
+    return this.relay.run(async (redis) => {
+      // Before the clients: a sweep of this node must find the channels whenever this node dies.
+      const noted =
+        unnoted.length > 0 ? redis.sadd(this.keys.presenceChannels(this.node), ...unnoted) : undefined
+      const putting = Promise.all(batches.map(({ channel, items }) => this.orders.add(redis, channel, items)))
+      const [added] = await Promise.all([putting, noted])
+      return added
+    })
   }
 
-  /** Resolves with the number of clients left. */
-  private async take(redis: Redis, channel: string, client: string, user: string): Promise<number> {
-    const answer = (await presenceRemove.run(redis, this.keysOf(channel), [client, user])) as [number, number]
-    const [online, ofThisNode] = answer
-    if (ofThisNode === 0 && !this.local.hasChannel(channel)) {
-      await redis.srem(this.keys.presenceChannels(this.node), channel)
-    }
-    return online
-  }
-
-  private keysOf(channel: string): readonly string[] {
-    return [
-      this.keys.presenceClients(channel),
-      this.keys.presenceUsers(channel),
-      this.keys.presenceOfNode(this.node, channel),
-    ]
+  private takeAll(batches: readonly ChannelBatch<ClientInfo>[]): Promise<(readonly number[])[]> {
+    return this.relay.run(async (redis) => {
+      const taken = await Promise.all(
+        batches.map(({ channel, items }) => this.orders.remove(redis, channel, items)),
+      )
+      const empty = batches
+        .filter(({ channel }, index) => taken[index]?.ofThisNode === 0 && !this.local.hasChannel(channel))
+        .map(({ channel }) => channel)
+      if (empty.length > 0) await redis.srem(this.keys.presenceChannels(this.node), ...empty)
+      return taken.map(({ online }) => online)
+    })
   }
 
   /** Adds to `found` who is on a living node; `leases` keeps which nodes are. */

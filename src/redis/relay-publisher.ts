@@ -117,7 +117,7 @@ export class RelayPublisher {
 
   private addQueuedBytes(bytes: number): void {
     this.queuedBytes += bytes
-    this.metrics.relayQueueBytes.set(this.queuedBytes)
+    this.metrics.relayQueueBytes.value = this.queuedBytes
   }
 
   /** Tells a publisher what became of its entry, once. */

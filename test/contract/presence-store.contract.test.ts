@@ -83,6 +83,17 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     expect(Math.min(...left)).toBe(0)
     expect(await store.add('room', clientInfo('c-1', 'ann'))).toBe(1)
   })
+  it('lists whoever has been added before, and nobody who has been removed, without waiting for either', async () => {
+    // Until Redis knows the scripts: those that it has to be sent in full come later.
+    await store.add('lobby', clientInfo('c-1', 'ann'))
+    await store.remove('lobby', clientInfo('c-1', 'ann'))
+    const added = store.add('room', clientInfo('c-1', 'ann'))
+    expect([...(await store.list('room')).keys()]).toEqual(['c-1'])
+    const removed = store.remove('room', clientInfo('c-1', 'ann'))
+    expect(await store.stats('room')).toEqual({ clients: 0, users: 0 })
+    expect(await Promise.all([added, removed])).toEqual([1, 0])
+  })
+
   it('lists everybody with what is known of them, byte for byte', async () => {
     const infos = [
       {

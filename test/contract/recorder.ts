@@ -5,6 +5,13 @@ export class Recorder implements BrokerHandler {
   private readonly events = new Map<string, ChannelEvent[]>()
   private readonly watchers = new Set<() => void>()
 
+  /** Whether joins and leaves are wanted. */
+  hearsPresence = true
+
+  hears(): boolean {
+    return this.hearsPresence
+  }
+
   deliver(channel: string, events: readonly ChannelEvent[]): void {
     const known = this.events.get(channel) ?? []
     this.events.set(channel, known)

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { encodeEntry, encodeMessage, plainEntry } from '../../src/redis/envelope.js'
 import { RedisServer } from '../support/redis-server.js'
-import { publication } from './publications.js'
+import { clientInfo, publication } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
 let redis: RedisServer
@@ -116,6 +116,18 @@ describe('what is malformed in Redis is counted and ignored', () => {
     expect(heard).toEqual([{ type: 'probe', sentAtMs: 1 }])
     expect((await node.malformedCount()) - before).toBe(2 * bad.length)
   })
+})
+
+it('joins and leaves that nobody wants are not delivered, and hold up nothing', async () => {
+  await other.broker.subscribe(channel)
+  other.recorder.hearsPresence = false
+  const info = clientInfo('c-1', 'ann')
+  for (const event of [publication('a'), { type: 'join', info, online: 1 } as const, publication('b')]) {
+    await node.broker.publish(channel, event)
+  }
+  await other.recorder.until(channel, 2)
+  expect(other.recorder.textsOf(channel)).toEqual(['a', 'b'])
+  other.recorder.hearsPresence = true
 })
 
 describe('packing', () => {

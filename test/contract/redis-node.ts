@@ -42,8 +42,8 @@ export class RedisNode {
   }
 
   /** Bytes that wait for Redis, as the gauge says. */
-  async queuedBytes(): Promise<number> {
-    return (await this.metrics.relayQueueBytes.get()).values[0]?.value ?? 0
+  get queuedBytes(): number {
+    return this.metrics.relayQueueBytes.value
   }
 
   /** How often its connections have been made anew. */

@@ -64,6 +64,30 @@ describe('presence that nodes share', () => {
     expect((await admin.keys('*')).sort()).toEqual(keys.sort())
   })
 
+  it('is changed by one order a channel, however many come and go at once, up to a hundred', async () => {
+    const orders = async () => {
+      const lines = (await admin.info('commandstats')).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)
+      return [...lines].reduce((sum, [, calls]) => sum + Number(calls), 0)
+    }
+    const both = (change: 'add' | 'remove', count: number) =>
+      Promise.all(
+        ['room', 'lobby'].map((channel) =>
+          Promise.all(clients(count).map((client) => one.presence[change](channel, client))),
+        ),
+      )
+    // Until Redis knows the scripts.
+    await both('add', 1)
+    await both('remove', 1)
+    const before = await orders()
+    const upTo = Array.from({ length: 150 }, (_, index) => index + 1)
+    expect(await both('add', 150)).toEqual([upTo, upTo])
+    expect((await orders()) - before).toBe(4)
+    expect(await both('remove', 100)).toEqual(
+      [upTo, upTo].map((numbers) => numbers.slice(50).map((n) => 200 - n)),
+    )
+    expect((await orders()) - before).toBe(6)
+  })
+
   it('keeps the keys of one channel in one slot of a cluster', () => {
     for (const channel of ['room', '}', '{', '{}x', 'a}b{c}']) {
       const keys = [

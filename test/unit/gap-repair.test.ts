@@ -35,6 +35,7 @@ class LossyBroker extends MemoryBroker {
     this.hub = hub
     super.start({
       resumed: () => hub.resumed(),
+      hears: (channel, type) => hub.hears(channel, type),
       deliver: (channel, events) => {
         if (this.isLosing) this.late.push([...events])
         else hub.deliver(channel, events)

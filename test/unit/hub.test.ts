@@ -322,6 +322,21 @@ describe('a join or leave', () => {
     expect(frames).toHaveLength(1)
   })
 
+  it.each(['join', 'leave'] as const)('(%s) is heard while somebody asked for it', async (type) => {
+    const other = type === 'join' ? 'leave' : 'join'
+    const wishes = { ...NO_WISHES, [type]: true }
+    await enter('bob')
+    expect(hub.hears('room', type)).toBe(false)
+    const ann = await enter('ann', 'room', wishes)
+    expect([hub.hears('room', type), hub.hears('room', other), hub.hears('lobby', type)]).toEqual([
+      true,
+      false,
+      false,
+    ])
+    leave(ann, 'room', wishes)
+    expect(hub.hears('room', type)).toBe(false)
+  })
+
   it('is no delivery of a publication', async () => {
     await enter('ann', 'room', { join: true, leave: true })
     hub.deliver('room', [event('join')])

@@ -34,7 +34,7 @@ function busyMetrics(): Metrics {
   metrics.fanoutDuration.observe(0.0001)
   metrics.relayBatchSize.observe(17)
   metrics.relayMalformed.inc()
-  metrics.relayQueueBytes.set(0)
+  metrics.relayQueueBytes.value = 0
   metrics.relayProbe.observe(0.001)
   metrics.redisUp.set({ shard: '0', role: 'publisher' }, 1)
   metrics.redisReconnects.inc({ shard: '0', role: 'publisher' })

@@ -20,6 +20,7 @@ async function channelWith(made: number, kept: number, during: number) {
   const heard: Publication[] = []
   broker.start({
     resumed: () => undefined,
+    hears: () => false,
     deliver: (_channel, events) => {
       for (const event of events) {
         if (event.type !== 'publication') continue

@@ -1,24 +1,28 @@
 import { Script } from '../script.js'
 import { PRESENCE_FUNCTIONS } from './presence-functions.js'
 
-/** Takes a client out of a channel. */
+/** Takes clients out of a channel. */
 export const presenceRemove = new Script(
   3,
   `
--- Purpose: takes a client out of a channel.
+-- Purpose: takes clients out of a channel.
 -- KEYS[1]  hash: client -> entry, JSON with node, user and infos
 -- KEYS[2]  hash: user -> number of its clients
 -- KEYS[3]  set: clients of this node in the channel
--- ARGV[1]  client
--- ARGV[2]  its user, where the entry does not tell
--- Returns  {number of clients left in the channel, number of this node's clients left in it}
+-- ARGV     client, its user, where the entry does not tell, client, its user, and so on
+-- Returns  {number of this node's clients left in the channel, then for each client: number of all left after it}
 ${PRESENCE_FUNCTIONS}
-local known = redis.call('HGET', KEYS[1], ARGV[1])
-if known then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-  uncount(KEYS[2], user_of(known) or ARGV[2])
+local left = {}
+for index = 1, #ARGV, 2 do
+  local client, user = ARGV[index], ARGV[index + 1]
+  local known = redis.call('HGET', KEYS[1], client)
+  if known then
+    redis.call('HDEL', KEYS[1], client)
+    uncount(KEYS[2], user_of(known) or user)
+  end
+  redis.call('SREM', KEYS[3], client)
+  left[#left + 1] = redis.call('HLEN', KEYS[1])
 end
-redis.call('SREM', KEYS[3], ARGV[1])
-return {redis.call('HLEN', KEYS[1]), redis.call('SCARD', KEYS[3])}
+return {redis.call('SCARD', KEYS[3]), unpack(left)}
 `,
 )

@@ -1,0 +1,91 @@
+import type { ClientInfo } from '../protocol/client-info.js'
+import type { Keys } from '../redis/keys.js'
+import { presenceAdd } from '../redis/lua/presence-add-3.js'
+import { presenceRemove } from '../redis/lua/presence-remove-3.js'
+import type { RedisRelay } from '../redis/redis-relay.js'
+import { encodePresenceEntry } from './presence-entry.js'
+
+/** Clients that one script call is about: short for Redis, which does nothing else meanwhile. */
+const SCRIPT_BATCH = 100
+
+type RunCommands = Parameters<RedisRelay['run']>[0]
+export type Redis = Parameters<RunCommands>[0]
+
+/** Of a client that was added. */
+export interface Added {
+  /** Clients in the channel then. */
+  readonly online: number
+  /** Whether it was not among them before. */
+  readonly wasAbsent: boolean
+}
+
+/** Of clients that were removed. */
+export interface Removed {
+  /** How many of this node's clients are left in the channel. */
+  readonly ofThisNode: number
+  /** For each, how many of all were left after it. */
+  readonly online: readonly number[]
+}
+
+/** Orders to Redis that change who is in a channel. */
+export class RedisPresenceOrders {
+  /** Grows when this node renews its entries: to a sweep of it, they are others then. */
+  generation = 0
+
+  constructor(
+    private readonly node: string,
+    private readonly keys: Keys,
+  ) {}
+
+  async add(
+    redis: Redis,
+    channel: string,
+    clients: readonly { readonly info: ClientInfo }[],
+  ): Promise<Added[]> {
+    const answers = await Promise.all(
+      inPieces(clients).map((piece) => {
+        const args = piece.flatMap(({ info }) => [
+          info.client,
+          info.user,
+          encodePresenceEntry({ node: this.node, info }, this.generation),
+        ])
+        return presenceAdd.run(redis, this.keysOf(channel), args) as Promise<number[]>
+      }),
+    )
+    const numbers = answers.flat()
+    return clients.map((_, index) => ({
+      online: numbers[2 * index] ?? 0,
+      wasAbsent: numbers[2 * index + 1] === 1,
+    }))
+  }
+
+  async remove(
+    redis: Redis,
+    channel: string,
+    clients: readonly Pick<ClientInfo, 'client' | 'user'>[],
+  ): Promise<Removed> {
+    const answers = await Promise.all(
+      inPieces(clients).map((piece) => {
+        const args = piece.flatMap(({ client, user }) => [client, user])
+        return presenceRemove.run(redis, this.keysOf(channel), args) as Promise<[number, ...number[]]>
+      }),
+    )
+    return { ofThisNode: answers.at(-1)?.[0] ?? 0, online: answers.flatMap(([, ...online]) => online) }
+  }
+
+  private keysOf(channel: string): readonly string[] {
+    return [
+      this.keys.presenceClients(channel),
+      this.keys.presenceUsers(channel),
+      this.keys.presenceOfNode(this.node, channel),
+    ]
+  }
+}
+
+function inPieces<T>(items: readonly T[]): (readonly T[])[] {
+  const pieces: (readonly T[])[] = []
+  for (let start = 0; start < items.length; start += SCRIPT_BATCH) {
+    pieces.push(items.slice(start, start + SCRIPT_BATCH))
+  }
+  return pieces
+}

@@ -4,17 +4,17 @@ import {
   collectDefaultMetrics,
   Gauge,
   Histogram,
-  type Metric,
   type MetricObjectWithValues,
   type MetricValue,
   Registry,
 } from 'prom-client'
-import { COMMAND_NAMES, type CommandName } from '../protocol/client-requests.js'
+import { COMMAND_NAMES } from '../protocol/client-requests.js'
 import { ABNORMAL_CLOSE, CLOSES, DISCONNECTS } from '../protocol/closes.js'
 import { EventLoopLag } from './event-loop-lag.js'
-import { Observations, TalliedHistogram } from './tallied-histogram.js'
-import { Tally } from './tally.js'
+import { TalliedMetrics } from './tallied-metrics.js'
+import type { Tally } from './tally.js'
 
+const PREFIX = 'fanfare_'
 /** Close codes that always have a label of their own: those that nodes send, and those of ordinary ends. */
 const OWN_CLOSE_CODES = [
   1000,
@@ -45,9 +45,6 @@ export interface Exposition {
 
 export type MetricsSnapshot = MetricObjectWithValues<MetricValue<string>>[]
 
-type Protocol = (typeof PROTOCOLS)[number]
-type TalliedKind = typeof Counter | typeof Gauge
-
 /** What is only known when somebody looks. */
 export interface LiveNumbers {
   backpressureBytes(): number
@@ -61,17 +58,14 @@ export interface LiveNumbers {
  */
 export class Metrics {
   private readonly registry = new Registry()
-  /** As many as there are namespaces and sources. */
-  private readonly publicationTallies = new Map<string, Tally>()
-  private readonly publicationTallyList = this.tallied(
+  private readonly tallied = new TalliedMetrics(this.registry, PREFIX)
+  private readonly publicationTallies = this.tallied.tallies(
     Counter,
     'publications_total',
     'Publications accepted.',
     ['namespace', 'source'],
   )
-  /** As many as there are namespaces. */
-  private readonly subscriptionTallies = new Map<string, Tally>()
-  private readonly subscriptionTallyList = this.tallied(
+  private readonly subscriptionTallies = this.tallied.tallies(
     Gauge,
     'subscriptions',
     'Subscriptions of connections to channels.',
@@ -80,12 +74,19 @@ export class Metrics {
   private readonly closeCodeLabels = new Set<string>(OWN_CLOSE_CODES.map(String))
   private readonly maxCloseCodeLabels = this.closeCodeLabels.size + MAX_CLIENT_CLOSE_CODES
 
-  readonly connections = this.byProtocol(PROTOCOLS, Gauge, 'connections', 'Open connections.')
-  readonly connectionsOpened = this.byProtocol(
+  readonly connections = this.tallied.tallyEach(
+    Gauge,
+    'connections',
+    'Open connections.',
+    'protocol',
     PROTOCOLS,
+  )
+  readonly connectionsOpened = this.tallied.tallyEach(
     Counter,
     'connections_opened_total',
     'Connections opened.',
+    'protocol',
+    PROTOCOLS,
   )
   private readonly connectionsClosed = this.counter(
     'connections_closed_total',
@@ -109,41 +110,44 @@ export class Metrics {
   readonly oversizedMessages = this.counter('oversized_messages_total', 'Messages above the limit.', [
     'protocol',
   ])
-  readonly messagesReceived = this.byProtocol(
-    PROTOCOLS,
+  readonly messagesReceived = this.tallied.tallyEach(
     Counter,
     'messages_received_total',
     'Messages that clients sent.',
+    'protocol',
+    PROTOCOLS,
   )
-  readonly deliveries = this.byProtocol(
-    DELIVERED_TO,
+  readonly deliveries = this.tallied.tallyEach(
     Counter,
     'deliveries_total',
     'Publications handed to connections.',
-  )
-  readonly deliveredBytes = this.byProtocol(
+    'protocol',
     DELIVERED_TO,
+  )
+  readonly deliveredBytes = this.tallied.tallyEach(
     Counter,
     'delivered_bytes_total',
     'Payload handed to connections, in bytes.',
+    'protocol',
+    DELIVERED_TO,
   )
   readonly publicationFailures = this.counter(
     'publication_failures_total',
     'Publications that the relay did not take; their publisher was told where it can be.',
     ['source', 'reason'],
   )
-  readonly deliveryLag = this.observations(
+  readonly deliveryLag = this.tallied.histogram(
     'delivery_lag_seconds',
     'From publish to socket write, the first of each batch.',
     LATENCY_SECONDS,
   )
-  readonly fanoutDuration = this.observations(
+  readonly fanoutDuration = this.tallied.histogram(
     'fanout_duration_seconds',
     'Handing a batch to its subscribers.',
     LATENCY_SECONDS,
   )
 
-  readonly relayBatchSize = this.observations(
+  readonly relayBatchSize = this.tallied.histogram(
     'relay_batch_size',
     'Publications, joins and leaves that left in one relay message.',
     BATCH_SIZES,
@@ -164,7 +168,7 @@ export class Metrics {
     [],
   )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
-  readonly relayQueueBytes = this.unlabelled(
+  readonly relayQueueBytes = this.tallied.tally(
     Gauge,
     'relay_queue_bytes',
     'Entries waiting for Redis, in bytes.',
@@ -186,9 +190,12 @@ export class Metrics {
     ['shard', 'role'],
   )
 
-  readonly commandDuration = this.byCommand(
+  readonly commandDuration = this.tallied.histogramEach(
     'command_duration_seconds',
     'From reading a command of the Centrifuge protocol to its answer.',
+    LATENCY_SECONDS,
+    'command',
+    COMMAND_NAMES,
   )
   readonly commandErrors = this.counter(
     'command_errors_total',
@@ -243,13 +250,12 @@ export class Metrics {
 
   /** Publications accepted, by where they went and came from. */
   publications(namespace: string, source: string): Tally {
-    const key = `${source} ${namespace}`
-    return findTally(this.publicationTallies, this.publicationTallyList, key, { namespace, source })
+    return this.publicationTallies.find(`${source} ${namespace}`, { namespace, source })
   }
 
   /** Subscriptions to a namespace's channels. */
   subscriptions(namespace: string): Tally {
-    return findTally(this.subscriptionTallies, this.subscriptionTallyList, namespace, { namespace })
+    return this.subscriptionTallies.find(namespace, { namespace })
   }
 
   /** In the text format of Prometheus. */
@@ -267,7 +273,7 @@ export class Metrics {
   }
 
   private counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
-    return new Counter({ name: `fanfare_${name}`, help, labelNames, registers: [this.registry] })
+    return new Counter({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry] })
   }
 
   private gauge<L extends string>(
@@ -276,7 +282,7 @@ export class Metrics {
     labelNames: readonly L[],
     aggregator: Aggregator = 'sum',
   ): Gauge<L> {
-    return new Gauge({ name: `fanfare_${name}`, help, labelNames, aggregator, registers: [this.registry] })
+    return new Gauge({ name: `${PREFIX}${name}`, help, labelNames, aggregator, registers: [this.registry] })
   }
 
   private histogram<L extends string = never>(
@@ -285,12 +291,12 @@ export class Metrics {
     buckets: number[],
     labelNames: readonly L[] = [],
   ): Histogram<L> {
-    return new Histogram({ name: `fanfare_${name}`, help, buckets, labelNames, registers: [this.registry] })
+    return new Histogram({ name: `${PREFIX}${name}`, help, buckets, labelNames, registers: [this.registry] })
   }
 
   private computed(name: string, help: string, value: () => number, aggregator: Aggregator = 'sum'): void {
     new Gauge({
-      name: `fanfare_${name}`,
+      name: `${PREFIX}${name}`,
       help,
       aggregator,
       registers: [this.registry],
@@ -299,83 +305,4 @@ export class Metrics {
       },
     })
   }
-
-  /** A tally for each protocol, exported as one metric. */
-  private byProtocol<P extends Protocol>(
-    protocols: readonly P[],
-    kind: TalliedKind,
-    name: string,
-    help: string,
-  ): Readonly<Record<P, Tally>> {
-    const tallies = protocols.map((protocol) => [protocol, new Tally({ protocol })] as const)
-    this.tallied(kind, name, help, ['protocol']).push(...tallies.map(([, tally]) => tally))
-    return Object.fromEntries(tallies) as Record<P, Tally>
-  }
-
-  private observations(name: string, help: string, bounds: readonly number[]): Observations {
-    const observations = new Observations({}, bounds)
-    this.talliedHistogram(name, help, bounds, [observations])
-    return observations
-  }
-
-  private byCommand(name: string, help: string): Readonly<Record<CommandName, Observations>> {
-    const observed = COMMAND_NAMES.map(
-      (command) => [command, new Observations({ command }, LATENCY_SECONDS)] as const,
-    )
-    this.talliedHistogram(
-      name,
-      help,
-      LATENCY_SECONDS,
-      observed.map(([, observations]) => observations),
-    )
-    return Object.fromEntries(observed) as Record<CommandName, Observations>
-  }
-
-  private talliedHistogram(
-    name: string,
-    help: string,
-    bounds: readonly number[],
-    observed: readonly Observations[],
-  ): void {
-    const histogram = new TalliedHistogram(`fanfare_${name}`, help, bounds, observed)
-    // All that a registry uses of a metric is its name and `get`; the library declares its own kinds only.
-    this.registry.registerMetric(histogram as unknown as Metric<string>)
-  }
-
-  private unlabelled(kind: TalliedKind, name: string, help: string): Tally {
-    const tally = new Tally({})
-    this.tallied(kind, name, help, []).push(tally)
-    return tally
-  }
-
-  /** The tallies of a metric, which is exported from the start, whether or not there is anything to count yet. */
-  private tallied(kind: TalliedKind, name: string, help: string, labelNames: readonly string[]): Tally[] {
-    const tallies: Tally[] = []
-    new kind({
-      name: `fanfare_${name}`,
-      help,
-      labelNames,
-      registers: [this.registry],
-      collect() {
-        this.reset()
-        for (const { labels, value } of tallies) this.inc({ ...labels }, value)
-      },
-    })
-    return tallies
-  }
-}
-
-function findTally(
-  known: Map<string, Tally>,
-  exported: Tally[],
-  key: string,
-  labels: Readonly<Record<string, string>>,
-): Tally {
-  let tally = known.get(key)
-  if (tally === undefined) {
-    tally = new Tally(labels)
-    known.set(key, tally)
-    exported.push(tally)
-  }
-  return tally
 }

@@ -1,6 +1,5 @@
 import type { MetricValueWithName } from 'prom-client'
-
-type Labels = Readonly<Record<string, string>>
+import type { Labels } from './tally.js'
 
 /** What was observed under one set of labels: like a `Tally`, for the hot path. */
 export class Observations {
@@ -28,10 +27,7 @@ export class Observations {
   }
 }
 
-/**
- * A metric of prom-client that is computed at scrape time. Its own histogram makes objects and texts of the labels at
- * each observation, which cost connecting clients a twentieth.
- */
+/** A histogram as a registry of prom-client wants it, computed when it asks. */
 export class TalliedHistogram {
   readonly type = 'histogram'
   readonly aggregator = 'sum'

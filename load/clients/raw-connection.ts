@@ -76,6 +76,7 @@ export class RawConnection {
 
   /** Without a farewell; resolves when the socket is gone. */
   close(): Promise<void> {
+    if (this.socket.closed) return Promise.resolve()
     return new Promise((resolve) => {
       this.socket.once('close', () => resolve())
       this.socket.destroy()

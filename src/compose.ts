@@ -97,9 +97,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const { maxHistoryPublications, maxMessageBytes } = config
   const maxFrameBytes = maxMessageBytes + OVERSIZE_MARGIN_BYTES
   const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
-  const wheel = new TimerWheel(undefined, wheelTickMs(config), (lateMs) =>
-    metrics.eventLoopLag.observe(lateMs),
-  )
+  const wheel = new TimerWheel(undefined, wheelTickMs(config))
   const authenticator = new TokenAuthenticator({
     staticTokens: config.authTokens ?? [],
     jwts: new JwtVerifier({

@@ -30,8 +30,6 @@ export class TimerWheel {
     private readonly clock: () => number = () => performance.now(),
     /** How exact the wheel is: everything is called at most this late. Each tick wakes the process. */
     private readonly tickMs = DEFAULT_TICK_MS,
-    /** Told at each tick how late it is, in milliseconds. */
-    private readonly observeLateness: (lateMs: number) => void = () => undefined,
   ) {
     this.lastTickMs = this.clock()
   }
@@ -68,7 +66,6 @@ export class TimerWheel {
   /** Moves to the clock's time. Called by the timer; tests call it themselves. */
   tick(): void {
     const clockMs = this.clock()
-    this.observeLateness(Math.max(0, clockMs - this.lastTickMs - this.tickMs))
     const targetMs = this.nowMs + Math.min(clockMs - this.lastTickMs, Math.max(MAX_STEP_MS, 2 * this.tickMs))
     this.lastTickMs = clockMs
     for (let tick = Math.floor(this.nowMs / this.tickMs) + 1; tick * this.tickMs <= targetMs; tick++) {

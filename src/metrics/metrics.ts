@@ -260,16 +260,12 @@ export class Metrics {
 
   /** In the text format of Prometheus. */
   async expose(): Promise<Exposition> {
-    const body = await this.registry.metrics()
-    this.eventLoopLag.reset()
-    return { contentType: this.registry.contentType, body }
+    return { contentType: this.registry.contentType, body: await this.registry.metrics() }
   }
 
   /** For `JointMetrics` in another process: plain data. */
-  async snapshot(): Promise<MetricsSnapshot> {
-    const snapshot = await this.registry.getMetricsAsJSON()
-    this.eventLoopLag.reset()
-    return snapshot
+  snapshot(): Promise<MetricsSnapshot> {
+    return this.registry.getMetricsAsJSON()
   }
 
   private counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {

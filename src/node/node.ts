@@ -96,8 +96,9 @@ export class Node {
   /** Listens, and goes on connecting to the cluster in the background. Resolves with the port; rejects when it is taken. */
   async start(): Promise<number> {
     const { publicListener } = this.options
-    const { publicTransport, broker, hub, wheel } = this.parts
+    const { publicTransport, broker, hub, wheel, metrics } = this.parts
     this.port = await publicTransport.listen(publicListener)
+    metrics.eventLoopLag.start()
     wheel.start()
     hub.start()
     broker.start(hub)
@@ -154,10 +155,11 @@ export class Node {
   /** Ends everything at once. */
   stop(): void {
     this.hasStopped = true
-    const { hub, wheel, publicTransport, closeRelay } = this.parts
+    const { hub, wheel, publicTransport, closeRelay, metrics } = this.parts
     this.relayWatch.stop()
     hub.stop()
     wheel.stop()
+    metrics.eventLoopLag.stop()
     publicTransport.close()
     closeRelay()
   }

@@ -173,29 +173,6 @@ describe('the exposition', () => {
   })
 })
 
-describe('the event loop’s lag', () => {
-  const lagOf = async (metrics: Metrics, what: string) => {
-    const { body } = await metrics.expose()
-    return Number(new RegExp(`^nodejs_eventloop_lag_${what}_seconds (.+)$`, 'm').exec(body)?.[1])
-  }
-
-  it('is how late timers were, and no more', async () => {
-    const metrics = new Metrics('1')
-    for (let tick = 0; tick < 98; tick++) metrics.eventLoopLag.observe(0)
-    for (const lateMs of [40, 250]) metrics.eventLoopLag.observe(lateMs)
-    expect(await lagOf(metrics, 'p50')).toBeLessThan(0.001)
-    for (const lateMs of [0, 0, 40, 250]) metrics.eventLoopLag.observe(lateMs)
-    expect(await lagOf(metrics, 'max')).toBeCloseTo(0.25, 2)
-  })
-
-  it('begins anew with each scrape', async () => {
-    const metrics = new Metrics('1')
-    metrics.eventLoopLag.observe(250)
-    await metrics.snapshot()
-    expect(await lagOf(metrics, 'p99')).toBe(0)
-  })
-})
-
 describe('close codes', () => {
   it('have a label each, by protocol', async () => {
     const metrics = new Metrics('1')

@@ -37,19 +37,6 @@ describe('a timer wheel', () => {
     expect(wheel.nowMs).toBe(12_345)
   })
 
-  it('tells how late its ticks are', () => {
-    const latenessMs: number[] = []
-    wheel = new TimerWheel(
-      () => clockMs,
-      TICK_MS,
-      (lateMs) => latenessMs.push(lateMs),
-    )
-    pass(TICK_MS)
-    pass(3_400, 3_400)
-    pass(TICK_MS - 1, TICK_MS - 1)
-    expect(latenessMs).toEqual([0, 3_400 - TICK_MS, 0])
-  })
-
   it.each([0, 1, 99, 100, 101, 250, 1_000, 29_950, 59_900])(
     'calls what is due in %i ms at most a tick late',
     (delayMs) => {

@@ -1,3 +1,6 @@
+/** Channels of which something is done together: one that takes too long holds up, or fails, no more than these. */
+const MAX_CHANNELS = 100
+
 interface Asked<T, R> {
   readonly item: T
   readonly resolve: (result: R) => void
@@ -18,8 +21,10 @@ export class ChannelBatches<T, R> {
   private waiting = new Map<string, Asked<T, R>[]>()
 
   constructor(
-    /** Resolves with the results of each batch, in its order; or rejects, which is then the answer to all. */
-    private readonly doAll: (batches: readonly ChannelBatch<T>[]) => Promise<readonly (readonly R[])[]>,
+    /** Resolves with what became of each batch, with a result for each item; or rejects, which is then the answer to all. */
+    private readonly doAll: (
+      batches: readonly ChannelBatch<T>[],
+    ) => Promise<readonly PromiseSettledResult<readonly R[]>[]>,
   ) {}
 
   ask(channel: string, item: T): Promise<R> {
@@ -34,22 +39,35 @@ export class ChannelBatches<T, R> {
 
   /** Begins what waits. To be called before anything that has to come behind it. */
   flush(): void {
-    if (this.waiting.size === 0) return
-    const askedOf = [...this.waiting.values()]
-    const batches = [...this.waiting].map(([channel, asked]) => ({
-      channel,
-      items: asked.map(({ item }) => item),
-    }))
+    const waiting = [...this.waiting]
     this.waiting = new Map()
-    this.doAll(batches).then(
-      (results) => {
-        for (const [index, asked] of askedOf.entries()) {
-          for (const [at, { resolve }] of asked.entries()) resolve(results[index]?.[at] as R)
-        }
-      },
-      (error: unknown) => {
-        for (const { reject } of askedOf.flat()) reject(error)
-      },
-    )
+    for (let start = 0; start < waiting.length; start += MAX_CHANNELS) {
+      void this.run(waiting.slice(start, start + MAX_CHANNELS))
+    }
+  }
+
+  private async run(askedOf: readonly (readonly [string, readonly Asked<T, R>[]])[]): Promise<void> {
+    const batches = askedOf.map(([channel, asked]) => ({ channel, items: asked.map(({ item }) => item) }))
+    try {
+      const outcomes = await this.doAll(batches)
+      for (const [index, [, asked]] of askedOf.entries()) settle(asked, outcomes[index])
+    } catch (error) {
+      for (const [, asked] of askedOf) for (const { reject } of asked) reject(error)
+    }
+  }
+}
+
+function settle<T, R>(
+  asked: readonly Asked<T, R>[],
+  outcome: PromiseSettledResult<readonly R[]> | undefined,
+): void {
+  if (outcome?.status !== 'fulfilled') {
+    for (const { reject } of asked) reject(outcome?.reason)
+    return
+  }
+  for (const [index, { resolve, reject }] of asked.entries()) {
+    const result = outcome.value[index]
+    if (result === undefined) reject(new Error('there is no result for it'))
+    else resolve(result)
   }
 }

@@ -3,6 +3,7 @@ import type { Keys } from '../redis/keys.js'
 import { presenceAdd } from '../redis/lua/presence-add-3.js'
 import { presenceRemove } from '../redis/lua/presence-remove-3.js'
 import type { RedisRelay } from '../redis/redis-relay.js'
+import { RelayError } from '../redis/relay-publisher.js'
 import { encodePresenceEntry } from './presence-entry.js'
 
 /** Clients that one script call is about: short for Redis, which does nothing else meanwhile. */
@@ -80,6 +81,18 @@ export class RedisPresenceOrders {
       this.keys.presenceOfNode(this.node, channel),
     ]
   }
+}
+
+/** What became of each order: what Redis refuses of one channel is no other's affair. Reasons are RelayErrors. */
+export function outcomesOf<T>(orders: readonly Promise<T>[]): Promise<PromiseSettledResult<T>[]> {
+  return Promise.allSettled(
+    orders.map((order) =>
+      order.catch((error: unknown) => {
+        const why = error instanceof Error ? error.message : String(error)
+        throw new RelayError('unavailable', `Redis did not take it: ${why}`)
+      }),
+    ),
+  )
 }
 
 function inPieces<T>(items: readonly T[]): (readonly T[])[] {

@@ -6,7 +6,7 @@ import { type ChannelBatch, ChannelBatches } from './channel-batches.js'
 import { type LocalClient, LocalPresence } from './local-presence.js'
 import { decodePresenceEntry } from './presence-entry.js'
 import type { PresenceStats, PresenceStore, PresenceUpkeep, ReportPresence } from './presence-store.js'
-import { type Added, type Redis, RedisPresenceOrders } from './redis-presence-orders.js'
+import { type Added, outcomesOf, type Redis, RedisPresenceOrders } from './redis-presence-orders.js'
 import { RedisPresenceRemoval } from './redis-presence-removal.js'
 
 /** Entries that one read of a channel asks for. */
@@ -188,15 +188,17 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   private async putAllBack(report: ReportPresence): Promise<void> {
     let batch: LocalClient[] = []
+    const refused: unknown[] = []
     for (const client of this.local) {
       // Its own order to Redis is under way, and says how it ends.
       if (client.state === 'pending') continue
       batch.push(client)
       if (batch.length < RESTORE_BATCH) continue
-      await this.putBack(batch, report)
+      refused.push(...(await this.putBack(batch, report)))
       batch = []
     }
-    if (batch.length > 0) await this.putBack(batch, report)
+    if (batch.length > 0) refused.push(...(await this.putBack(batch, report)))
+    if (refused.length > 0) throw refused[0]
   }
 
   /** Whoever has just come finds itself there, and whoever has just left does not: commands of a connection keep their order. */
@@ -205,61 +207,83 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     this.removing.flush()
   }
 
-  /** The orders leave in the tick in which the clients were found to be here. */
-  private async putBack(clients: readonly LocalClient[], report: ReportPresence): Promise<void> {
+  /**
+   * The orders leave in the tick in which the clients were found to be here. Resolves with why Redis refused channels,
+   * which holds up no others.
+   */
+  private async putBack(clients: readonly LocalClient[], report: ReportPresence): Promise<unknown[]> {
     const byChannel = new Map<string, LocalClient[]>()
     for (const client of clients) {
       const sameChannel = byChannel.get(client.channel)
       if (sameChannel === undefined) byChannel.set(client.channel, [client])
       else sameChannel.push(client)
     }
-    const answers = await this.relay.run(async (redis) => {
-      const [, ...added] = await Promise.all([
-        redis.sadd(this.keys.presenceChannels(this.node), ...byChannel.keys()),
-        ...[...byChannel].map(([channel, those]) => this.orders.add(redis, channel, those)),
-      ])
-      return added.flat()
-    })
-    const inOrder = [...byChannel.values()].flat()
-    const reports = answers.map(({ online, wasAbsent }, index) => {
-      const client = inOrder[index]
-      if (client === undefined) return undefined
-      const { channel, info, state } = client
-      if (!this.local.has(channel, info.client)) {
-        // Who left meanwhile may have been overtaken where Redis had to be sent the script in full.
-        this.isUnsure = true
-        return undefined
-      }
-      client.state = 'kept'
-      const isUnheardOf = state === 'failed' || (wasAbsent && this.wasSwept)
-      return isUnheardOf ? report({ type: 'join', channel, info, online }) : undefined
-    })
+    const batches = Array.from(byChannel, ([channel, items]) => ({ channel, items }))
+    const outcomes = await this.relay.run((redis) => this.addAll(redis, [...byChannel.keys()], batches))
+    const refused: unknown[] = []
+    const reports: (Promise<void> | undefined)[] = []
+    for (const [index, outcome] of outcomes.entries()) {
+      if (outcome.status === 'rejected') refused.push(outcome.reason)
+      else
+        for (const [at, client] of (batches[index]?.items ?? []).entries()) {
+          reports.push(this.isBack(client, outcome.value[at], report))
+        }
+    }
     await Promise.all(reports)
+    if (refused.length > 0 && !this.relay.isUp) throw refused[0]
+    return refused
   }
 
-  private putAll(batches: readonly ChannelBatch<LocalClient>[]): Promise<Added[][]> {
-    const unnoted = [...this.unnoted]
-    this.unnoted.clear()
-    return this.relay.run(async (redis) => {
-      // Before the clients: a sweep of this node must find the channels whenever this node dies.
-      const noted =
-        unnoted.length > 0 ? redis.sadd(this.keys.presenceChannels(this.node), ...unnoted) : undefined
-      const putting = Promise.all(batches.map(({ channel, items }) => this.orders.add(redis, channel, items)))
-      const [added] = await Promise.all([putting, noted])
-      return added
-    })
+  /** A client was put back: tells of it where nobody has heard of it. */
+  private isBack(
+    client: LocalClient,
+    added: Added | undefined,
+    report: ReportPresence,
+  ): Promise<void> | undefined {
+    const { channel, info, state } = client
+    if (added === undefined || !this.local.has(channel, info.client)) {
+      // Who left meanwhile may have been overtaken where Redis had to be sent the script in full.
+      this.isUnsure = true
+      return undefined
+    }
+    client.state = 'kept'
+    const isUnheardOf = state === 'failed' || (added.wasAbsent && this.wasSwept)
+    return isUnheardOf ? report({ type: 'join', channel, info, online: added.online }) : undefined
   }
 
-  private takeAll(batches: readonly ChannelBatch<ClientInfo>[]): Promise<(readonly number[])[]> {
+  private putAll(batches: readonly ChannelBatch<LocalClient>[]): Promise<PromiseSettledResult<Added[]>[]> {
+    const channels = batches.map(({ channel }) => channel).filter((channel) => this.unnoted.delete(channel))
+    return this.relay.run((redis) => this.addAll(redis, channels, batches))
+  }
+
+  /** Notes channels as this node's, and puts clients into theirs. */
+  private async addAll(
+    redis: Redis,
+    channels: readonly string[],
+    batches: readonly ChannelBatch<LocalClient>[],
+  ): Promise<PromiseSettledResult<Added[]>[]> {
+    // Before the clients: a sweep of this node must find the channels whenever this node dies.
+    const noted =
+      channels.length > 0 ? redis.sadd(this.keys.presenceChannels(this.node), ...channels) : undefined
+    const outcomes = outcomesOf(batches.map(({ channel, items }) => this.orders.add(redis, channel, items)))
+    await noted
+    return outcomes
+  }
+
+  private takeAll(
+    batches: readonly ChannelBatch<ClientInfo>[],
+  ): Promise<PromiseSettledResult<readonly number[]>[]> {
     return this.relay.run(async (redis) => {
-      const taken = await Promise.all(
-        batches.map(({ channel, items }) => this.orders.remove(redis, channel, items)),
-      )
-      const empty = batches
-        .filter(({ channel }, index) => taken[index]?.ofThisNode === 0 && !this.local.hasChannel(channel))
-        .map(({ channel }) => channel)
-      if (empty.length > 0) await redis.srem(this.keys.presenceChannels(this.node), ...empty)
-      return taken.map(({ online }) => online)
+      const empty: string[] = []
+      const take = async ({ channel, items }: ChannelBatch<ClientInfo>) => {
+        const { ofThisNode, online } = await this.orders.remove(redis, channel, items)
+        if (ofThisNode === 0) empty.push(channel)
+        return online
+      }
+      const outcomes = await outcomesOf(batches.map(take))
+      const gone = empty.filter((channel) => !this.local.hasChannel(channel))
+      if (gone.length > 0) await redis.srem(this.keys.presenceChannels(this.node), ...gone)
+      return outcomes
     })
   }
 

@@ -66,6 +66,11 @@ export class RedisRelay {
     return this.commandConnections
   }
 
+  /** Whether commands reach Redis, as far as this side knows. */
+  get isUp(): boolean {
+    return this.commands.status === 'ready'
+  }
+
   /** Starts connecting, and goes on for ever. */
   start(): void {
     // Failures are logged and retried where the connections are made.
@@ -140,7 +145,7 @@ export class RedisRelay {
    * would cost a system call each, and more, otherwise.
    */
   private holdWrites(): void {
-    if (this.areWritesHeld || this.commands.status !== 'ready') return
+    if (this.areWritesHeld || !this.isUp) return
     const { stream } = this.commands
     this.areWritesHeld = true
     stream.cork()
@@ -173,7 +178,7 @@ export class RedisRelay {
 
   /** A publisher that is back before its node's subscriber would publish what this node never hears. */
   private open(): void {
-    const isUp = this.commands.status === 'ready' && this.isSubscriberUp
+    const isUp = this.isUp && this.isSubscriberUp
     if (isUp && this.masterId !== undefined) this.publisher.resume(this.masterId)
     else this.publisher.pause()
   }

@@ -134,6 +134,35 @@ describe('presence that nodes share', () => {
     expect(await stored('room')).toEqual(['c-1'])
   })
 
+  it('that is damaged in one channel is refused there, and nowhere else', async () => {
+    const ann = clientInfo('c-1', 'ann')
+    const [damaged, names] = [one.keys.presenceUsers('bad'), ['good', 'bad', 'better']]
+    const damage = () => admin.set(damaged, 'no hash')
+    await damage()
+    const added = await Promise.allSettled(names.map((channel) => one.presence.add(channel, ann)))
+    expect(added.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect((await refusal(one.presence.restore(false, report))).reason).toBe('unavailable')
+    expect(changes).toEqual([])
+    await admin.del(damaged)
+    await one.presence.restore(false, report)
+    expect(changes).toEqual([{ type: 'join', channel: 'bad', info: ann, online: 1 }])
+    await damage()
+    const removed = await Promise.allSettled(names.map((channel) => one.presence.remove(channel, ann)))
+    expect(removed.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect(await admin.smembers(one.keys.presenceChannels('one'))).toEqual(['bad'])
+  })
+
+  it('takes changes of very many channels at once', async () => {
+    const names = Array.from({ length: 5_000 }, (_, index) => `room ${index}`)
+    const ann = clientInfo('c-1', 'ann')
+    expect(new Set(await Promise.all(names.map((name) => one.presence.add(name, ann))))).toEqual(new Set([1]))
+    expect(await admin.scard(one.keys.presenceChannels('one'))).toBe(names.length)
+    expect(new Set(await Promise.all(names.map((name) => one.presence.remove(name, ann))))).toEqual(
+      new Set([0]),
+    )
+    expect(await admin.exists(one.keys.presenceChannels('one'))).toBe(0)
+  })
+
   it('counts 100,000 clients in a small part of 5 ms of Redis’ time', async () => {
     const fill = `for i = 1, 100000 do
       redis.call('HSET', KEYS[1], 'c-' .. i, '{"node":"one","user":"u-' .. i .. '"}')

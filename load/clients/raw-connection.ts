@@ -74,12 +74,12 @@ export class RawConnection {
     this.socket.write(Buffer.concat(payloads.map((payload) => clientFrame(OPCODE_TEXT, payload))))
   }
 
-  /** Without a farewell; resolves when the socket is gone. */
+  /** Without a farewell, and without a port that stays taken for a minute; resolves when the socket is gone. */
   close(): Promise<void> {
     if (this.socket.closed) return Promise.resolve()
     return new Promise((resolve) => {
       this.socket.once('close', () => resolve())
-      this.socket.destroy()
+      this.socket.resetAndDestroy()
     })
   }
 

@@ -17,8 +17,9 @@ const EC_ALGORITHMS: Readonly<Record<string, readonly [algorithm: string, hash: 
   secp521r1: ['ES512', HASHES['512']],
 }
 
-/** HS256, HS384 and HS512, by name. RFC 7518 §3.2. */
+/** HS256, HS384 and HS512, by name. RFC 7518 §3.2. Throws for an empty secret, with which anybody could sign. */
 export function hmacChecks(secret: string): Map<string, SignatureCheck> {
+  if (secret === '') throw new Error('the secret is empty')
   const key = createSecretKey(secret, 'utf8')
   const check =
     (hash: string): SignatureCheck =>

@@ -91,7 +91,8 @@ export class RedisBroker implements Broker {
     const events: ChannelEvent[] = []
     for (const [index, entry] of entries.entries()) {
       const { kind } = entry
-      // When thousands come back at once, reading what nobody wants would be a good part of what they cost.
+      // When thousands come back at once, reading what nobody wants would be a good part of what they cost. Nor is it
+      // looked at whether it could be read.
       if ((kind === 'join' || kind === 'leave') && this.handler?.hears(channel, kind) !== true) continue
       const event = toEvent(entry, first && { epoch: first.epoch, offset: first.offset + index })
       if (event === undefined) {

@@ -77,9 +77,11 @@ function missingSecretProblems(config: Config): Contradiction[] {
 
 function secretProblems(config: Config): Contradiction[] {
   const found: Contradiction[] = []
-  if (config.authHmacSecret?.includes('-----BEGIN') === true) {
-    // Whoever has a public key could sign with it.
-    found.push({ keys: ['authHmacSecret'], what: 'is a PEM key, not a shared secret' })
+  // Whoever has a public key could sign with it.
+  const key = /-----BEGIN|"kty"\s*:/.exec(config.authHmacSecret ?? '')?.[0]
+  if (key !== undefined) {
+    const form = key === '-----BEGIN' ? 'PEM key' : 'JSON Web Key'
+    found.push({ keys: ['authHmacSecret'], what: `is a ${form}, not a shared secret` })
   }
   if (config.authHeader.toLowerCase() === 'authorization') {
     found.push({ keys: ['authHeader'], what: 'must be another header: Authorization: Bearer is read anyway' })

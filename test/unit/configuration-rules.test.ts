@@ -46,9 +46,13 @@ describe('settings that contradict each other are a problem', () => {
     ])
   })
 
-  it('when a public key stands where the shared secret belongs', () => {
-    expect(problemsOf({ FANFARE_AUTH_HMAC_SECRET: '-----BEGIN PUBLIC KEY-----\nMFkw' })).toEqual([
-      'FANFARE_AUTH_HMAC_SECRET (environment): is a PEM key, not a shared secret',
+  it.each([
+    ['-----BEGIN PUBLIC KEY-----\nMFkw', 'PEM key'],
+    ['{"kty":"RSA","n":"AQAB","e":"AQAB"}', 'JSON Web Key'],
+    ['{\n  "kty" : "OKP"\n}', 'JSON Web Key'],
+  ])('when a key stands where the shared secret belongs: %j', (key, form) => {
+    expect(problemsOf({ FANFARE_AUTH_HMAC_SECRET: key })).toEqual([
+      `FANFARE_AUTH_HMAC_SECRET (environment): is a ${form}, not a shared secret`,
     ])
   })
 

@@ -129,6 +129,10 @@ describe('a public key', () => {
   })
 })
 
+it('an empty secret is refused', () => {
+  expect(() => verifier({ hmacSecret: '' })).toThrow('the secret is empty')
+})
+
 describe('a signature', () => {
   it('of any length but its own is none, and breaks nothing', () => {
     for (const [alg, key, hash] of SIGNATURES) {

@@ -189,11 +189,12 @@ function infoJson({ client, user, connInfo, chanInfo }: ClientInfo) {
 }
 
 function publicationJson(publication: Publication) {
-  const { info, position, tags } = publication
+  const { info, position, tags, publishedAtMs } = publication
   return {
     data: new ExactJson(dataText(publication)),
     ...(info !== undefined && { info: infoJson(info) }),
     offset: position?.offset ?? 0,
     ...(tags !== undefined && { tags: { ...tags } }),
+    time: publishedAtMs,
   }
 }

@@ -16,6 +16,7 @@ export const publication = z.object({
   info: clientInfo.optional(),
   offset: z.int().min(0),
   tags: z.record(z.string(), z.string()).optional(),
+  time: z.int().meta({ description: 'When it was published, in Unix milliseconds.' }),
 })
 
 export const apiError = z.object({

@@ -10,12 +10,13 @@ export function infoJson({ client, user, connInfo, chanInfo }: ClientInfo): Json
 
 /** A publication, as SDKs get it. */
 export function publicationJson(publication: Publication): JsonValue {
-  const { info, tags, position } = publication
+  const { info, tags, position, publishedAtMs } = publication
   return {
     data: new JsonText(dataText(publication)),
     info: info && infoJson(info),
     offset: position?.offset,
     tags: tags && new JsonText(JSON.stringify(tags)),
+    time: publishedAtMs,
   }
 }
 

@@ -155,10 +155,10 @@ describe('history', () => {
       publication(Buffer.of(0xff, 0), { ...at(7), isBinary: true }),
     ]
     const [first, ...others] = [
-      '{"data":{"n":9007199254740993},"info":{"client":"c-1","user":"ann","conn_info":{"n":9007199254740993},"chan_info":[]},"offset":4,"tags":{"t":"1"}}',
-      '{"data": [1,  9007199254740993] ,"offset":5}',
-      '{"data":"hello \\"you\\"","offset":6}',
-      '{"data":{"base64":"/wA="},"offset":7}',
+      '{"data":{"n":9007199254740993},"info":{"client":"c-1","user":"ann","conn_info":{"n":9007199254740993},"chan_info":[]},"offset":4,"tags":{"t":"1"},"time":1800000000000}',
+      '{"data": [1,  9007199254740993] ,"offset":5,"time":1800000000000}',
+      '{"data":"hello \\"you\\"","offset":6,"time":1800000000000}',
+      '{"data":{"base64":"/wA="},"offset":7,"time":1800000000000}',
     ]
     expect(await call('history', '{"channel":"c","limit":10}')).toBe(
       `{"publications":[${[first, ...others].join(',')}],"offset":7,"epoch":"AbCd"}`,

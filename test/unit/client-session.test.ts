@@ -144,6 +144,26 @@ beforeEach(() => {
 afterEach(() => vi.useRealTimers())
 
 describe('a client of the Centrifuge protocol', () => {
+  it('is told who it is, how long, where and when, and how it is pinged', () => {
+    const client = Client.connected(sign({ sub: 'ann', exp: inSeconds(60) }))
+    const id = client.session.client
+    const ping = Math.ceil(context.pingIntervalMs / 1_000)
+    expect(client.reply(1)).toEqual({
+      id: 1,
+      connect: {
+        client: id,
+        version: 'test',
+        expires: true,
+        ttl: 60,
+        ping,
+        pong: true,
+        session: id,
+        node: 'node',
+        time: START_MS,
+      },
+    })
+  })
+
   it('that does not say who it is within the stale time is closed with 3502', () => {
     const client = new Client()
     pass(9_900)

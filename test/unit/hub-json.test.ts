@@ -99,9 +99,9 @@ function taken(): string[] {
 const said = (text: string, part: Partial<Publication> = {}) =>
   publication(JSON.stringify(text), { isJson: true, ...part })
 const at = (offset: number, epoch = 'e') => said(`${offset}`, { position: { epoch, offset } })
-const push = (text: string, channel = 'room') =>
-  `{"push":{"channel":"${channel}","pub":{"data":${JSON.stringify(text)}}}}`
-const pushAt = (offset: number) => push(`${offset}`).replace('}}}', `,"offset":${offset}}}}`)
+const push = (text: string, channel = 'room', position = '') =>
+  `{"push":{"channel":"${channel}","pub":{"data":${JSON.stringify(text)}${position},"time":1800000000000}}}`
+const pushAt = (offset: number) => push(`${offset}`, 'room', `,"offset":${offset}`)
 
 describe('what is said to JSON members', () => {
   beforeEach(() => {

@@ -5,7 +5,9 @@ import { clientInfo, publication } from '../contract/publications.js'
 /** What stands as `data` in the push, letter by letter. */
 function dataOf(said: string | Buffer, isBinary = false): string {
   const push = publicationPush('room', publication(said, { isBinary }))
-  return /^\{"push":\{"channel":"room","pub":\{"data":(.*)\}\}\}$/s.exec(push)?.[1] ?? push
+  return (
+    /^\{"push":\{"channel":"room","pub":\{"data":(.*),"time":1800000000000\}\}\}$/s.exec(push)?.[1] ?? push
+  )
 }
 
 describe('what a raw client said', () => {
@@ -55,7 +57,7 @@ describe('what a raw client said', () => {
     expect(dataOf(shared.subarray(6, 11))).toBe('"own"')
     const bytes = new Uint8Array(shared.buffer, shared.byteOffset + 6, 5)
     const push = publicationPush('room', { ...publication(''), data: bytes })
-    expect(push).toBe('{"push":{"channel":"room","pub":{"data":"own"}}}')
+    expect(push).toBe('{"push":{"channel":"room","pub":{"data":"own","time":1800000000000}}}')
   })
 
   it.each([`${'['.repeat(50_000)}${']'.repeat(50_000)}`, `${'\n['.repeat(50_000)}${']'.repeat(50_000)}`])(
@@ -65,7 +67,7 @@ describe('what a raw client said', () => {
 })
 
 describe('a push', () => {
-  it('of a publication says who, where and with which tags', () => {
+  it('of a publication says who, where, with which tags and when', () => {
     const push = publicationPush(
       'ro"om',
       publication('{"a":1}', {
@@ -76,7 +78,7 @@ describe('a push', () => {
       }),
     )
     expect(push).toBe(
-      '{"push":{"channel":"ro\\"om","pub":{"data":{"a":1},"info":{"user":"ann","client":"c","conn_info":{"name":"Ann"}},"offset":7,"tags":{"lang":"d\\"e"}}}}',
+      '{"push":{"channel":"ro\\"om","pub":{"data":{"a":1},"info":{"user":"ann","client":"c","conn_info":{"name":"Ann"}},"offset":7,"tags":{"lang":"d\\"e"},"time":1800000000000}}}',
     )
   })
 

@@ -163,6 +163,7 @@ function complete(
     pong: true,
     session: session.client,
     node: node.id,
+    time: Date.now(),
   })
   for (const one of pending) one.join()
 }

@@ -49,6 +49,7 @@ export class HaproxyProcess {
     )
     try {
       await haproxy.listening()
+      await haproxy.allChecked()
     } catch (error) {
       await haproxy.remove()
       throw error
@@ -67,11 +68,23 @@ export class HaproxyProcess {
 
   /** Connections that HAProxy now holds to each node, by the node's name. */
   async sessions(): Promise<Record<string, number>> {
+    return Object.fromEntries((await this.statistics()).map((row) => [row[1], Number(row[4])]))
+  }
+
+  /**
+   * A row for each node: 1 is its name, 4 its current sessions, 17 its status, 36 that of its last check.
+   * https://docs.haproxy.org/2.6/management.html#9.1
+   */
+  private async statistics(): Promise<string[][]> {
     const csv = await (await fetch(`http://127.0.0.1:${this.operationsPort}/;csv`)).text()
-    // https://docs.haproxy.org/2.6/management.html#9.1: 0 is the proxy, 1 the server, 4 the current sessions.
     const rows = csv.split('\n').map((line) => line.split(','))
-    const nodes = rows.filter(([proxy, server]) => proxy === 'nodes' && server?.startsWith('node'))
-    return Object.fromEntries(nodes.map((row) => [row[1], Number(row[4])]))
+    return rows.filter(([proxy, server]) => proxy === 'nodes' && server?.startsWith('node'))
+  }
+
+  /** Until then a node counts as up, and a single check that comes late on a busy machine takes it out. */
+  private async allChecked(): Promise<void> {
+    const isUp = (row: string[]) => row[17] === 'UP' && row[36] === 'L7OK'
+    while (!(await this.statistics()).every(isUp)) await new Promise((resolve) => setTimeout(resolve, 50))
   }
 
   async remove(): Promise<void> {

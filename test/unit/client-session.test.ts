@@ -143,6 +143,25 @@ beforeEach(() => {
 })
 afterEach(() => vi.useRealTimers())
 
+describe('channels that a token names', () => {
+  it.each(['news#bob', 'news#bob,carol', 'news#'])('let nobody connect whom %s leaves out', (channel) => {
+    for (const claims of [{ channels: ['room', channel] }, { subs: { [channel]: {} } }]) {
+      const client = Client.connected(sign({ sub: 'ann', ...claims }))
+      expect(client.reply(1)).toMatchObject({ error: { code: 103 } })
+      expect(client.session.subscriptions).toEqual([])
+    }
+  })
+
+  it('may be limited to the user, or be anybody’s when the application says so', async () => {
+    const client = Client.connected(sign({ sub: 'ann', channels: ['news#ann', '$news'] }))
+    expect(client.reply(1)).toMatchObject({ connect: { subs: { 'news#ann': {}, $news: {} } } })
+    const connect = () => Promise.resolve({ user: 'ann', channels: ['news#bob'] })
+    context = { ...context, hooks: { connect } }
+    const decided = Client.connected('')
+    await expect.poll(() => decided.reply(1)).toMatchObject({ connect: { subs: { 'news#bob': {} } } })
+  })
+})
+
 describe('a client of the Centrifuge protocol', () => {
   it('is told who it is, how long, where and when, and how it is pinged', () => {
     const client = Client.connected(sign({ sub: 'ann', exp: inSeconds(60) }))

@@ -1,4 +1,5 @@
 import type { Identity } from '../../auth/authenticator.js'
+import { subscribeRule } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { Closing, DISCONNECTS } from '../../protocol/closes.js'
 import { errors } from '../../protocol/errors.js'
@@ -72,11 +73,19 @@ function decide(
   )
 }
 
-/** By the token. Throws error 109, or a Closing. */
+/** By the token. Throws errors 102, 103, 107 and 109, or a Closing. */
 function authenticate(session: ClientSession, token: string): Admitted {
-  const { authenticator, metrics } = session.shared
+  const { authenticator, channels, metrics } = session.shared
   const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
-  if (identity !== undefined) return admittedBy(identity)
+  if (identity !== undefined) {
+    const admitted = admittedBy(identity)
+    // A token goes before what a namespace allows whom, but not before what a channel's name says.
+    for (const channel of admitted.channels.keys()) {
+      if (subscribeRule(channels.namespaceOf(channel), channel, admitted.user) !== 'denied') continue
+      throw errors.permissionDenied('the token names a channel that this user may not be in')
+    }
+    return admitted
+  }
   metrics.authFailures.inc({ reason: failure })
   if (failure === 'missing') throw new Closing(DISCONNECTS.badRequest)
   // The client fetches a new token and connects again.

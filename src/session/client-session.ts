@@ -7,7 +7,7 @@ import { errors } from '../protocol/errors.js'
 import type { JsonValue } from '../protocol/json-writer.js'
 import { type ClientSessionContext, CommandSession, type Reply } from './command-session.js'
 import { runCommand } from './commands/run-command.js'
-import { subscribe } from './pending-subscription.js'
+import { secondsUntil, subscribe } from './pending-subscription.js'
 import type { Subscription } from './subscription.js'
 
 /** Time after its expiry in which a connection or subscription may still be refreshed. */
@@ -214,8 +214,17 @@ export class ClientSession extends CommandSession {
     }
   }
 
-  /** Sets when the connection expires. */
+  /** The server has set when the connection expires, and says so. */
   refresh(expiresAtMs: number | undefined): void {
+    if (expiresAtMs === undefined) this.push(undefined, 'refresh', {})
+    else if (expiresAtMs > Date.now()) {
+      this.push(undefined, 'refresh', { expires: true, ttl: secondsUntil(expiresAtMs) })
+    }
+    this.expireAt(expiresAtMs)
+  }
+
+  /** Sets when the connection expires. */
+  expireAt(expiresAtMs: number | undefined): void {
     if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) {
       this.close(DISCONNECTS.connectionExpired)
       return

@@ -238,6 +238,16 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.closes[0]?.close).toMatchObject({ code: 3500 })
   })
 
+  it('is told when the server has set its expiry, and is closed with 3005 when that is over', () => {
+    const client = Client.connected('secret-a')
+    client.session.refresh(START_MS + 60_000)
+    client.session.refresh(undefined)
+    client.session.refresh(START_MS)
+    const pushes = client.received.map(({ text }) => text).filter((text) => text.includes('push'))
+    expect(pushes).toEqual(['{"push":{"refresh":{"expires":true,"ttl":60}}}', '{"push":{"refresh":{}}}'])
+    expect(client.closes).toMatchObject([{ close: { code: 3005 } }])
+  })
+
   it('is told with 2501 that a subscription has expired, unless its token is refreshed', () => {
     const client = Client.connected('secret-a')
     const token = (channel: string, seconds: number) => sign({ sub: 'ann', channel, exp: inSeconds(seconds) })

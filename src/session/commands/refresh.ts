@@ -25,7 +25,7 @@ function refresh(
   reply: Reply,
 ): undefined {
   const expiresAtMs = decision === undefined ? readToken(session, token) : expiryOf(decision)
-  session.refresh(expiresAtMs)
+  session.expireAt(expiresAtMs)
   const { client } = session
   const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)
   reply({ client, version: session.shared.node.version, expires: ttl !== undefined, ttl })

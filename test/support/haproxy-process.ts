@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Child } from './child-process.js'
 import { freePort } from './free-port.js'
+import { eventually } from './metric.js'
 
 export const HAPROXY_CONFIGURATION = fileURLToPath(new URL('../../deploy/proxy/haproxy.cfg', import.meta.url))
 
@@ -82,9 +83,9 @@ export class HaproxyProcess {
   }
 
   /** Until then a node counts as up, and a single check that comes late on a busy machine takes it out. */
-  private async allChecked(): Promise<void> {
+  private allChecked(): Promise<void> {
     const isUp = (row: string[]) => row[17] === 'UP' && row[36] === 'L7OK'
-    while (!(await this.statistics()).every(isUp)) await new Promise((resolve) => setTimeout(resolve, 50))
+    return eventually(async () => (await this.statistics()).every(isUp), 'HAProxy has found all nodes up')
   }
 
   async remove(): Promise<void> {

@@ -11,8 +11,10 @@ const TAIL_MS = 1_000
 /** From the request to the publisher until its first message is due. */
 const HEAD_START_MS = 30
 
-/** Before the first round, so that the server has compiled its hot path; slow enough for the slowest of them. */
-/** A thousand messages: at 20/s the first minute would measure how V8 compiles a server, not what a delivery costs. */
+/**
+ * A thousand messages before the first round, slow enough for the slowest server: at 20/s the first minute would measure
+ * how V8 compiles a server, not what a delivery costs.
+ */
 const WARM_UP = { ratePerSecond: 80, seconds: 12.5 }
 
 /** Messages before each round, at its rate and not measured, so that no round begins on an idle machine. */
@@ -44,6 +46,7 @@ export interface ContestantOptions {
 /** One server with the subscribers and the publisher connected to it, idle between its rounds. */
 export class Contestant {
   private nextSequence = 0
+  private isBehind = false
 
   private constructor(
     private server: Server,
@@ -79,16 +82,10 @@ export class Contestant {
 
   /** Publishes `rate × seconds` messages and measures from the first one due to the last one delivered. */
   async round(ratePerSecond: number, seconds: number): Promise<Round> {
+    if (this.isBehind) await this.replace()
     const leadIn = await this.run(ratePerSecond, LEAD_IN_SECONDS)
     const round = leadIn.isComplete ? await this.run(ratePerSecond, seconds) : leadIn
-    if (!round.isComplete) await this.replace()
-    return round
-  }
-
-  /** A round at a rate that the server may not sustain: nothing goes before it, and a fresh server comes after it. */
-  async overload(ratePerSecond: number, seconds: number): Promise<Round> {
-    const round = await this.run(ratePerSecond, seconds)
-    await this.replace()
+    this.isBehind = !round.isComplete
     return round
   }
 

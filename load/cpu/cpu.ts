@@ -3,9 +3,9 @@ import { ensureInstalled } from '../../test/support/system-packages.js'
 import type { Cleanup } from '../cleanup.js'
 import { pin, requireLinux, shareCores } from '../process-usage.js'
 import type { ServerName } from '../servers.js'
-import { Contestant, type Round } from './contestant.js'
+import { Contestant, type ContestantOptions, type Round } from './contestant.js'
 import { type CpuOptions, parseCpuOptions } from './options.js'
-import { planRate, type RatePlan } from './plan.js'
+import { barsAt, planSteps, type Turn } from './plan.js'
 import { formatRatios, formatServers, judge, type RateResult } from './report.js'
 
 /** Compares CPU per verified delivery with the peers; returns the exit code. */
@@ -13,61 +13,71 @@ export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> 
   const options = parseCpuOptions(args)
   requireLinux()
   ensureInstalled(['redis-server'])
-  const contestants = await startContestants(options, cleanup)
-  const results: RateResult[] = []
-  for (const ratePerSecond of options.ratesPerSecond) {
-    const plan = planRate(ratePerSecond, options)
-    results.push(await measureRate(plan, options.seconds, contestants))
+  const contestantOptions = await prepare(options, cleanup)
+  const results = new Map(
+    options.ratesPerSecond.map((ratePerSecond): [number, RateResult] => [
+      ratePerSecond,
+      { ratePerSecond, rounds: new Map(), bars: barsAt(ratePerSecond, options) },
+    ]),
+  )
+  const steps = planSteps(options)
+  for (const [index, step] of steps.entries()) {
+    console.log(`${index + 1} of ${steps.length}: starting ${step.servers.join(', ')}`)
+    const contestants = await startContestants(step.servers, contestantOptions, cleanup)
+    for (const turn of step.turns) {
+      const rounds = await measure(turn, options.seconds, contestants)
+      for (const [name, round] of rounds) addRound(results.get(turn.ratePerSecond), name, round)
+    }
+    await Promise.all([...contestants.values()].map((contestant) => contestant.stop()))
   }
-  return report(results, options)
+  return report([...results.values()], options)
 }
 
-async function startContestants(options: CpuOptions, cleanup: Cleanup): Promise<Map<ServerName, Contestant>> {
+async function prepare(options: CpuOptions, cleanup: Cleanup): Promise<ContestantOptions> {
   const redis = await RedisServer.start()
   cleanup.defer(() => redis.remove())
   const cores = shareCores()
   pin(redis.pid, cores.others)
   if (cores.server === undefined)
     console.log('No two cores, or no taskset: nothing is pinned, expect more noise.')
-  const contestantOptions = {
-    subscriberCount: options.subscribers,
-    protocol: options.protocol,
-    redisUrl: redis.url,
-    cores,
-  }
+  const { subscribers: subscriberCount, protocol } = options
+  return { subscriberCount, protocol, redisUrl: redis.url, cores }
+}
+
+async function startContestants(
+  names: readonly ServerName[],
+  options: ContestantOptions,
+  cleanup: Cleanup,
+): Promise<Map<ServerName, Contestant>> {
   const contestants = new Map<ServerName, Contestant>()
-  for (const name of options.servers) {
-    console.log(`starting ${name} with ${options.subscribers} subscribers`)
-    const contestant = await Contestant.start(name, contestantOptions)
+  for (const name of names) {
+    const contestant = await Contestant.start(name, options)
     cleanup.defer(() => contestant.stop())
     contestants.set(name, contestant)
   }
   return contestants
 }
 
-async function measureRate(
-  plan: RatePlan,
+async function measure(
+  { ratePerSecond, order }: Turn,
   seconds: number,
   contestants: ReadonlyMap<ServerName, Contestant>,
-): Promise<RateResult> {
-  const rounds = new Map<ServerName, Round[]>()
-  const measured = (name: ServerName, round: Round) => {
-    rounds.set(name, [...(rounds.get(name) ?? []), round])
-    return `${name} ${round.cpuUsPerDelivery.toFixed(2)} µs, p99 ${round.tally.p99Ms.toFixed(1)} ms${round.isComplete ? '' : ' (behind)'}`
+): Promise<Map<ServerName, Round>> {
+  const rounds = new Map<ServerName, Round>()
+  for (const name of order) {
+    const round = await contestants.get(name)?.round(ratePerSecond, seconds)
+    if (round !== undefined) rounds.set(name, round)
   }
-  for (const [index, pair] of plan.pairs.entries()) {
-    const progress: string[] = []
-    for (const name of pair) {
-      const round = await contestants.get(name)?.round(plan.ratePerSecond, seconds)
-      if (round !== undefined) progress.push(measured(name, round))
-    }
-    console.log(`${plan.ratePerSecond}/s, pair ${index + 1} of ${plan.pairs.length}: ${progress.join('; ')}`)
-  }
-  for (let index = 0; index < plan.overloadRounds; index += 1) {
-    const round = await contestants.get('ws')?.overload(plan.ratePerSecond, seconds)
-    if (round !== undefined) console.log(`${plan.ratePerSecond}/s: ${measured('ws', round)}`)
-  }
-  return { ratePerSecond: plan.ratePerSecond, rounds, bars: plan.bars }
+  const progress = [...rounds].map(
+    ([name, { cpuUsPerDelivery, tally, isComplete }]) =>
+      `${name} ${cpuUsPerDelivery.toFixed(2)} µs, p99 ${tally.p99Ms.toFixed(1)} ms${isComplete ? '' : ' (behind)'}`,
+  )
+  console.log(`${ratePerSecond}/s: ${progress.join('; ')}`)
+  return rounds
+}
+
+function addRound(result: RateResult | undefined, name: ServerName, round: Round): void {
+  result?.rounds.set(name, [...(result.rounds.get(name) ?? []), round])
 }
 
 function report(results: RateResult[], options: CpuOptions): number {

@@ -8,6 +8,13 @@ const MAX_WS_RATE = 100
 /** Rounds that show whether the naive server falls behind at a higher rate. */
 const OVERLOAD_ROUNDS = 2
 
+/**
+ * Pairs of each rate that the same processes are measured in: an A B B A. What V8 compiled and where its heap came to lie
+ * differ between two processes of one program, and with that their CPU time by a tenth for as long as they live, so the
+ * pairs have to be of many.
+ */
+const PAIRS_OF_A_PROCESS = 2
+
 export interface Bar {
   peer: 'uws' | 'ws'
   /** The most that Fanfare's CPU per delivery may be of the peer's. */
@@ -21,13 +28,32 @@ const UWS_BARS: Readonly<Record<Protocol, Bar>> = {
 }
 const WS_BAR: Bar = { peer: 'ws', maxRatio: 0.7 }
 
-export interface RatePlan {
+/** A round of each server at a rate, one after the other. */
+export interface Turn {
   ratePerSecond: number
-  /** The servers of each pair, in the order of their rounds. */
-  pairs: ServerName[][]
-  /** Rounds of `ws` at a rate beyond it. */
-  overloadRounds: number
-  bars: Bar[]
+  order: ServerName[]
+}
+
+/** Servers that are started, measured in turns, and stopped. */
+export interface Step {
+  servers: ServerName[]
+  turns: Turn[]
+}
+
+/** Every rate is measured in each step, so that they all share in as many processes. */
+export function planSteps(options: CpuOptions): Step[] {
+  const { pairs, servers, ratesPerSecond } = options
+  const steps: Step[] = []
+  for (let first = 0; first < pairs; first += PAIRS_OF_A_PROCESS) {
+    const count = Math.min(PAIRS_OF_A_PROCESS, pairs - first)
+    steps.push({ servers, turns: ratesPerSecond.flatMap((rate) => planPairs(rate, count, servers)) })
+  }
+  const overload = ratesPerSecond.filter((rate) => rate > MAX_WS_RATE && servers.includes('ws'))
+  const turns = overload.map((ratePerSecond): Turn => ({ ratePerSecond, order: ['ws'] }))
+  if (turns.length > 0) {
+    for (let round = 0; round < OVERLOAD_ROUNDS; round += 1) steps.push({ servers: ['ws'], turns })
+  }
+  return steps
 }
 
 /**
@@ -35,17 +61,16 @@ export interface RatePlan {
  * backwards, so that a machine that gets slower or faster favours neither. Fanfare is in the middle and makes a pair
  * with both peers.
  */
-export function planRate(ratePerSecond: number, { pairs, servers, protocol }: CpuOptions): RatePlan {
-  const isWsCompared = ratePerSecond <= MAX_WS_RATE
-  const order: ServerName[] = isWsCompared ? ['uws', 'fanfare', 'ws'] : ['uws', 'fanfare']
-  const present = order.filter((name) => servers.includes(name))
-  const bars = isWsCompared ? [UWS_BARS[protocol], WS_BAR] : [UWS_BARS[protocol]]
-  return {
+function planPairs(ratePerSecond: number, count: number, servers: readonly ServerName[]): Turn[] {
+  const all: ServerName[] = ratePerSecond <= MAX_WS_RATE ? ['uws', 'fanfare', 'ws'] : ['uws', 'fanfare']
+  const order = all.filter((name) => servers.includes(name))
+  return Array.from({ length: count }, (_, index) => ({
     ratePerSecond,
-    pairs: Array.from({ length: present.length === 0 ? 0 : pairs }, (_, index) =>
-      index % 2 === 0 ? present : [...present].reverse(),
-    ),
-    overloadRounds: !isWsCompared && servers.includes('ws') ? OVERLOAD_ROUNDS : 0,
-    bars: bars.filter(({ peer }) => servers.includes(peer) && servers.includes('fanfare')),
-  }
+    order: index % 2 === 0 ? order : [...order].reverse(),
+  }))
+}
+
+export function barsAt(ratePerSecond: number, { servers, protocol }: CpuOptions): Bar[] {
+  const bars = ratePerSecond <= MAX_WS_RATE ? [UWS_BARS[protocol], WS_BAR] : [UWS_BARS[protocol]]
+  return bars.filter(({ peer }) => servers.includes(peer) && servers.includes('fanfare'))
 }

@@ -35,6 +35,11 @@ export class PresenceAnnouncer {
     await this.broker.publish(channel, { type, info, online }).catch((error: unknown) => this.failed(error))
   }
 
+  /** Resolves once what was under way of this client in the channel is done; nothing where nothing is. */
+  turnOf(channel: string, client: string): Promise<void> | undefined {
+    return this.pending.get(keyOf(channel, client))
+  }
+
   /** Resolves once everything that was under way when it was called is done or given up. */
   async settled(): Promise<void> {
     await Promise.all(this.pending.values())
@@ -47,8 +52,7 @@ export class PresenceAnnouncer {
     announcement: Announcement,
   ): void {
     if (!announcement.presence && !announcement.joinLeave) return
-    // A client's id has no space in it.
-    const key = `${info.client} ${channel}`
+    const key = keyOf(channel, info.client)
     const done = this.announce(this.pending.get(key), type, channel, info, announcement).then(() => {
       if (this.pending.get(key) === done) this.pending.delete(key)
     })
@@ -79,4 +83,9 @@ export class PresenceAnnouncer {
     // While the relay is down nobody can be told; its own log lines say that it is.
     if (!(error instanceof BrokerError)) this.log.error({ err: error }, 'presence failed')
   }
+}
+
+function keyOf(channel: string, client: string): string {
+  // A client's id has no space in it.
+  return `${client} ${channel}`
 }

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Cluster } from '../support/cluster.js'
+import { Cluster, TOKEN } from '../support/cluster.js'
 import { eventually } from '../support/metric.js'
 import type { RawClient } from '../support/raw-client.js'
 
@@ -12,6 +12,12 @@ interface PresenceFrame {
   event: 'join' | 'leave'
   client: string
   online: number
+}
+
+interface Answer {
+  id: number
+  connect?: { client: string }
+  presence?: { presence: object }
 }
 
 async function nextEvents(client: RawClient, count: number): Promise<PresenceFrame[]> {
@@ -45,6 +51,29 @@ describe('presence of a cluster', () => {
     return clients
   }
   const kept = (channel: string) => admin.hlen(`fanfare:presence:clients:{=${channel}}`)
+
+  it('shows clients themselves, however fast they come, go and come back', async () => {
+    const client = await cluster.open(0, '/connection/websocket')
+    const channel = 'room'
+    const commands = [
+      { connect: { token: TOKEN } },
+      { subscribe: { channel } },
+      { unsubscribe: { channel } },
+      { subscribe: { channel } },
+      { presence: { channel } },
+      { presence_stats: { channel } },
+    ]
+    client.send(commands.map((command, index) => JSON.stringify({ id: index + 1, ...command })).join('\n'))
+    const texts = await client.nextTexts(commands.length)
+    const answers = new Map(
+      texts.map((text) => {
+        const answer = JSON.parse(text) as Answer
+        return [answer.id, answer] as const
+      }),
+    )
+    expect(Object.keys(answers.get(5)?.presence?.presence ?? {})).toEqual([answers.get(1)?.connect?.client])
+    expect(answers.get(6)).toEqual({ id: 6, presence_stats: { num_clients: 1, num_users: 1 } })
+  })
 
   it('counts the clients of all nodes', async () => {
     const watcher = await cluster.open(0, '/ws/room?events=join,leave')

@@ -10,6 +10,7 @@ export async function handlePresenceStats(
   reply: Reply,
 ): Promise<void> {
   checkMayReadPresence(session, channel)
+  await session.shared.presence.turnOf(channel, session.client)
   const { clients, users } = await session.shared.channels.presenceStats(channel)
   reply({ num_clients: clients, num_users: users })
 }

@@ -12,6 +12,7 @@ export async function handlePresence(
   reply: Reply,
 ): Promise<void> {
   checkMayReadPresence(session, channel)
+  await session.shared.presence.turnOf(channel, session.client)
   const clients = await session.shared.channels.presence(channel)
   reply({ presence: Object.fromEntries([...clients].map(([client, info]) => [client, infoJson(info)])) })
 }

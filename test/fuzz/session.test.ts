@@ -1,132 +1,224 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { API_KEY, callApi } from '../support/api.js'
 import { FanfareProcess } from '../support/fanfare-process.js'
-import { LogOf } from '../support/log-of.js'
+import { eventually } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
+import { RedisServer } from '../support/redis-server.js'
+import { frames, HMAC_SECRET, Run, STATIC_TOKEN } from './session-lines.js'
+import { MAX_CHANNELS, NAMESPACES, type Said, SessionModel, USER } from './session-model.js'
 
-const channel = fc.constantFrom(
-  'a',
-  'b',
-  'kept:a',
-  '$kept:b',
-  'nowhere:a',
-  '',
-  'ü',
-  '__proto__',
-  'kept:a#1,2',
-)
-const anything = fc.jsonValue({ maxDepth: 3 })
-/** Requests that are right most of the time, so that a sequence gets somewhere. */
-const requests: Record<string, fc.Arbitrary<unknown>> = {
-  connect: fc.record(
-    { token: fc.constantFrom('secret-a', 'secret-a', 'secret-a', '', 'wrong'), data: anything },
-    { requiredKeys: ['token'] },
-  ),
-  subscribe: fc.record(
-    {
-      channel,
-      recover: fc.boolean(),
-      epoch: fc.constantFrom('', 'x'),
-      offset: fc.nat(),
-      recoverable: fc.boolean(),
-      join_leave: fc.boolean(),
-      token: fc.constantFrom('', 'x'),
-    },
-    { requiredKeys: ['channel'] },
-  ),
-  unsubscribe: fc.record({ channel }),
-  publish: fc.record({ channel, data: anything }),
-  presence: fc.record({ channel }),
-  presence_stats: fc.record({ channel }),
-  history: fc.record({ channel, limit: fc.integer({ min: -2, max: 5 }), reverse: fc.boolean() }),
-  ping: fc.constant({}),
-  rpc: fc.record({ method: fc.string(), data: anything }),
-  refresh: fc.record({ token: fc.constantFrom('secret-a', 'wrong', '') }),
-  sub_refresh: fc.record({ channel, token: fc.string() }),
+const RUNS = 500
+/** Of what is said last: once it is answered, all that came before it is. */
+const LAST_ID = 2 ** 32 - 1
+
+const SETTINGS = {
+  FANFARE_AUTH_TOKENS: `${USER}=${STATIC_TOKEN}`,
+  FANFARE_AUTH_HMAC_SECRET: HMAC_SECRET,
+  FANFARE_API_KEY: API_KEY,
+  FANFARE_MAX_CHANNELS_PER_CONNECTION: String(MAX_CHANNELS),
+  FANFARE_NAMESPACES: JSON.stringify(NAMESPACES),
 }
-const rightCommand = fc
-  .constantFrom(...Object.keys(requests))
-  .chain((name) => (requests[name] ?? anything).map((request) => [name, request] as const))
-const wrongCommand = fc.tuple(fc.constantFrom(...Object.keys(requests), 'shutdown', '__proto__'), anything)
-const command = fc.oneof({ weight: 6, arbitrary: rightCommand }, { weight: 1, arbitrary: wrongCommand })
-const line = fc.oneof(
-  { weight: 30, arbitrary: command.map(([name, request]) => ({ name, request })) },
-  {
-    weight: 1,
-    arbitrary: fc.constantFrom('{}', '[]', 'x', '{"id":1}', '{"id":0,"ping":{}}').map((text) => ({ text })),
-  },
-)
-type Line = { name: string; request: unknown } | { text: string }
+
+interface Publication {
+  data: { n: number }
+}
+
+interface Subscribed {
+  was_recovering?: boolean
+  recovered?: boolean
+  publications?: Publication[]
+}
+
+/** An object that the server sent. */
+interface Received {
+  id?: number
+  error?: { code: number }
+  push?: { channel: string; pub?: Publication }
+  connect?: { client: string; subs?: Record<string, Subscribed> }
+  subscribe?: Subscribed
+  presence?: { presence: Record<string, object> }
+  presence_stats?: { num_clients: number }
+  history?: { publications?: Publication[]; offset?: number }
+}
+
+/** What a client was sent, as the model says it. */
+class Heard {
+  readonly answers: string[] = []
+  /** Numbers of publications by channel. */
+  readonly publications = new Map<string, number[]>()
+  private client = ''
+
+  constructor(received: readonly Received[]) {
+    for (const one of received) {
+      if (one.push !== undefined) this.pushed(one.push)
+      else this.answers.push(`${one.id} ${this.summaryOf(one)}`)
+    }
+  }
+
+  private pushed({ channel, pub }: NonNullable<Received['push']>): void {
+    const numbers = this.publications.get(channel) ?? []
+    this.publications.set(channel, pub === undefined ? numbers : [...numbers, pub.data.n])
+  }
+
+  private summaryOf({
+    error,
+    connect,
+    subscribe,
+    presence,
+    presence_stats: stats,
+    history,
+    ...rest
+  }: Received) {
+    if (error !== undefined) return `error ${error.code}`
+    if (connect !== undefined) {
+      this.client = connect.client
+      const subs = Object.entries(connect.subs ?? {})
+      return ['connect', ...subs.map(([channel, one]) => `${channel} ${recoveryOf(one)}`).sort()].join(', ')
+    }
+    if (subscribe !== undefined) return `subscribe ${recoveryOf(subscribe)}`
+    if (presence !== undefined) return `presence ${this.client in presence.presence ? 'seen' : 'not seen'}`
+    if (stats !== undefined) return `presence_stats ${stats.num_clients > 0 ? 'seen' : 'not seen'}`
+    if (history !== undefined) {
+      const { publications, offset = 0 } = history
+      return `history ${JSON.stringify({ numbers: numbersOf(publications), offset })}`
+    }
+    return Object.keys(rest)
+      .filter((name) => name !== 'id')
+      .join(' ')
+  }
+}
+
+function recoveryOf({ was_recovering: isRecovering, recovered, publications }: Subscribed): string {
+  if (isRecovering !== true) return 'new'
+  return recovered === true ? `recovered ${JSON.stringify(numbersOf(publications))}` : 'not recovered'
+}
+
+function numbersOf(publications: readonly Publication[] = []): number[] {
+  return publications.map(({ data }) => data.n)
+}
+
+describe.each(['memory', 'Redis'])('a session of the Centrifuge protocol, with %s', (relay) => {
+  let redis: RedisServer | undefined
+  let node: FanfareProcess
+  let runs = 0
+
+  beforeAll(async () => {
+    if (relay === 'Redis') redis = await RedisServer.start()
+    node = await FanfareProcess.start({
+      ...SETTINGS,
+      ...(redis !== undefined && { FANFARE_REDIS_URL: redis.url }),
+    })
+  })
+  afterAll(async () => {
+    await node.child.stop()
+    await redis?.remove()
+  })
+
+  async function prepareRun(): Promise<Run> {
+    const number = ++runs
+    const channels = Run.keptChannels(number)
+    const histories = await Promise.all(
+      channels.map((channel) => callApi(node, 'history', { channel, limit: 0 })),
+    )
+    const epochs = new Map(
+      channels.map((channel, index) => [channel, String(histories[index]?.body.result?.['epoch'])]),
+    )
+    return new Run(number, (channel) => epochs.get(channel) ?? 'none')
+  }
+
+  async function check(said: readonly (readonly Said[])[]): Promise<void> {
+    const run = await prepareRun()
+    const model = new SessionModel()
+    const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
+    const received: Received[] = []
+    let watch: () => void = () => undefined
+    client.socket.on('message', (frame: Buffer) => {
+      const texts = frame.toString().split('\n')
+      received.push(...texts.map((text) => JSON.parse(text) as Received))
+      watch()
+    })
+    const until = (isSo: () => boolean) =>
+      new Promise<void>((resolve) => {
+        watch = () => isSo() && resolve()
+        watch()
+        void client.closed.then(() => resolve())
+      })
+    const say = (frame: readonly Said[]) => {
+      for (const one of frame) model.say(one)
+      client.send(frame.map((one) => run.write(one)).join('\n'))
+    }
+    for (const frame of said) say(frame.map((one) => run.own(one)))
+    // Whoever is not connected is answered nothing else.
+    const last: Said = { name: 'malformed', command: 'connect', request: 'last', id: LAST_ID }
+    say([model.isConnected ? { name: 'ping', id: LAST_ID } : last])
+    await until(() => received.some(({ id }) => id === LAST_ID))
+
+    const expected = [...model.answers].sort()
+    if (model.closeCodes !== undefined) {
+      expect(model.closeCodes).toContain((await client.closed).code)
+      const left = [...expected]
+      for (const answer of new Heard(received).answers) {
+        expect(left).toContain(answer)
+        left.splice(left.indexOf(answer), 1)
+      }
+      return
+    }
+    expect(new Heard(received).answers.sort()).toEqual(expected)
+    const due = [...model.published].map(([channel, all]) => ({ channel, all }))
+    const isHeard = () => {
+      const { publications } = new Heard(received)
+      return due.every(({ channel, all }) =>
+        all.every(({ n, isRequired }) => !isRequired || publications.get(channel)?.includes(n)),
+      )
+    }
+    await until(isHeard)
+    client.close()
+    await client.closed
+    expect(isHeard()).toBe(true)
+    for (const [channel, numbers] of new Heard(received).publications) {
+      expect(model.everIn).toContain(channel)
+      // Once each and in order, and nothing that was not published.
+      const published = (model.published.get(channel) ?? []).map(({ n }) => n)
+      expect(numbers).toEqual(published.filter((n) => numbers.includes(n)))
+    }
+  }
+
+  it('does with each command what the README says, whatever it is sent', async () => {
+    await fc.assert(fc.asyncProperty(frames, check), { numRuns: RUNS })
+    expect(node.child.output).not.toMatch(/"level":"(error|fatal)"/)
+    expect((await fetch(`${node.internalUrl}/health`)).status).toBe(200)
+    await eventually(async () => {
+      const lines = (await node.metrics()).split('\n')
+      return [
+        'fanfare_connections{protocol="centrifuge"} 0',
+        'fanfare_subscriptions{namespace=""} 0',
+        'fanfare_subscriptions{namespace="kept"} 0',
+      ].every((line) => lines.includes(line))
+    }, 'nobody is left')
+    for (let run = 1; run <= runs; run++) {
+      const { body } = await callApi(node, 'presence_stats', { channel: `a-${run}` })
+      expect(body.result).toEqual({ num_clients: 0, num_users: 0 })
+    }
+  })
+})
 
 describe('a session of the Centrifuge protocol', () => {
   let node: FanfareProcess
 
   beforeAll(async () => {
-    node = await FanfareProcess.start({
-      FANFARE_AUTH_TOKENS: 'alice=secret-a',
-      FANFARE_NAMESPACES: JSON.stringify([
-        { name: '', allow_subscribe_for_client: true, allow_publish_for_client: true, presence: true },
-        {
-          name: 'kept',
-          allow_subscribe_for_client: true,
-          allow_publish_for_subscriber: true,
-          allow_history_for_client: true,
-          history_size: 10,
-          history_ttl: '1m',
-        },
-      ]),
-    })
+    node = await FanfareProcess.start(SETTINGS)
   })
   afterAll(() => node.child.stop())
 
-  it('answers every command once, or ends with a code of the protocol, whatever it is sent', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.array(line, { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 5 }),
-        async (frames) => {
-          const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
-          const replies = new LogOf<{ id: number }>()
-          client.socket.on('message', (data: Buffer) => {
-            for (const text of data.toString().split('\n')) {
-              const object = JSON.parse(text) as { id?: number }
-              if (object.id !== undefined) replies.add({ id: object.id })
-            }
-          })
-          let id = 0
-          const asked: number[] = []
-          const first: Line = { name: 'connect', request: { token: 'secret-a' } }
-          for (const frame of [[first], ...frames]) {
-            const texts = frame.map((one) => {
-              if ('text' in one) return one.text
-              asked.push(++id)
-              return `{"id":${id},${JSON.stringify(one.name)}:${JSON.stringify(one.request) ?? 'null'}}`
-            })
-            client.send(texts.join('\n'))
-          }
-          // Whatever is answered is answered before this; a second connect ends what has not ended.
-          client.send(`{"id":${id + 1},"connect":{}}`)
-          const { code } = await client.closed
-          expect(code).toBeGreaterThanOrEqual(3_000)
-          expect(code).toBeLessThan(4_000)
-          const answered = replies.items.map((reply) => reply.id)
-          expect(new Set(answered).size).toBe(answered.length)
-          expect(asked).toEqual(expect.arrayContaining(answered))
-        },
-      ),
-      { numRuns: 300 },
-    )
-    expect(node.child.output).not.toMatch(/"level":"(error|fatal)"/)
-    expect((await fetch(`${node.internalUrl}/health`)).status).toBe(200)
-  })
-
   it.each<[string, string | Buffer, number]>([
     ['nothing but connect first', '{"id":1,"ping":{}}', 3501],
-    ['a binary frame', Buffer.from('{"id":1,"connect":{"token":"secret-a"}}'), 3506],
-    ['a pong nobody asked for', '{"id":1,"connect":{"token":"secret-a"}}\n{}', 3501],
+    ['a binary frame', Buffer.from('{"id":1,"connect":{"token":"the-static-token"}}'), 3506],
+    ['a pong nobody asked for', '{"id":1,"connect":{"token":"the-static-token"}}\n{}', 3501],
     ['lists of a depth of 100,000', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, 3501],
     [
       'connect twice',
-      '{"id":1,"connect":{"token":"secret-a"}}\n{"id":1,"connect":{"token":"secret-a"}}',
+      '{"id":1,"connect":{"token":"the-static-token"}}\n{"id":1,"connect":{"token":"the-static-token"}}',
       3501,
     ],
   ])('ends after %s', async (_what, frame, code) => {
@@ -137,7 +229,7 @@ describe('a session of the Centrifuge protocol', () => {
 
   it('answers data of a depth of 30,000 with an error or takes it, and goes on', async () => {
     const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
-    client.send('{"id":1,"connect":{"token":"secret-a"}}')
+    client.send('{"id":1,"connect":{"token":"the-static-token"}}')
     await client.nextText()
     client.send(`{"id":2,"publish":{"channel":"a","data":${'['.repeat(30_000)}${']'.repeat(30_000)}}}`)
     expect(JSON.parse(await client.nextText())).toMatchObject({ id: 2 })
@@ -150,7 +242,7 @@ describe('a session of the Centrifuge protocol', () => {
     const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
     const frame = (count: number, command: object) =>
       Array.from({ length: count }, (_, index) => JSON.stringify({ id: index + 2, ...command })).join('\n')
-    client.send(`{"id":1,"connect":{"token":"secret-a"}}\n${frame(3_000, { ping: {} })}`)
+    client.send(`{"id":1,"connect":{"token":"the-static-token"}}\n${frame(3_000, { ping: {} })}`)
     const texts = await client.nextTexts(3_001)
     expect(JSON.parse(texts.at(-1) ?? '')).toEqual({ id: 3_001, ping: {} })
     client.send(frame(10_000, { presence: { channel: 'a' } }))

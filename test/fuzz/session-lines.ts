@@ -1,0 +1,223 @@
+import fc from 'fast-check'
+import { createSigner } from 'fast-jwt'
+import { MAX_CHANNELS, type Said, type Since, type Token, USER } from './session-model.js'
+
+export const HMAC_SECRET = 'a secret that signs tokens, long enough'
+export const STATIC_TOKEN = 'the-static-token'
+
+/** Channels of a run have its number in place of the tilde, so that nothing is in them yet. */
+const KEPT = ['kept:a~', '$kept:b~', 'kept:c~#ann,bob']
+const CHANNELS = ['a~', 'b~', '__proto__', '$c~', ...KEPT, 'kept:d~#bob', 'shut:a~', 'nowhere:a~', '', 'ü']
+
+const channel = fc.constantFrom(...CHANNELS, ...KEPT)
+const token = (...good: Token[]) =>
+  fc.oneof(
+    { weight: 8, arbitrary: fc.constantFrom(...good) },
+    { weight: 1, arbitrary: fc.constantFrom<Token>('none', 'wrong', 'expired') },
+  )
+const since: fc.Arbitrary<Since | undefined> = fc.oneof(
+  fc.constant(undefined),
+  fc.record({
+    epoch: fc.constantFrom('right', 'right', 'right', 'wrong', 'none'),
+    offset: fc.nat({ max: 7 }),
+  }),
+)
+/** Ids may come again. */
+const id = fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 2 ** 31 }))
+
+const connect = fc.record({
+  name: fc.constant('connect'),
+  id,
+  token: token('static', 'signed', 'signed'),
+  channels: fc.uniqueArray(fc.constantFrom('a~', 'b~', ...KEPT), { maxLength: MAX_CHANNELS + 1 }),
+  since,
+}) satisfies fc.Arbitrary<Said>
+
+const harmless: fc.Arbitrary<Said> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      name: fc.constant('subscribe'),
+      id,
+      channel,
+      token: token('none', 'none', 'none', 'signed', 'signed', 'of another'),
+      since,
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({ name: fc.constant('publish'), id, channel, n: fc.constant(0) }),
+  },
+  fc.record({ name: fc.constantFrom('unsubscribe', 'presence', 'presence_stats'), id, channel }),
+  fc.record({
+    name: fc.constant('history'),
+    id,
+    channel,
+    limit: fc.integer({ min: -1, max: 6 }),
+    since,
+    reverse: fc.boolean(),
+  }),
+  fc.record({ name: fc.constantFrom('ping', 'rpc'), id }),
+  fc.record({ name: fc.constant('send'), id: fc.constantFrom(0, 1) }),
+  fc.record({ name: fc.constant('sub_refresh'), id, channel, token: token('signed') }),
+)
+
+const WRONG_REQUESTS: Readonly<Record<string, readonly unknown[]>> = {
+  connect: [{ token: 5 }, { subs: [] }, { subs: { a: 5 } }, { headers: { a: 1 } }],
+  subscribe: [{}, { channel: 5 }, { channel: 'a~', offset: -1 }, { channel: 'a~', recover: 'yes' }],
+  unsubscribe: [{}, { channel: null }],
+  publish: [{ data: 1 }, { channel: 'a~' }, { channel: ['a~'], data: 1 }],
+  presence: [{}, { channel: {} }],
+  presence_stats: [{}, { channel: 1 }],
+  history: [{}, { channel: 'a~', limit: -2 }, { channel: 'a~', since: 5 }, { channel: 'a~', reverse: 0 }],
+  ping: [],
+  rpc: [{ method: 5 }],
+  refresh: [{ token: 5 }],
+  sub_refresh: [{ token: '' }, { channel: 'a~', token: 5 }],
+}
+const malformed = fc.constantFrom(...Object.keys(WRONG_REQUESTS)).chain((command) =>
+  fc.record({
+    name: fc.constant('malformed'),
+    id,
+    command: fc.constant(command),
+    request: fc.constantFrom(null, 5, 'x', [], true, ...(WRONG_REQUESTS[command] ?? [])),
+  }),
+)
+const unknown = fc.record({
+  name: fc.constant('unknown'),
+  id,
+  command: fc.constantFrom('shutdown', '__proto__', 'constructor', 'toString', ''),
+  request: fc.jsonValue({ maxDepth: 3 }),
+})
+const garbage = fc.record({
+  name: fc.constant('garbage'),
+  text: fc.constantFrom(
+    ...['{}', '[]', 'x', '5', 'null', '{"id":1}', '{"id":0,"ping":{}}', '{"id":-1,"ping":{}}'],
+    ...['{"id":4294967296,"ping":{}}', '{"id":"1","ping":{}}', '{"ping":{}}', '{"id":1,"ping":{},"rpc":{}}'],
+  ),
+})
+const refresh = fc.record({
+  name: fc.constant('refresh'),
+  id,
+  token: token('static', 'signed', 'of another'),
+})
+
+const line: fc.Arbitrary<Said> = fc.oneof(
+  { weight: 60, arbitrary: harmless },
+  { weight: 6, arbitrary: malformed },
+  { weight: 2, arbitrary: unknown },
+  { weight: 2, arbitrary: refresh },
+  { weight: 1, arbitrary: connect },
+  { weight: 1, arbitrary: garbage },
+)
+
+/** What a client says, frame by frame: most of the time it connects first. */
+export const frames: fc.Arbitrary<Said[][]> = fc
+  .tuple(
+    fc.oneof({ weight: 9, arbitrary: connect }, { weight: 1, arbitrary: line }),
+    fc.array(fc.array(line, { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 5 }),
+  )
+  .map(([first, [second = [], ...others]]) => [[first, ...second], ...others])
+
+/** The commands of one run, with channels and publications of its own. */
+export class Run {
+  private lastN = 0
+
+  constructor(
+    private readonly number: number,
+    /** The epoch of a channel's stream. */
+    private readonly epochOf: (channel: string) => string,
+  ) {}
+
+  static keptChannels(number: number): string[] {
+    return KEPT.map((name) => name.replace('~', `-${number}`))
+  }
+
+  own(said: Said): Said {
+    const rename = (name: string) => name.replace('~', `-${this.number}`)
+    if (said.name === 'connect') return { ...said, channels: said.channels.map(rename) }
+    if (said.name === 'publish') return { ...said, channel: rename(said.channel), n: ++this.lastN }
+    return 'channel' in said ? { ...said, channel: rename(said.channel) } : said
+  }
+
+  write(said: Said): string {
+    if (said.name === 'garbage') return said.text
+    const isKnown = said.name !== 'malformed' && said.name !== 'unknown'
+    const command = JSON.stringify(isKnown ? said.name : said.command)
+    const request = JSON.stringify(isKnown ? this.requestOf(said) : said.request)
+    // Written by hand, for `__proto__` is a member like others there.
+    return said.id === 0 ? `{${command}:${request}}` : `{"id":${said.id},${command}:${request}}`
+  }
+
+  private requestOf(said: Exclude<Said, { name: 'garbage' | 'malformed' | 'unknown' }>): object {
+    switch (said.name) {
+      case 'connect': {
+        const { channels } = said
+        const subs = Object.fromEntries(channels.map((name) => [name, this.recovery(name, said.since)]))
+        return {
+          token: tokenOf(said.token, { channels }),
+          subs,
+          headers: { a: 'b' },
+          name: 'fuzz',
+          data: [1],
+        }
+      }
+      case 'subscribe':
+        return {
+          channel: said.channel,
+          token: tokenOf(said.token, { channel: said.channel }),
+          ...this.recovery(said.channel, said.since),
+          // As newer SDKs send it.
+          delta: 'fossil',
+          join_leave: said.id % 2 === 0,
+        }
+      case 'publish':
+        return { channel: said.channel, data: { n: said.n, text: '\n\0"' } }
+      case 'history': {
+        const { channel: name, limit, since: from, reverse } = said
+        return { channel: name, limit, since: from && this.position(name, from), reverse }
+      }
+      case 'refresh':
+        return { token: tokenOf(said.token, {}) }
+      case 'sub_refresh':
+        return { channel: said.channel, token: tokenOf(said.token, { channel: said.channel }) }
+      case 'unsubscribe':
+      case 'presence':
+      case 'presence_stats':
+        return { channel: said.channel }
+      case 'ping':
+      case 'rpc':
+      case 'send':
+        return {}
+    }
+  }
+
+  private recovery(name: string, from: Since | undefined): object {
+    const isRecovering = from !== undefined
+    return { recoverable: true, recover: isRecovering, ...(isRecovering && this.position(name, from)) }
+  }
+
+  private position(name: string, { epoch, offset }: Since): { epoch: string; offset: number } {
+    return { epoch: { right: this.epochOf(name), wrong: 'another', none: '' }[epoch], offset }
+  }
+}
+
+const sign = createSigner({ key: HMAC_SECRET, algorithm: 'HS256' })
+
+/** With an application's own claims. */
+function tokenOf(token: Token, claims: object): string {
+  switch (token) {
+    case 'none':
+      return ''
+    case 'wrong':
+      return 'a.b.c'
+    case 'static':
+      return STATIC_TOKEN
+    case 'signed':
+      return sign({ sub: USER, ...claims })
+    case 'expired':
+      return sign({ sub: USER, exp: 1, ...claims })
+    case 'of another':
+      return sign({ sub: 'eve', ...claims })
+  }
+}

@@ -168,7 +168,7 @@ export class ClientSession extends CommandSession {
         channel,
         namespace: this.context.channels.namespaceOf(channel),
         isServerSide: true,
-        wantsJoinLeave: true,
+        wantsJoinLeave: false,
         wantsPosition: true,
         wantsRecovery: true,
         since: options.recoverSince,

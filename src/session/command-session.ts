@@ -16,7 +16,7 @@ const MAX_FRAME_COMMANDS = MAX_RUNNING_COMMANDS + MAX_QUEUED_COMMANDS
 /** Refused `connect` commands of one connection: SDKs come back on a new one with a new token. */
 const MAX_REFUSED_CONNECTS = 3
 /** Errors in a row that are the client's fault, beside one for each channel that it may be in: tokens of all may expire. */
-const MAX_SPARE_ERRORS = 100
+const MAX_SPARE_ERRORS = 1_000
 /** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
 const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
 

@@ -37,7 +37,7 @@ export interface SubscribeDecision {
   readonly info?: unknown
   /** Any JSON value: handed to the client with the reply. */
   readonly data?: unknown
-  /** Unix time in seconds at which the subscription expires. */
+  /** Unix time in seconds at which the subscription expires. In the past: the client gets error 110. */
   readonly expireAt?: number
 }
 
@@ -70,7 +70,10 @@ export interface RefreshRequest {
 }
 
 export interface RefreshDecision {
-  /** Unix time in seconds at which it expires next; undefined: it does not expire any more. */
+  /**
+   * Unix time in seconds at which it expires next; undefined: it does not expire any more. In the past: a connection is
+   * closed with 3005, the client of a subscription gets error 110.
+   */
   readonly expireAt?: number
 }
 
@@ -105,6 +108,11 @@ export interface Hooks {
    * What it throws is logged.
    */
   readonly disconnect?: (event: DisconnectEvent) => Answer<void>
+}
+
+/** When what an application decided expires, in Unix milliseconds; undefined: it does not. */
+export function expiryOf({ expireAt }: { readonly expireAt?: number }): number | undefined {
+  return expireAt === undefined ? undefined : expireAt * 1_000
 }
 
 export function isPromise<T>(answer: Answer<T>): answer is PromiseLike<T> {

@@ -7,6 +7,7 @@ import { Closing, DISCONNECTS } from '../protocol/closes.js'
 import { errors } from '../protocol/errors.js'
 import { type JsonValue, jsonText } from '../protocol/json-writer.js'
 import type { ClientSession } from './client-session.js'
+import { expiryOf } from './hooks.js'
 import { StreamReader, type StreamStart } from './stream-start.js'
 import type { Subscription } from './subscription.js'
 
@@ -202,6 +203,15 @@ export function subscribeResult({ result, publications }: Subscribed): JsonValue
 
 export function secondsUntil(timeMs: number): number {
   return Math.max(1, Math.ceil((timeMs - Date.now()) / 1_000))
+}
+
+/** When a subscription expires that an application let be. Throws error 110 when that is past. */
+export function decidedExpiryOf(decision: { readonly expireAt?: number }): number | undefined {
+  const expiresAtMs = expiryOf(decision)
+  if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) {
+    throw errors.expired('the application let it expire in the past')
+  }
+  return expiresAtMs
 }
 
 /** Subscribes, and calls back with the result in the tick in which the session joins. */

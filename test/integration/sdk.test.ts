@@ -111,6 +111,17 @@ describe('the official SDK', () => {
     carol.close()
   })
 
+  it('hears nobody come where the server subscribes it, unless the namespace says so', async () => {
+    const carol = await connect(sign({ sub: 'carol', channels: ['hall'] }))
+    const alice = await connect('secret-a')
+    const seen = await alice.subscribe('hall', { joinLeave: true })
+    await seen.joins.find(({ info }) => info.user === 'alice')
+    await seen.sdk.publish('after the join')
+    await carol.publications.first(1)
+    expect(carol.joins.items).toEqual([])
+    for (const client of [carol, alice]) client.close()
+  })
+
   it('is told that there is nothing to call, and that a channel’s name is not right', async () => {
     const alice = await connect('secret-a')
     await expect(alice.sdk.rpc('sum', [1, 2])).rejects.toMatchObject({ code: 108 })

@@ -314,6 +314,23 @@ describe('a client of the Centrifuge protocol', () => {
     expect(await context.channels.presenceStats('personal')).toEqual({ clients: 0, users: 0 })
   })
 
+  it('is refused a subscription that the application lets expire in the past', async () => {
+    let isOver = true
+    const expiry = () => ({ expireAt: inSeconds(isOver ? -60 : 60) })
+    context = { ...context, hooks: { subscribe: expiry, refresh: expiry } }
+    const client = Client.connected('secret-a')
+    client.say({ id: 2, subscribe: { channel: 'room' } })
+    expect(client.reply(2)).toMatchObject({ error: { code: 110 } })
+    expect(context.hub.channelCount).toBe(0)
+    isOver = false
+    client.say({ id: 3, subscribe: { channel: 'room' } })
+    expect(client.reply(3)).toMatchObject({ subscribe: { expires: true, ttl: 60 } })
+    isOver = true
+    client.say({ id: 4, sub_refresh: { channel: 'room', token: '' } })
+    expect(client.reply(4)).toMatchObject({ error: { code: 110 } })
+    expect(client.session.isIn('room')).toBe(true)
+  })
+
   it('is not subscribed any more when the server says so while the application decides', async () => {
     let decide: (decision: undefined) => void = () => undefined
     const subscribe = () =>
@@ -374,7 +391,7 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.reply(4)).toBeUndefined()
   })
 
-  it('that makes nothing but errors is closed with 3509 after 100 and one for each channel', () => {
+  it('that makes nothing but errors is closed with 3509 after 1,000 and one for each channel', () => {
     const client = Client.connected('secret-a')
     const wrong = (count: number) =>
       Array.from({ length: count }, (_, index) =>
@@ -382,12 +399,12 @@ describe('a client of the Centrifuge protocol', () => {
       )
     for (let round = 0; round < 3; round++)
       client.say(
-        ...wrong(102),
+        ...wrong(1_002),
         { id: 3, subscribe: { channel: 'a' } },
         { id: 4, unsubscribe: { channel: 'a' } },
       )
     expect(client.closes).toEqual([])
-    client.say(...wrong(103), { id: 5, ping: {} })
+    client.say(...wrong(1_003), { id: 5, ping: {} })
     expect(client.closes[0]?.close).toMatchObject({ code: 3509 })
     expect(client.reply(5)).toBeUndefined()
   })

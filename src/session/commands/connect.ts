@@ -6,7 +6,7 @@ import { errors } from '../../protocol/errors.js'
 import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
-import { type ConnectDecision, isPromise } from '../hooks.js'
+import { type ConnectDecision, expiryOf, isPromise } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import { PendingSubscription, secondsUntil, subscribeResult } from '../pending-subscription.js'
 
@@ -104,12 +104,13 @@ function admittedBy({ user, info, expiresAtMs, channels = [], subs = {} }: Ident
   }
 }
 
-function admittedAs({ user, info, data, channels = [], expireAt }: ConnectDecision): Admitted {
+function admittedAs(decision: ConnectDecision): Admitted {
+  const { user, info, data, channels = [] } = decision
   return {
     user,
     info: toJsonText(info),
     data: toJsonText(data),
-    expiresAtMs: expireAt === undefined ? undefined : expireAt * 1_000,
+    expiresAtMs: expiryOf(decision),
     channels: new Map(channels.map((channel) => [channel, { info: undefined, data: undefined }])),
   }
 }
@@ -125,8 +126,7 @@ function open(
     channel,
     namespace: session.shared.channels.namespaceOf(channel),
     isServerSide: true,
-    // SDKs don't say it of these.
-    wantsJoinLeave: true,
+    wantsJoinLeave: false,
     wantsPosition: true,
     wantsRecovery: true,
     since: asked?.recover === true ? { epoch: asked.epoch, offset: asked.offset } : undefined,

@@ -3,7 +3,7 @@ import { Closing, DISCONNECTS } from '../../protocol/closes.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
-import { isPromise, type RefreshDecision } from '../hooks.js'
+import { expiryOf, isPromise, type RefreshDecision } from '../hooks.js'
 import { secondsUntil } from '../pending-subscription.js'
 
 /** Lets the connection live on, by a new token of the same user or as the application says. */
@@ -29,11 +29,6 @@ function refresh(
   const { client } = session
   const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)
   reply({ client, version: session.shared.node.version, expires: ttl !== undefined, ttl })
-}
-
-/** Unix time in milliseconds. */
-export function expiryOf({ expireAt }: RefreshDecision): number | undefined {
-  return expireAt === undefined ? undefined : expireAt * 1_000
 }
 
 /** When the connection expires by its new token. Throws error 109, or a Closing. */

@@ -3,9 +3,8 @@ import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
 import { isPromise, type RefreshDecision } from '../hooks.js'
-import { secondsUntil } from '../pending-subscription.js'
+import { decidedExpiryOf, secondsUntil } from '../pending-subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
-import { expiryOf } from './refresh.js'
 
 type Request = ClientRequest<'sub_refresh'>
 
@@ -30,7 +29,9 @@ function refresh(
   const subscription = session.find(channel)
   if (subscription === undefined) throw errors.permissionDenied('there is no such subscription')
   const expiresAtMs =
-    decision === undefined ? verifySubscriptionToken(session, token, channel).expiresAtMs : expiryOf(decision)
+    decision === undefined
+      ? verifySubscriptionToken(session, token, channel).expiresAtMs
+      : decidedExpiryOf(decision)
   subscription.expiresAtMs = expiresAtMs
   session.lookAgain()
   const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)

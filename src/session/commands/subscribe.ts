@@ -6,7 +6,12 @@ import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
 import { isPromise, type SubscribeDecision } from '../hooks.js'
 import { toJsonText } from '../json.js'
-import { type SubscriptionOptions, subscribe, subscribeResult } from '../pending-subscription.js'
+import {
+  decidedExpiryOf,
+  type SubscriptionOptions,
+  subscribe,
+  subscribeResult,
+} from '../pending-subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
 
 type Request = ClientRequest<'subscribe'>
@@ -67,10 +72,8 @@ function granted(session: ClientSession, namespace: NamespaceOptions, { channel,
   return { chanInfo: undefined, data: undefined, expiresAtMs: undefined }
 }
 
-function grantOf({ info, data, expireAt }: SubscribeDecision): Grant {
-  return {
-    chanInfo: toJsonText(info),
-    data: toJsonText(data),
-    expiresAtMs: expireAt === undefined ? undefined : expireAt * 1_000,
-  }
+/** Throws error 110. */
+function grantOf(decision: SubscribeDecision): Grant {
+  const { info, data } = decision
+  return { chanInfo: toJsonText(info), data: toJsonText(data), expiresAtMs: decidedExpiryOf(decision) }
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { JwtVerifier } from './auth/jwt-verifier.js'
 import { OriginPolicy } from './auth/origins.js'
+import { RemoteKeys } from './auth/remote-keys.js'
 import { TokenAuthenticator } from './auth/token-authenticator.js'
 import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'
@@ -98,11 +99,16 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const maxFrameBytes = maxMessageBytes + OVERSIZE_MARGIN_BYTES
   const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
   const wheel = new TimerWheel(undefined, wheelTickMs(config))
+  const remoteKeys =
+    config.authJwksUrl === undefined
+      ? undefined
+      : new RemoteKeys(config.authJwksUrl, log, (keys) => metrics.keysFetched(keys))
   const authenticator = new TokenAuthenticator({
     staticTokens: config.authTokens ?? [],
     jwts: new JwtVerifier({
       hmacSecret: config.authHmacSecret,
       publicKeys: config.authPublicKey,
+      remoteKeys,
       audience: config.authAudience,
       issuer: config.authIssuer,
     }),
@@ -164,6 +170,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       peers,
       presence,
       presenceKeeper,
+      remoteKeys,
       publicTransport,
       metrics,
       log,

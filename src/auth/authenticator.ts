@@ -28,8 +28,11 @@ export interface SubscriptionTokenGrant {
   readonly expiresAtMs: number | undefined
 }
 
-/** Why nobody was recognised; the label of `fanfare_auth_failures_total`. */
-export type AuthFailure = 'missing' | 'invalid' | 'expired' | 'not_yet_valid'
+/**
+ * Why nobody was recognised; the label of `fanfare_auth_failures_total`. `key_unknown`: the key that the token names is
+ * not known yet, so that the same token may be good in a moment.
+ */
+export type AuthFailure = 'missing' | 'invalid' | 'expired' | 'not_yet_valid' | 'key_unknown'
 
 export type Authentication =
   | { readonly identity: Identity; readonly failure?: undefined }

@@ -32,12 +32,16 @@ export function hmacChecks(secret: string): Map<string, SignatureCheck> {
   return new Map(Object.entries(HASHES).map(([bits, hash]) => [`HS${bits}`, check(hash)]))
 }
 
-/**
- * What a public key (PEM) is for, by name: RS256, RS384 and RS512, one of ES256, ES384 and ES512, or EdDSA. RFC 7518
- * §3.3 and §3.4, RFC 8037 §3.1. Throws one line for what is no public key, or of a kind that nothing here is for.
- */
+/** What a public key (PEM) is for, as `keyChecks` gives it. Throws one line for what is no public key, too. */
 export function publicKeyChecks(pem: string): Map<string, SignatureCheck> {
-  const key = readPublicKey(pem)
+  return keyChecks(readPublicKey(pem))
+}
+
+/**
+ * What a public key is for, by name: RS256, RS384 and RS512, one of ES256, ES384 and ES512, or EdDSA. RFC 7518 §3.3 and
+ * §3.4, RFC 8037 §3.1. Throws one line for a kind that nothing here is for.
+ */
+export function keyChecks(key: KeyObject): Map<string, SignatureCheck> {
   const check =
     (hash: string | null): SignatureCheck =>
     (signed, signature) => {

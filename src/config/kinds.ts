@@ -119,6 +119,19 @@ export const list = <T>(of: Kind<T>, expects: string): Kind<readonly T[]> => ({
   show: (values) => values.map((value) => of.show(value)).join(','),
 })
 
+/** An address to fetch something from. */
+export const httpUrl: Kind<string> = {
+  unit: 'url',
+  expects: 'https://… or http://…, without a user and a password',
+  read: (input) => {
+    if (typeof input !== 'string' || !URL.canParse(input)) return undefined
+    const { protocol, username, password } = new URL(input)
+    const isPlain = username === '' && password === ''
+    return ['https:', 'http:'].includes(protocol) && isPlain ? input : undefined
+  },
+  show: (value) => value,
+}
+
 /** A Redis address, as ioredis reads it. */
 export const redisUrl: Kind<string> = {
   unit: 'url',

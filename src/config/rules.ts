@@ -11,6 +11,7 @@ export interface Contradiction {
 
 /** What an entry of the relay is larger than the message in it. */
 const ENTRY_MARGIN_BYTES = 1024
+const LOOPBACK = /^(localhost|127(\.\d+){3}|::1|\[::1\])$/
 const WILDCARDS = ['0.0.0.0', '::']
 
 /** What single settings can't show: values that don't go together, files that aren't there, secrets that must be shared. */
@@ -69,10 +70,9 @@ function limitProblems(config: Config): Contradiction[] {
 function missingSecretProblems(config: Config): Contradiction[] {
   if (isAlone(config) || authenticatesClients(config)) return []
   const why = config.redisUrl === undefined ? `${environmentName('host')} is not loopback` : 'Redis is set'
-  const what = `or ${environmentName('authHmacSecret')} or ${environmentName('authPublicKey')} must be set, since ${why}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`
-  return [
-    { keys: ['authTokens', 'authHmacSecret', 'authPublicKey', 'authAnonymous', 'redisUrl', 'host'], what },
-  ]
+  const what = `or ${environmentName('authHmacSecret')}, ${environmentName('authPublicKey')} or ${environmentName('authJwksUrl')} must be set, since ${why}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`
+  const secrets = ['authHmacSecret', 'authPublicKey', 'authJwksUrl', 'authAnonymous'] as const
+  return [{ keys: ['authTokens', ...secrets, 'redisUrl', 'host'], what }]
 }
 
 function secretProblems(config: Config): Contradiction[] {
@@ -93,13 +93,23 @@ function secretProblems(config: Config): Contradiction[] {
 const LEAST_SECRET_BYTES = 32
 
 /** What works but should not stay so, each a line for the log. */
-export function weaknesses({ authHmacSecret }: Config): string[] {
+export function weaknesses({ authHmacSecret, authJwksUrl }: Config): string[] {
+  const found: string[] = []
   const bytes = Buffer.byteLength(authHmacSecret ?? '')
-  if (authHmacSecret === undefined || bytes >= LEAST_SECRET_BYTES) return []
-  const name = environmentName('authHmacSecret')
-  return [
-    `${name} has ${bytes} bytes: whoever sees a token could guess it; use ${LEAST_SECRET_BYTES} random ones or more`,
-  ]
+  if (authHmacSecret !== undefined && bytes < LEAST_SECRET_BYTES) {
+    found.push(
+      `${environmentName('authHmacSecret')} has ${bytes} bytes: whoever sees a token could guess it; use ${LEAST_SECRET_BYTES} random ones or more`,
+    )
+  }
+  if (authJwksUrl !== undefined) {
+    const { protocol, hostname } = new URL(authJwksUrl)
+    if (protocol !== 'https:' && !LOOPBACK.test(hostname)) {
+      found.push(
+        `${environmentName('authJwksUrl')} is not https://: whoever is on the way to it can let anybody in`,
+      )
+    }
+  }
+  return found
 }
 
 /** Whether the configuration says how clients show who they are. */
@@ -108,14 +118,14 @@ export function authenticatesClients(config: Config): boolean {
     config.authTokens !== undefined ||
     config.authHmacSecret !== undefined ||
     config.authPublicKey !== undefined ||
+    config.authJwksUrl !== undefined ||
     config.authAnonymous
   )
 }
 
 /** Whether this is one node that nobody else can reach: only then may secrets be made up. */
 export function isAlone(config: Config): boolean {
-  const isLoopback = /^(localhost|127(\.\d+){3}|::1)$/.test(config.host)
-  return config.redisUrl === undefined && isLoopback
+  return config.redisUrl === undefined && LOOPBACK.test(config.host)
 }
 
 function certificateProblems(config: Config): Contradiction[] {

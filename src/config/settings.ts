@@ -3,6 +3,7 @@ import {
   boolean,
   choice,
   duration,
+  httpUrl,
   integer,
   type Kind,
   list,
@@ -93,6 +94,10 @@ export const SETTINGS = {
   authPublicKey: optional(
     publicKeys,
     'public keys (PEM, or the path of a file of them) that JWTs are verified with (RS256–512, ES256–512, EdDSA)',
+  ),
+  authJwksUrl: optional(
+    httpUrl,
+    'where the issuer of JWTs publishes its public keys (JWK Set): fetched at the start, every 5 minutes, and when a token names another key',
   ),
   authAudience: optional(text('a text'), 'what the aud claim of JWTs must be or hold'),
   authIssuer: optional(text('a text'), 'what the iss claim of JWTs must be'),

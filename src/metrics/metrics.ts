@@ -178,6 +178,12 @@ export class Metrics {
     'Round trip of the node’s probe through the relay.',
     LATENCY_SECONDS,
   )
+  private readonly authKeyFetches = this.counter(
+    'auth_key_fetches_total',
+    'Fetches of the keys that an issuer of tokens publishes.',
+    ['result'],
+  )
+  private readonly authKeys = this.gauge('auth_keys', 'Keys of the last fetch.', [], 'max')
   readonly redisUp = this.gauge(
     'redis_up',
     'Whether the connection to Redis is up.',
@@ -246,6 +252,12 @@ export class Metrics {
     const isKnown = this.closeCodeLabels.has(label) || this.closeCodeLabels.size < this.maxCloseCodeLabels
     if (isKnown) this.closeCodeLabels.add(label)
     this.connectionsClosed.inc({ protocol, code: isKnown ? label : 'other' })
+  }
+
+  /** Counts a fetch of an issuer's keys, and how many there are now; undefined: it failed. */
+  keysFetched(keys: number | undefined): void {
+    this.authKeyFetches.inc({ result: keys === undefined ? 'failed' : 'ok' })
+    if (keys !== undefined) this.authKeys.set(keys)
   }
 
   /** Publications accepted, by where they went and came from. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { RemoteKeys } from '../auth/remote-keys.js'
 import type { Broker } from '../broker/broker.js'
 import type { Admission } from '../hub/admission.js'
 import { ConnectionControl, type Outcome } from '../hub/control.js'
@@ -39,6 +40,8 @@ export interface NodeParts {
   readonly presence: PresenceAnnouncer
   /** Where presence is shared with other nodes. */
   readonly presenceKeeper: PresenceKeeper | undefined
+  /** Where an issuer publishes keys: nobody is let in by its tokens before they are there. */
+  readonly remoteKeys: RemoteKeys | undefined
   readonly publicTransport: Transport
   readonly metrics: Metrics
   readonly log: Logger
@@ -96,12 +99,13 @@ export class Node {
   /** Listens, and goes on connecting to the cluster in the background. Resolves with the port; rejects when it is taken. */
   async start(): Promise<number> {
     const { publicListener } = this.options
-    const { publicTransport, broker, hub, wheel, metrics } = this.parts
+    const { publicTransport, broker, hub, wheel, metrics, remoteKeys } = this.parts
     this.port = await publicTransport.listen(publicListener)
     metrics.eventLoopLag.start()
     wheel.start()
     hub.start()
     broker.start(hub)
+    remoteKeys?.start()
     void this.joinCluster()
     return this.port
   }
@@ -155,11 +159,12 @@ export class Node {
   /** Ends everything at once. */
   stop(): void {
     this.hasStopped = true
-    const { hub, wheel, publicTransport, closeRelay, metrics } = this.parts
+    const { hub, wheel, publicTransport, closeRelay, metrics, remoteKeys } = this.parts
     this.relayWatch.stop()
     hub.stop()
     wheel.stop()
     metrics.eventLoopLag.stop()
+    remoteKeys?.stop()
     publicTransport.close()
     closeRelay()
   }
@@ -179,7 +184,8 @@ export class Node {
   }
 
   private async joinCluster(): Promise<void> {
-    const { peers, log } = this.parts
+    const { peers, log, remoteKeys } = this.parts
+    await remoteKeys?.loaded
     while (!this.hasStopped) {
       const nextAttempt = sleep(JOIN_INTERVAL_MS, undefined, { ref: false })
       try {

@@ -184,6 +184,7 @@ export class Handshakes {
     const { identity, failure } = this.options.authenticator.authenticate(token)
     if (identity !== undefined) return identity
     this.options.plain.metrics.authFailures.inc({ reason: failure })
+    if (failure === 'key_unknown') return unavailable(failure, 'the key of the token is not known yet')
     const message = {
       missing: 'a token is required',
       invalid: 'the token is not valid',

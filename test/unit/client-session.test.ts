@@ -55,6 +55,7 @@ function createContext(): ClientSessionContext {
       jwts: new JwtVerifier({
         hmacSecret: SECRET,
         publicKeys: undefined,
+        remoteKeys: undefined,
         audience: undefined,
         issuer: undefined,
       }),

@@ -112,7 +112,7 @@ describe('secrets', () => {
   ])('must be configured when %s: %j', (reason, environment) => {
     expect(problemsOf(environment)).toEqual([
       expect.stringMatching(
-        new RegExp(`^FANFARE_AUTH_TOKENS: or FANFARE_AUTH_HMAC_SECRET .*since ${reason}`),
+        new RegExp(`^FANFARE_AUTH_TOKENS: or FANFARE_AUTH_HMAC_SECRET, .*since ${reason}`),
       ),
     ])
   })
@@ -120,10 +120,31 @@ describe('secrets', () => {
   it.each([
     { FANFARE_AUTH_TOKENS: 'one' },
     { FANFARE_AUTH_HMAC_SECRET: 'one' },
+    { FANFARE_AUTH_JWKS_URL: 'https://issuer.example.com/keys.json' },
     { FANFARE_AUTH_ANONYMOUS: 'true' },
   ])('are configured by %j', (environment) => {
     expect(problemsOf({ ...shared, ...environment })).toEqual([])
   })
+
+  it.each([
+    ['http://issuer.example.com/keys.json', 1],
+    ['http://127.0.0.1:8080/keys.json', 0],
+    ['http://[::1]:8080/keys.json', 0],
+    ['https://issuer.example.com/keys.json', 0],
+  ])('are not to come over the network unprotected: %s', (url, count) => {
+    const warning = /^FANFARE_AUTH_JWKS_URL is not https/
+    const { warnings } = loadConfig({ environment: { FANFARE_AUTH_JWKS_URL: url } })
+    expect(warnings.filter((line) => warning.test(line))).toHaveLength(count)
+  })
+
+  it.each(['ftp://issuer.example.com/', 'issuer.example.com', 'https://user:password@issuer.example.com/'])(
+    'come from no address such as %s',
+    (url) => {
+      expect(problemsOf({ FANFARE_AUTH_JWKS_URL: url })).toEqual([
+        expect.stringContaining('use https://… or http://…, without a user and a password'),
+      ])
+    },
+  )
 
   it('are made up for a node that is alone, different ones each time', () => {
     const { config } = loadConfig({})

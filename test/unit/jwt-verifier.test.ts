@@ -17,7 +17,13 @@ const pem = (key: KeyObject) => key.export({ type: 'spki', format: 'pem' }).toSt
 const PUBLIC_KEYS = [rsa, p256, p384, p521, ed25519].map(({ publicKey }) => pem(publicKey)).join('')
 
 function verifier(options: Partial<JwtVerifierOptions> = {}): JwtVerifier {
-  const none = { hmacSecret: undefined, publicKeys: undefined, audience: undefined, issuer: undefined }
+  const none = {
+    hmacSecret: undefined,
+    publicKeys: undefined,
+    remoteKeys: undefined,
+    audience: undefined,
+    issuer: undefined,
+  }
   return new JwtVerifier({ ...none, ...options })
 }
 

@@ -8,7 +8,13 @@ const SECRET = 'a secret that is long enough for HMAC with SHA-256'
 const NOW_SECONDS = 1_800_000_000
 
 function verifier(hmacSecret: string | undefined): JwtVerifier {
-  return new JwtVerifier({ hmacSecret, publicKeys: undefined, audience: undefined, issuer: undefined })
+  return new JwtVerifier({
+    hmacSecret,
+    publicKeys: undefined,
+    remoteKeys: undefined,
+    audience: undefined,
+    issuer: undefined,
+  })
 }
 
 function authenticator(options: Partial<TokenAuthenticatorOptions> = {}): TokenAuthenticator {

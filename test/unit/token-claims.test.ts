@@ -16,7 +16,13 @@ afterEach(() => vi.useRealTimers())
 const authenticator = (audience?: string, issuer?: string) =>
   new TokenAuthenticator({
     staticTokens: [{ user: 'ann', token: 'static' }],
-    jwts: new JwtVerifier({ hmacSecret: SECRET, publicKeys: undefined, audience, issuer }),
+    jwts: new JwtVerifier({
+      hmacSecret: SECRET,
+      publicKeys: undefined,
+      remoteKeys: undefined,
+      audience,
+      issuer,
+    }),
     allowAnonymous: true,
   })
 

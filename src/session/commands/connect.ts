@@ -73,7 +73,7 @@ function decide(
   )
 }
 
-/** By the token. Throws errors 102, 103, 107 and 109, or a Closing. */
+/** By the token. Throws errors 100, 102, 103, 107 and 109, or a Closing. */
 function authenticate(session: ClientSession, token: string): Admitted {
   const { authenticator, channels, metrics } = session.shared
   const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
@@ -90,6 +90,7 @@ function authenticate(session: ClientSession, token: string): Admitted {
   if (failure === 'missing') throw new Closing(DISCONNECTS.badRequest)
   // The client fetches a new token and connects again.
   if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
+  if (failure === 'key_unknown') throw errors.internal('the key of the token is not known yet')
   throw new Closing(DISCONNECTS.invalidToken)
 }
 

@@ -31,13 +31,14 @@ function refresh(
   reply({ client, version: session.shared.node.version, expires: ttl !== undefined, ttl })
 }
 
-/** When the connection expires by its new token. Throws error 109, or a Closing. */
+/** When the connection expires by its new token. Throws errors 100 and 109, or a Closing. */
 function readToken(session: ClientSession, token: string): number | undefined {
   const { authenticator, metrics } = session.shared
   const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
   if (identity === undefined) {
     metrics.authFailures.inc({ reason: failure })
     if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
+    if (failure === 'key_unknown') throw errors.internal('the key of the token is not known yet')
     throw new Closing(DISCONNECTS.invalidToken)
   }
   if (identity.user !== session.user) throw new Closing(DISCONNECTS.invalidToken)

@@ -1,0 +1,168 @@
+import { createPublicKey, type JsonWebKey } from 'node:crypto'
+import type { Logger } from '../log.js'
+import { keyChecks, type SignatureCheck } from './signatures.js'
+
+/** How often the keys are fetched, though nobody asks for another one. */
+const REFRESH_MS = 300_000
+/** From a fetch that failed to the next. */
+const RETRY_MS = 5_000
+/** The same while there are no keys at all. */
+const FIRST_RETRY_MS = 1_000
+/** A token may name any key: it makes nobody fetch more often than this. */
+const LEAST_INTERVAL_MS = 5_000
+const FETCH_TIMEOUT_MS = 5_000
+const PUBLIC_KEY_ALGORITHM = /^(?:[RE]S(?:256|384|512)|EdDSA)$/
+const MAX_SET_BYTES = 1024 ** 2
+/** Keys of a set that are looked at. */
+const MAX_KEYS = 100
+
+interface RemoteKey {
+  readonly id: string | undefined
+  readonly checks: ReadonlyMap<string, SignatureCheck>
+}
+
+/** Told of each fetch: how many keys there are now, or undefined where they could not be had. */
+export type FetchObserver = (keys: number | undefined) => void
+
+/**
+ * The public keys that an issuer of tokens publishes as a JWK Set (RFC 7517 §5), fetched again and again. Those that were
+ * fetched last stay good while the issuer can't be reached.
+ */
+export class RemoteKeys {
+  /** Resolves once there are keys. */
+  readonly loaded: Promise<void>
+  private keys: readonly RemoteKey[] | undefined
+  private isFetching = false
+  private hasFailed = false
+  private hasStopped = false
+  private fetchedAtMs = 0
+  private timer: NodeJS.Timeout | undefined
+  private resolveLoaded: () => void = () => undefined
+
+  constructor(
+    private readonly url: string,
+    private readonly log: Logger,
+    private readonly observe: FetchObserver,
+  ) {
+    this.loaded = new Promise((resolve) => {
+      this.resolveLoaded = resolve
+    })
+  }
+
+  start(): void {
+    void this.fetch()
+  }
+
+  stop(): void {
+    this.hasStopped = true
+    clearTimeout(this.timer)
+  }
+
+  /** Another object whenever the keys have been fetched. */
+  get version(): unknown {
+    return this.keys
+  }
+
+  /** By each of the keys that may have signed with this algorithm; a token need not name its key. */
+  checksFor(algorithm: string, keyId: string | undefined): readonly SignatureCheck[] {
+    return (this.keys ?? [])
+      .filter(({ id }) => keyId === undefined || id === undefined || id === keyId)
+      .map(({ checks }) => checks.get(algorithm))
+      .filter((check) => check !== undefined)
+  }
+
+  /** Whether the key that a token names is not known, but may be soon. Fetches the keys where that is not too soon. */
+  isAwaited(algorithm: string | undefined, keyId: string | undefined): boolean {
+    if (algorithm === undefined || !PUBLIC_KEY_ALGORITHM.test(algorithm)) return false
+    if (this.keys === undefined) return true
+    if (keyId === undefined || this.keys.some(({ id }) => id === keyId)) return false
+    if (performance.now() - this.fetchedAtMs >= LEAST_INTERVAL_MS) void this.fetch()
+    return this.isFetching || this.hasFailed
+  }
+
+  /** Never rejects. */
+  private async fetch(): Promise<void> {
+    if (this.isFetching || this.hasStopped) return
+    clearTimeout(this.timer)
+    this.isFetching = true
+    try {
+      this.fetched(await fetchKeys(this.url))
+    } catch (error) {
+      this.failed(error)
+    }
+    this.isFetching = false
+    this.fetchedAtMs = performance.now()
+    if (this.hasStopped) return
+    const delayMs = this.keys === undefined ? FIRST_RETRY_MS : this.hasFailed ? RETRY_MS : REFRESH_MS
+    this.timer = setTimeout(() => this.fetch(), delayMs).unref()
+  }
+
+  private fetched(keys: readonly RemoteKey[]): void {
+    if (this.hasFailed) this.log.info({}, 'the keys of tokens can be fetched again')
+    this.hasFailed = false
+    this.keys = keys
+    this.observe(keys.length)
+    this.resolveLoaded()
+  }
+
+  private failed(error: unknown): void {
+    this.observe(undefined)
+    if (this.hasFailed || this.hasStopped) return
+    this.hasFailed = true
+    const sentence =
+      this.keys === undefined
+        ? 'not ready: the keys of tokens cannot be fetched'
+        : 'the keys of tokens cannot be fetched; those that are known stay good'
+    this.log.warn({ error: reasonOf(error) }, sentence)
+  }
+}
+
+/** Rejects where there is nothing that signatures could be checked with. */
+async function fetchKeys(url: string): Promise<readonly RemoteKey[]> {
+  const response = await fetch(url, {
+    headers: { Accept: 'application/json' },
+    redirect: 'error',
+    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+  })
+  const body = await readBody(response)
+  if (!response.ok) throw new Error(`the answer has status ${response.status}`)
+  const set = JSON.parse(body) as { keys?: unknown } | null
+  if (!Array.isArray(set?.keys)) throw new Error('the answer is no JWK Set: it has no list of keys')
+  const keys = set.keys
+    .slice(0, MAX_KEYS)
+    .map(readKey)
+    .filter((key) => key !== undefined)
+  if (keys.length === 0) throw new Error('the JWK Set holds no key that signatures can be checked with')
+  return keys
+}
+
+async function readBody(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength
+    if (bytes > MAX_SET_BYTES) throw new Error(`the answer has more than ${MAX_SET_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+/** Undefined for a key of another kind, or for something else than signatures: a set may hold keys for others. */
+function readKey(jwk: JsonWebKey | null): RemoteKey | undefined {
+  if (typeof jwk !== 'object' || jwk === null) return undefined
+  const { kid, alg, use = 'sig', key_ops: operations = ['verify'] } = jwk
+  if (use !== 'sig' || !Array.isArray(operations) || !operations.includes('verify')) return undefined
+  try {
+    const checks = keyChecks(createPublicKey({ key: jwk, format: 'jwk' }))
+    const allowed = new Map([...checks].filter(([algorithm]) => alg === undefined || alg === algorithm))
+    return allowed.size === 0 ? undefined : { id: typeof kid === 'string' ? kid : undefined, checks: allowed }
+  } catch {
+    return undefined
+  }
+}
+
+/** What a failed fetch says by itself is only that it failed. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  return cause instanceof Error ? cause.message : String(cause)
+}

@@ -1,0 +1,152 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { JwtVerifier } from '../../src/auth/jwt-verifier.js'
+import { RemoteKeys } from '../../src/auth/remote-keys.js'
+import { createLogger } from '../../src/log.js'
+import { hmac } from '../support/forged-jwt.js'
+import { Issuer, IssuerKey } from '../support/issuer.js'
+import { LogOf } from '../support/log-of.js'
+
+const CLAIMS = { sub: 'ann' }
+const GOOD = { claims: CLAIMS }
+const INVALID = { failure: 'invalid' }
+const UNKNOWN = { failure: 'key_unknown' }
+const LEAST_INTERVAL_MS = 5_000
+const REFRESH_MS = 300_000
+
+describe('the keys that an issuer publishes', () => {
+  let issuer: Issuer
+  let keys: RemoteKeys
+  let jwts: JwtVerifier
+  let fetches: LogOf<number | undefined>
+  const one = new IssuerKey('one')
+  const two = new IssuerKey('two')
+  let nowMs = 0
+
+  beforeEach(async () => {
+    nowMs = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => nowMs)
+    issuer = new Issuer()
+    await issuer.start()
+    fetches = new LogOf()
+    const log = createLogger({ level: 'silent', format: 'json' })
+    keys = new RemoteKeys(issuer.url, log, fetches.add)
+    jwts = new JwtVerifier({
+      hmacSecret: undefined,
+      publicKeys: undefined,
+      remoteKeys: keys,
+      audience: undefined,
+      issuer: undefined,
+    })
+  })
+  afterEach(async () => {
+    vi.useRealTimers()
+    vi.restoreAllMocks()
+    keys.stop()
+    await issuer.stop()
+  })
+
+  it('verify tokens that name them, and tokens that name none', async () => {
+    issuer.publish(one, two)
+    keys.start()
+    await keys.loaded
+    expect(await fetches.first(1)).toEqual([2])
+    for (const key of [one, two]) {
+      expect(jwts.verify(key.token(CLAIMS))).toEqual(GOOD)
+      expect(jwts.verify(key.token(CLAIMS, { kid: undefined }))).toEqual(GOOD)
+    }
+    expect(jwts.verify(one.token(CLAIMS, { kid: 'two' }))).toEqual(INVALID)
+  })
+
+  it('leave it open whether a token is good until they are there, unless it can’t be one of theirs', async () => {
+    issuer.publish(one)
+    expect(jwts.verify(one.token(CLAIMS))).toEqual(UNKNOWN)
+    for (const token of [hmac(CLAIMS), hmac(CLAIMS, { alg: 'none' }), 'a.b.c', ''])
+      expect(jwts.verify(token)).toEqual(INVALID)
+    keys.start()
+    await keys.loaded
+    expect(jwts.verify(one.token(CLAIMS))).toEqual(GOOD)
+  })
+
+  it('are fetched again when a token names another one, but not again and again', async () => {
+    issuer.publish(one)
+    keys.start()
+    await keys.loaded
+    issuer.publish(two)
+    expect(jwts.verify(two.token(CLAIMS))).toEqual(INVALID)
+    nowMs = LEAST_INTERVAL_MS
+    for (let attempt = 0; attempt < 3; attempt++) expect(jwts.verify(two.token(CLAIMS))).toEqual(UNKNOWN)
+    await fetches.first(2)
+    expect(jwts.verify(two.token(CLAIMS))).toEqual(GOOD)
+    // What is not published any more is good no longer.
+    expect(jwts.verify(one.token(CLAIMS))).toEqual(INVALID)
+    expect(issuer.requests).toBe(2)
+  })
+
+  it('are fetched again by and by', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    issuer.publish(one)
+    keys.start()
+    await keys.loaded
+    issuer.publish(two)
+    await vi.advanceTimersByTimeAsync(REFRESH_MS)
+    vi.useRealTimers()
+    await fetches.first(2)
+    expect(jwts.verify(two.token(CLAIMS))).toEqual(GOOD)
+  })
+
+  it('stay good while the issuer can’t be reached, and no token is called wrong for a key that may be new', async () => {
+    issuer.publish(one)
+    keys.start()
+    await keys.loaded
+    issuer.answer('out of order', 500)
+    nowMs = LEAST_INTERVAL_MS
+    expect(jwts.verify(two.token(CLAIMS))).toEqual(UNKNOWN)
+    expect(await fetches.first(2)).toEqual([1, undefined])
+    expect(jwts.verify(one.token(CLAIMS))).toEqual(GOOD)
+    expect(jwts.verify(two.token(CLAIMS))).toEqual(UNKNOWN)
+  })
+
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ format: 'jwk' })
+  it.each<[string, object]>([
+    ['a shared secret', { kty: 'oct', k: 'c2VjcmV0', kid: 'one' }],
+    ['one for encryption', { ...one.jwk, use: 'enc' }],
+    ['one for signing only', { ...one.jwk, key_ops: ['sign'] }],
+    ['one of another algorithm', { ...one.jwk, alg: 'RS256' }],
+    ['one of a kind that nothing is for', { ...rsa, kty: 'RSB' }],
+    ['one that is none', { kty: 'EC', crv: 'P-256', x: '!', y: 5 }],
+    ['nothing', [] as object],
+  ])('are without %s', async (_what, jwk) => {
+    issuer.publish(jwk, two)
+    keys.start()
+    await keys.loaded
+    expect(await fetches.first(1)).toEqual([1])
+    expect(jwts.verify(one.token(CLAIMS))).toEqual(INVALID)
+    expect(jwts.verify(two.token(CLAIMS))).toEqual(GOOD)
+  })
+
+  it.each<[string, (issuer: Issuer) => void]>([
+    ['what is not JSON', (one) => one.answer('<html>')],
+    ['null', (one) => one.answer('null')],
+    ['no list of keys', (one) => one.answer('{"keys":{}}')],
+    ['no key that is good for anything', (one) => one.publish({ kty: 'oct', k: 'c2VjcmV0' })],
+    ['an error', (one) => one.answer('{"keys":[]}', 503)],
+    ['more than there is room for', (one) => one.answer(`{"keys":[]${' '.repeat(2 ** 20)}}`)],
+  ])('are fetched again after %s', async (_what, misbehave) => {
+    misbehave(issuer)
+    keys.start()
+    expect(await fetches.first(1)).toEqual([undefined])
+    issuer.publish(one)
+    await keys.loaded
+    expect(jwts.verify(one.token(CLAIMS))).toEqual(GOOD)
+  })
+
+  it('are not looked for elsewhere', async () => {
+    issuer.handle = ({ url }, response) => {
+      if (url === '/other') response.end(JSON.stringify({ keys: [one.jwk] }))
+      else response.writeHead(302, { Location: '/other' }).end()
+    }
+    keys.start()
+    expect(await fetches.first(1)).toEqual([undefined])
+  })
+})

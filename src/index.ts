@@ -16,6 +16,7 @@ export type { Logger } from './log.js'
 export { errors, ProtocolError } from './protocol/errors.js'
 export type {
   Answer,
+  ClientMessage,
   ConnectDecision,
   ConnectRequest,
   DisconnectEvent,
@@ -86,6 +87,13 @@ export interface FanfareNode {
    */
   publish(channel: string, data: unknown, options?: NodePublishOptions): Promise<Position | undefined>
   /**
+   * Sends any JSON value to the connections of a user on every node of the cluster, past all channels: SDKs' `message`
+   * event. Resolves with how many they were. Raw connections have no such messages. Nothing keeps it: whoever is not
+   * connected misses it. Rejects with a ProtocolError where the user or the data is not right, with a BrokerError when
+   * the relay does not take it.
+   */
+  send(user: string, data: unknown): Promise<number>
+  /**
    * Closes the connections of a user on every node of the cluster. Resolves with how many they were. The code is 3000 to
    * 4999, by default 3503, after which clients don't come back. Rejects with a ProtocolError for any other, and for a
    * reason above 123 bytes.
@@ -103,7 +111,7 @@ export interface FanfareNode {
  * are not right, and when it cannot listen.
  *
  * Nothing is made up: somebody has to say who may connect, which is `hooks.connect` or one of `authTokens`,
- * `authHmacSecret`, `authPublicKey` and `authAnonymous`. Without `apiKey` the server API is closed.
+ * `authHmacSecret`, `authPublicKey`, `authJwksUrl` and `authAnonymous`. Without `apiKey` the server API is closed.
  */
 export async function createNode({
   settings = {},
@@ -142,6 +150,11 @@ export async function createNode({
         const draft = { data: json, isBinary: false, isJson: true, tags, excludedClient: body.exclude }
         return channels.publish('api', channel, draft, { skipHistory: body.skip_history, idempotencyKey })
       },
+      send: async (user, data) => {
+        if (user === '') throw errors.badRequest('user: must not be empty')
+        const text = toJson(data, config.maxMessageBytes).toString()
+        return (await control(node, { about: 'message', to: { user }, data: text })).num_clients
+      },
       disconnect: async (user, options = {}) => {
         const question = disconnectQuestion(parseBody('disconnect', { user, ...options }))
         return (await control(node, question)).num_clients
@@ -170,7 +183,7 @@ function readSettings(settings: NodeSettings, { connect }: Hooks): Loaded {
     problems.push({ where: 'workers', what: 'are for the command, not for the library' })
   if (problems.length === 0 && connect === undefined && !authenticatesClients(config)) {
     const what =
-      'nobody could connect; give it, or set authTokens, authHmacSecret, authPublicKey or authAnonymous'
+      'nobody could connect; give it, or set authTokens, authHmacSecret, authPublicKey, authJwksUrl or authAnonymous'
     problems.push({ where: 'hooks.connect', what })
   }
   if (problems.length === 0) return loaded

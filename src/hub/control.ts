@@ -52,6 +52,11 @@ export class ConnectionControl {
     })
   }
 
+  /** Sends JSON that belongs to no channel. */
+  message(to: Addressee, data: string): Outcome {
+    return this.each(to, (member) => member.pushMessage(data))
+  }
+
   private each(to: Addressee, act: (member: Member) => boolean): Outcome {
     let touched = 0
     // A list first: what is done to a member may take it out of the hub.

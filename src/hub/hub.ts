@@ -54,6 +54,8 @@ export interface Member {
   subscribe(channel: string, options: ServerSubscription): Promise<void>
   /** Takes it out of a channel; whether it was in it, or about to be. */
   unsubscribe(channel: string, why: Close): boolean
+  /** Sends it JSON that belongs to no channel; whether its protocol has such messages. */
+  pushMessage(data: string): boolean
   /** Sets when the connection expires, in Unix milliseconds; undefined: never. In the past: closes it with 3005. */
   refresh(expiresAtMs: number | undefined): void
   close(close: Close): void

@@ -223,6 +223,8 @@ export class Node {
         return this.control.unsubscribe(question.to, question.channel)
       case 'disconnect':
         return this.control.disconnect(question.to, question.close, question.whitelist)
+      case 'message':
+        return this.control.message(question.to, question.data)
       case 'refresh':
         return this.control.refresh(question.to, question.expiresAtMs)
     }

@@ -24,6 +24,8 @@ export type ControlQuestion =
       /** Clients that stay. */
       readonly whitelist: readonly string[]
     }
+  /** `data` is one line of JSON. */
+  | { readonly about: 'message'; readonly to: Addressee; readonly data: string }
   | { readonly about: 'refresh'; readonly to: Addressee; readonly expiresAtMs?: number | undefined }
 
 /** What a node can be asked. */

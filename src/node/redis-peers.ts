@@ -46,6 +46,7 @@ const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
         close,
         whitelist: z.array(z.string()),
       }),
+      z.object({ about: z.literal('message'), to: addressee, data: z.string() }),
       z.object({ about: z.literal('refresh'), to: addressee, expiresAtMs: z.number().optional() }),
     ]),
   }),

@@ -4,7 +4,7 @@ import type { ClientInfo } from '../protocol/client-info.js'
 import type { ClientCommand } from '../protocol/client-requests.js'
 import { type Close, DISCONNECTS, UNSUBSCRIBES } from '../protocol/closes.js'
 import { errors } from '../protocol/errors.js'
-import type { JsonValue } from '../protocol/json-writer.js'
+import { type JsonValue, jsonText } from '../protocol/json-writer.js'
 import { type ClientSessionContext, CommandSession, type Reply } from './command-session.js'
 import { runCommand } from './commands/run-command.js'
 import { secondsUntil, subscribe } from './pending-subscription.js'
@@ -142,6 +142,17 @@ export class ClientSession extends CommandSession {
     this.socket?.send(encodePush(channel, kind, body), false)
   }
 
+  pushMessage(data: string): boolean {
+    if (this.state !== 'connected') return false
+    this.push(undefined, 'message', { data: jsonText(data) })
+    return true
+  }
+
+  /** An error of the application that no client is told. */
+  hookFailed(hook: 'message' | 'disconnect', error: unknown): void {
+    this.context.log.error({ ...this.facts(), err: error }, `the ${hook} hook failed`)
+  }
+
   addSubscription(subscription: Subscription): void {
     // As long as needed: `push` and a spread leave room for 17, and most clients are in a few channels. A loop, for
     // `concat` takes ten times as long.
@@ -265,7 +276,7 @@ export class ClientSession extends CommandSession {
     try {
       await this.context.hooks.disconnect?.({ client, user, code, reason })
     } catch (error) {
-      this.context.log.error({ ...this.facts(), err: error }, 'the disconnect hook failed')
+      this.hookFailed('disconnect', error)
     }
   }
 

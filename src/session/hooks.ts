@@ -60,6 +60,12 @@ export interface RpcRequest {
   readonly data: unknown
 }
 
+export interface ClientMessage {
+  readonly client: string
+  readonly user: string
+  readonly data: unknown
+}
+
 export interface RefreshRequest {
   readonly client: string
   readonly user: string
@@ -89,7 +95,7 @@ export type Answer<T> = T | PromiseLike<T>
 
 /**
  * Where an embedding application takes part in what clients of the Centrifuge protocol do; raw clients follow the
- * settings alone. Each but `disconnect` may refuse by throwing a ProtocolError, which the client gets; whatever else is
+ * settings alone. Each but `message` and `disconnect` may refuse by throwing a ProtocolError, which the client gets; whatever else is
  * thrown is logged, and the client gets error 100.
  */
 export interface Hooks {
@@ -101,6 +107,8 @@ export interface Hooks {
   readonly publish?: (request: PublishRequest) => Answer<PublishDecision | undefined>
   /** Gives any JSON value, for the caller. */
   readonly rpc?: (request: RpcRequest) => Answer<unknown>
+  /** What a client sends without waiting for an answer, in its order. What it throws, a ProtocolError too, is logged. */
+  readonly message?: (event: ClientMessage) => Answer<void>
   /** What was given an `expireAt` gets another one. Instead of verifying the token here; undefined: verify it as configured. */
   readonly refresh?: (request: RefreshRequest) => Answer<RefreshDecision | undefined>
   /**

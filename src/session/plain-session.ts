@@ -101,6 +101,11 @@ export abstract class PlainSession extends Session<PlainSessionContext> {
     if (delayMs !== undefined) wheel.schedule(this, delayMs)
   }
 
+  /** The protocol has no way to tell them from what is said in the channel. */
+  pushMessage(): boolean {
+    return false
+  }
+
   shutDown(): void {
     this.close(CLOSES.goingAway)
   }

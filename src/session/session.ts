@@ -62,6 +62,7 @@ export abstract class Session<C extends SessionContext = SessionContext>
   abstract readonly session: string | undefined
   abstract subscribe(channel: string, options: ServerSubscription): Promise<void>
   abstract unsubscribe(channel: string, why: Close): boolean
+  abstract pushMessage(data: string): boolean
   abstract refresh(expiresAtMs: number | undefined): void
   abstract shutDown(): void
   abstract missed(channel: string): void

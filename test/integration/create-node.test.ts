@@ -121,6 +121,34 @@ describe('a node in an application', () => {
     await expect(publishing).rejects.toMatchObject({ code, message: expect.stringContaining(hint) })
   })
 
+  it('sends to a user past all channels, on every node, and says to how many connections', async () => {
+    const redis = await RedisServer.start()
+    afterThisTest(() => redis.remove())
+    const hooks = { connect: ({ token }: { token: string }) => ({ user: token }) }
+    const settings = { redisUrl: redis.url, authTokens: 'alice=token-a' }
+    const [one, other] = await Promise.all([start({ settings, hooks }), start({ settings, hooks })])
+    const clients = [
+      await connect(one, { token: 'alice' }),
+      await connect(other, { token: 'alice' }),
+      await connect(other, { token: 'bob' }),
+    ]
+    const raw = await RawClient.connect(`ws://127.0.0.1:${one.port}/ws/room`, { token: 'token-a' })
+    afterThisTest(() => raw.close())
+    expect(await one.send('alice', { unread: 3 })).toBe(2)
+    expect(await one.send('bob', [])).toBe(1)
+    expect(await one.send('nobody', 1)).toBe(0)
+    for (const [index, data] of [{ unread: 3 }, { unread: 3 }, []].entries()) {
+      expect(await clients[index]?.messages.first(1)).toEqual([{ data }])
+    }
+    for (const [user, data] of [
+      ['', 1],
+      ['alice', undefined],
+    ] as const) {
+      await expect(one.send(user, data)).rejects.toMatchObject({ code: 107 })
+    }
+    expect(raw.frames).toEqual([])
+  })
+
   it('disconnects a user, and says how many connections that were', async () => {
     const node = await start({ hooks: asAlice })
     const [one, other] = [await connect(node), await connect(node)]
@@ -235,6 +263,28 @@ describe('hooks', () => {
     expect(await left.first(1)).toEqual(['alice 3503 force disconnect'])
     expect(await logged.first(1)).toEqual(['the disconnect hook failed'])
     await connect(node)
+  })
+
+  it('take what clients send without an answer, one after the other, and only log what they make of it', async () => {
+    const taken: unknown[] = []
+    const logged = new LogOf<string>()
+    const log = { ...SILENT, error: (_: object, sentence: string) => logged.add(sentence) }
+    let isTaking = false
+    const message = async ({ user, data }: { user: string; data: unknown }) => {
+      if (isTaking) throw new Error('two at once')
+      isTaking = true
+      await new Promise(setImmediate)
+      isTaking = false
+      taken.push([user, data])
+      if (data === 2) throw errors.badRequest('not that one')
+    }
+    const node = await start({ hooks: { ...asAlice, message }, log })
+    const alice = await connect(node)
+    for (const data of [1, 2, 3]) await alice.sdk.send(data)
+    await expect(alice.sdk.rpc('after', {})).rejects.toMatchObject({ code: 108 })
+    expect(taken).toEqual([1, 2, 3].map((data) => ['alice', data]))
+    expect(logged.items).toEqual(['the message hook failed'])
+    expect(alice.disconnected.items).toEqual([])
   })
 
   it('refresh the connections and subscriptions that they let expire', async () => {

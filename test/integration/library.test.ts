@@ -69,6 +69,9 @@ describe('the package', () => {
     const [said] = await lobby.publications.first(1)
     expect(said).toMatchObject({ data: { text: '****' }, info: { user: '42', connInfo: { name: 'Bob' } } })
 
+    await bob.sdk.send({ typing: true })
+    expect(await lobby.data(2)).toEqual([{ text: '****' }, { typing: '42' }])
+
     const { data } = await alice.sdk.rpc('names', 'chat:lobby')
     expect(data).toEqual(expect.arrayContaining([{ name: 'Alice' }, { name: 'Bob' }]))
     await expect(alice.sdk.rpc('nonsense', {})).rejects.toMatchObject({ code: 104 })

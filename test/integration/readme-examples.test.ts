@@ -130,6 +130,7 @@ describe('the README’s examples', () => {
       subscribe: true,
       publish: true,
       rpc: true,
+      message: true,
       refresh: true,
       disconnect: true,
     }

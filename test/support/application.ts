@@ -34,6 +34,9 @@ const node = await createNode({
       if (method !== 'names') throw errors.methodNotFound(method)
       return [...(await node.presence(String(data))).values()].map(({ connInfo }) => connInfo)
     },
+    message: async ({ user }) => {
+      await node.publish('chat:lobby', { typing: user }, { skipHistory: true })
+    },
     disconnect: ({ user, code }) => console.log(`${user} has left (${code})`),
   },
 })

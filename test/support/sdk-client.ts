@@ -4,6 +4,7 @@ import {
   type DisconnectedContext,
   type JoinContext,
   type LeaveContext,
+  type MessageContext,
   type Options,
   type PublicationContext,
   type ServerJoinContext,
@@ -48,6 +49,7 @@ export class SdkClient {
   readonly connecting = new LogOf<{ code: number; reason: string }>()
   readonly disconnected = new LogOf<DisconnectedContext>()
   readonly publications = new LogOf<ServerPublicationContext>()
+  readonly messages = new LogOf<MessageContext>()
   readonly joins = new LogOf<ServerJoinContext>()
   readonly errors = new LogOf<{ code: number; message: string }>()
   readonly sdk: Centrifuge
@@ -63,6 +65,7 @@ export class SdkClient {
     this.sdk.on('connecting', this.connecting.add)
     this.sdk.on('disconnected', this.disconnected.add)
     this.sdk.on('publication', this.publications.add)
+    this.sdk.on('message', this.messages.add)
     this.sdk.on('join', this.joins.add)
     this.sdk.on('error', ({ error }) => this.errors.add(error))
   }

@@ -39,6 +39,7 @@ function connect(client: string, user: string, session?: string, refusal?: Error
       done.push(`${client} leaves ${channel}: ${why.code}`)
       return true
     },
+    pushMessage: () => false,
     refresh: (expiresAtMs) => done.push(`${client} expires at ${expiresAtMs}`),
     close: ({ code, reason }) => {
       done.push(`${client} closes: ${code} ${reason}`)

@@ -49,6 +49,7 @@ function connect(count: number, prefix = 'client'): void {
       isIn: () => false,
       subscribe: () => Promise.resolve(),
       unsubscribe: () => false,
+      pushMessage: () => false,
       refresh: () => undefined,
       close: () => undefined,
       shutDown: () => {

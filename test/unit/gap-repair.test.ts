@@ -106,6 +106,7 @@ async function join(client: string): Promise<void> {
     isIn: () => true,
     subscribe: () => Promise.resolve(),
     unsubscribe: () => false,
+    pushMessage: () => false,
     refresh: () => undefined,
     close: () => undefined,
     shutDown: () => undefined,

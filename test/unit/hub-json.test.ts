@@ -59,6 +59,7 @@ class RecordingMember implements Member {
   isIn = (channel: string) => this.channels.has(channel)
   subscribe = () => Promise.resolve()
   unsubscribe = () => false
+  pushMessage = () => true
   refresh = () => undefined
   close = () => undefined
   shutDown = () => undefined

@@ -108,6 +108,7 @@ function member(client: string, channel: string): Member & { readonly topics: st
     isIn: (name) => name === channel,
     subscribe: () => Promise.resolve(),
     unsubscribe: () => false,
+    pushMessage: () => false,
     refresh: () => undefined,
     close: () => undefined,
     shutDown: () => undefined,

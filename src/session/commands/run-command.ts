@@ -41,7 +41,7 @@ export function runCommand(
     case 'ping':
       return handlePing(reply)
     case 'send':
-      return handleSend()
+      return handleSend(session, command.request)
     case 'rpc':
       return handleRpc(session, command.request, reply)
     case 'refresh':

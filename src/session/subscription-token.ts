@@ -1,6 +1,7 @@
 import type { SubscriptionTokenGrant } from '../auth/authenticator.js'
 import { errors } from '../protocol/errors.js'
 import type { ClientSession } from './client-session.js'
+import { retryableRefusal } from './token-refusal.js'
 
 /**
  * What a subscription's token grants this user in this channel. Throws error 109 when it has expired, 103 when it is not
@@ -15,7 +16,5 @@ export function verifySubscriptionToken(
   const { grant, failure } = authenticator.authenticateSubscription(token, session.user, channel)
   if (grant !== undefined) return grant
   metrics.authFailures.inc({ reason: failure })
-  if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
-  if (failure === 'key_unknown') throw errors.internal('the key of the token is not known yet')
-  throw errors.permissionDenied('the token of the subscription is not valid')
+  throw retryableRefusal(failure) ?? errors.permissionDenied('the token of the subscription is not valid')
 }

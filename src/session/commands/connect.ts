@@ -9,6 +9,7 @@ import type { Reply } from '../command-session.js'
 import { type ConnectDecision, expiryOf, isPromise } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import { PendingSubscription, secondsUntil, subscribeResult } from '../pending-subscription.js'
+import { retryableRefusal } from '../token-refusal.js'
 
 type Request = ClientRequest<'connect'>
 
@@ -88,10 +89,8 @@ function authenticate(session: ClientSession, token: string): Admitted {
   }
   metrics.authFailures.inc({ reason: failure })
   if (failure === 'missing') throw new Closing(DISCONNECTS.badRequest)
-  // The client fetches a new token and connects again.
-  if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
-  if (failure === 'key_unknown') throw errors.internal('the key of the token is not known yet')
-  throw new Closing(DISCONNECTS.invalidToken)
+  // The client fetches a new token, or waits, and connects again.
+  throw retryableRefusal(failure) ?? new Closing(DISCONNECTS.invalidToken)
 }
 
 function admittedBy({ user, info, expiresAtMs, channels = [], subs = {} }: Identity): Admitted {

@@ -1,10 +1,10 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { Closing, DISCONNECTS } from '../../protocol/closes.js'
-import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
 import { expiryOf, isPromise, type RefreshDecision } from '../hooks.js'
 import { secondsUntil } from '../pending-subscription.js'
+import { retryableRefusal } from '../token-refusal.js'
 
 /** Lets the connection live on, by a new token of the same user or as the application says. */
 export function handleRefresh(
@@ -37,9 +37,7 @@ function readToken(session: ClientSession, token: string): number | undefined {
   const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
   if (identity === undefined) {
     metrics.authFailures.inc({ reason: failure })
-    if (failure === 'expired') throw errors.tokenExpired('fetch a new one')
-    if (failure === 'key_unknown') throw errors.internal('the key of the token is not known yet')
-    throw new Closing(DISCONNECTS.invalidToken)
+    throw retryableRefusal(failure) ?? new Closing(DISCONNECTS.invalidToken)
   }
   if (identity.user !== session.user) throw new Closing(DISCONNECTS.invalidToken)
   session.connInfo = identity.info

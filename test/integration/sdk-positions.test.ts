@@ -24,6 +24,7 @@ describe('where an SDK client stands in a stream', () => {
           allow_subscribe_for_client: true,
           presence: true,
           join_leave: true,
+          force_push_join_leave: true,
           history_size: 100,
           history_ttl: '1m',
         },

@@ -8,8 +8,8 @@ const REFRESH_MS = 300_000
 const RETRY_MS = 5_000
 /** The same while there are no keys at all. */
 const FIRST_RETRY_MS = 1_000
-/** A token may name any key: it makes nobody fetch more often than this. */
-const LEAST_INTERVAL_MS = 5_000
+/** A token may name any key: that makes nobody fetch more often than this. */
+const LEAST_INTERVAL_MS = 30_000
 const FETCH_TIMEOUT_MS = 5_000
 const PUBLIC_KEY_ALGORITHM = /^(?:[RE]S(?:256|384|512)|EdDSA)$/
 const MAX_SET_BYTES = 1024 ** 2
@@ -36,6 +36,7 @@ export class RemoteKeys {
   private hasFailed = false
   private hasStopped = false
   private fetchedAtMs = 0
+  private nextMs = Number.POSITIVE_INFINITY
   private timer: NodeJS.Timeout | undefined
   private resolveLoaded: () => void = () => undefined
 
@@ -50,7 +51,7 @@ export class RemoteKeys {
   }
 
   start(): void {
-    void this.fetch()
+    this.fetchIn(0)
   }
 
   stop(): void {
@@ -71,19 +72,20 @@ export class RemoteKeys {
       .filter((check) => check !== undefined)
   }
 
-  /** Whether the key that a token names is not known, but may be soon. Fetches the keys where that is not too soon. */
+  /**
+   * Whether the key that a token names is not known: it may be new, and is looked for. Only tokens that name their key
+   * tell a new key from a wrong signature.
+   */
   isAwaited(algorithm: string | undefined, keyId: string | undefined): boolean {
     if (algorithm === undefined || !PUBLIC_KEY_ALGORITHM.test(algorithm)) return false
     if (this.keys === undefined) return true
     if (keyId === undefined || this.keys.some(({ id }) => id === keyId)) return false
-    if (performance.now() - this.fetchedAtMs >= LEAST_INTERVAL_MS) void this.fetch()
-    return this.isFetching || this.hasFailed
+    this.fetchIn(this.fetchedAtMs + LEAST_INTERVAL_MS - performance.now())
+    return true
   }
 
   /** Never rejects. */
   private async fetch(): Promise<void> {
-    if (this.isFetching || this.hasStopped) return
-    clearTimeout(this.timer)
     this.isFetching = true
     try {
       this.fetched(await fetchKeys(this.url))
@@ -92,9 +94,17 @@ export class RemoteKeys {
     }
     this.isFetching = false
     this.fetchedAtMs = performance.now()
-    if (this.hasStopped) return
-    const delayMs = this.keys === undefined ? FIRST_RETRY_MS : this.hasFailed ? RETRY_MS : REFRESH_MS
-    this.timer = setTimeout(() => this.fetch(), delayMs).unref()
+    this.nextMs = Number.POSITIVE_INFINITY
+    this.fetchIn(this.keys === undefined ? FIRST_RETRY_MS : this.hasFailed ? RETRY_MS : REFRESH_MS)
+  }
+
+  /** Fetches then, unless it is fetching, or will earlier. */
+  private fetchIn(delayMs: number): void {
+    const atMs = performance.now() + Math.max(0, delayMs)
+    if (this.isFetching || this.hasStopped || atMs >= this.nextMs) return
+    clearTimeout(this.timer)
+    this.nextMs = atMs
+    this.timer = setTimeout(() => this.fetch(), Math.max(0, delayMs)).unref()
   }
 
   private fetched(keys: readonly RemoteKey[]): void {

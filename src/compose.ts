@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { JwtVerifier } from './auth/jwt-verifier.js'
+import { JwtVerifier, MAX_TOKEN_BYTES } from './auth/jwt-verifier.js'
 import { OriginPolicy } from './auth/origins.js'
 import { RemoteKeys } from './auth/remote-keys.js'
 import { TokenAuthenticator } from './auth/token-authenticator.js'
@@ -41,6 +41,8 @@ import { packageVersion } from './version.js'
  * transport before it is buffered.
  */
 const OVERSIZE_MARGIN_BYTES = 64 * 1024
+/** A `subscribe` command: its token, and all else. SDKs that come back send one for each of their channels in one frame. */
+const MAX_SUBSCRIBE_BYTES = MAX_TOKEN_BYTES + 1024
 
 interface Relay {
   readonly broker: Broker
@@ -96,7 +98,9 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   }
   const presenceKeeper = shared && new PresenceKeeper(shared.upkeep, shared.nodes, report, log)
   const { maxHistoryPublications, maxMessageBytes } = config
-  const maxFrameBytes = maxMessageBytes + OVERSIZE_MARGIN_BYTES
+  const maxRawFrameBytes = maxMessageBytes + OVERSIZE_MARGIN_BYTES
+  const reconnectBytes = config.maxChannelsPerConnection * MAX_SUBSCRIBE_BYTES
+  const maxClientFrameBytes = Math.max(maxMessageBytes, reconnectBytes) + OVERSIZE_MARGIN_BYTES
   const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
   const wheel = new TimerWheel(undefined, wheelTickMs(config))
   const remoteKeys =
@@ -132,13 +136,15 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       staleTimeoutMs: config.staleTimeout,
       maxChannels: config.maxChannelsPerConnection,
       maxCommandBytes: config.maxCommandBytes,
-      maxQueuedBytes: maxFrameBytes,
+      maxQueuedBytes: maxClientFrameBytes,
       maxHistoryPublications,
       maxAnswerBytes: config.queueBytes / 2,
     },
     authenticator,
     origins: new OriginPolicy(config.allowedOrigins ?? []),
     authHeader: config.authHeader,
+    maxRawFrameBytes,
+    maxClientFrameBytes,
     maxRawQueueBytes: config.rawQueueBytes,
     maxClientQueueBytes: config.queueBytes,
   })
@@ -148,7 +154,6 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const publicTransport = new UwsTransport({
     webSockets: handshakes.routes,
     http: [openApiRoute(version), api.route, ...plainHttpRoutes()],
-    maxFrameBytes,
     maxSockets: mostSockets(),
     onSocketRefused: () => metrics.connectionRejections.inc({ reason: 'descriptors' }),
     tls: certificate(config.tlsCert, config.tlsKey),
@@ -186,7 +191,6 @@ export function composeInternalListener(config: Config, log: Logger, source: Ope
   return new UwsTransport({
     webSockets: [],
     http: operationsRoutes(source),
-    maxFrameBytes: 0,
     maxSockets: MAX_INTERNAL_SOCKETS,
     onSocketRefused: () => log.warn({}, 'the internal listener has as many connections as it may'),
     tls: certificate(config.internalTlsCert, config.internalTlsKey),

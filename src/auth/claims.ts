@@ -2,7 +2,7 @@ import type { ChannelGrant, Identity } from './authenticator.js'
 import type { Claims } from './jwt-verifier.js'
 
 /** The longest user's name, in UTF-16 units: it stands in presence, logs and the relay's messages. */
-const MAX_USER_LENGTH = 255
+export const MAX_USER_LENGTH = 255
 
 /**
  * Reads a connection's claims: `sub` (user), `info`, `channels`, `subs`, `exp` and `expire_at` may all be absent.

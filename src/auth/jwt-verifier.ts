@@ -3,7 +3,7 @@ import type { RemoteKeys } from './remote-keys.js'
 import { hmacChecks, publicKeyChecks, type SignatureCheck, splitPems } from './signatures.js'
 
 /** The longest token that is looked at. */
-const MAX_TOKEN_BYTES = 8 * 1024
+export const MAX_TOKEN_BYTES = 8 * 1024
 /** Header, payload and signature. Whoever decodes them leaves out what is not base64url, which is to be refused. */
 const COMPACT_FORM = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/
 

@@ -34,7 +34,8 @@ export class TokenAuthenticator implements Authenticator {
     const { claims, failure } = this.options.jwts.verify(token)
     if (claims === undefined) return { failure }
     const identity = readIdentity(claims)
-    return identity === undefined ? { failure: 'invalid' } : { identity }
+    if (identity === undefined) return { failure: 'invalid' }
+    return isPast(identity.expiresAtMs) ? { failure: 'expired' } : { identity }
   }
 
   authenticateSubscription(token: string, user: string, channel: string): SubscriptionAuthentication {
@@ -44,6 +45,7 @@ export class TokenAuthenticator implements Authenticator {
     if (readUser(claims) !== user || claims['channel'] !== channel || expiresAtMs === 'wrong') {
       return { failure: 'invalid' }
     }
+    if (isPast(expiresAtMs)) return { failure: 'expired' }
     return { grant: { info: textOf(claims['info']), expiresAtMs } }
   }
 
@@ -55,4 +57,9 @@ export class TokenAuthenticator implements Authenticator {
     }
     return found
   }
+}
+
+/** `expire_at` may be over before `exp` is. */
+function isPast(timeMs: number | undefined): boolean {
+  return timeMs !== undefined && timeMs <= Date.now()
 }

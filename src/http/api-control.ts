@@ -2,7 +2,7 @@ import type { Addressee } from '../hub/control.js'
 import type { Node } from '../node/node.js'
 import type { ControlQuestion } from '../node/peers.js'
 import { type Close, DISCONNECTS } from '../protocol/closes.js'
-import { ProtocolError } from '../protocol/errors.js'
+import { errors, ProtocolError } from '../protocol/errors.js'
 import type { ApiResult } from './api-results.js'
 import type { ApiBody } from './api-schemas.js'
 
@@ -21,16 +21,18 @@ export function refreshQuestion(body: ApiBody<'refresh'>): ControlQuestion {
   return { about: 'refresh', to: addressee(body), expiresAtMs }
 }
 
-/** `info` and `data` are JSON texts of one line. */
+/** `info` and `data` are JSON texts of one line. Throws error 110. */
 export function subscribeQuestion(
   body: ApiBody<'subscribe'>,
   info: string | undefined,
   data: string | undefined,
 ): ControlQuestion {
+  const expiresAtMs = toMilliseconds(body.expire_at)
+  if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) throw errors.expired('expire_at is in the past')
   const options = {
     info,
     data,
-    expiresAtMs: toMilliseconds(body.expire_at),
+    expiresAtMs,
     recoverSince: body.recover_since,
   }
   return { about: 'subscribe', to: addressee(body), channel: body.channel, options }

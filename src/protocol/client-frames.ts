@@ -6,6 +6,7 @@ import {
   MAX_COMMAND_ID,
 } from './client-requests.js'
 import { errors, type ProtocolError } from './errors.js'
+import { mayLoseDigits, parseExactly } from './exact-json.js'
 import { type JsonValue, writeJson } from './json-writer.js'
 
 /** What one line of a client's frame turned out to be. */
@@ -57,7 +58,18 @@ function readLine(text: string, bytes: number): ClientLine {
   const [name] = names
   if (name === undefined || names.length > 1) return { type: 'malformed', why: 'not exactly one command' }
   if (id === undefined && name !== 'send') return { type: 'malformed', why: 'no id' }
-  return readCommand((id as number | undefined) ?? 0, name, (json as Record<string, unknown>)[name], bytes)
+  const number = (id as number | undefined) ?? 0
+  let request = (json as Record<string, unknown>)[name]
+  // Others are to get what was published as it was; what an application is asked about, it gets as numbers.
+  if (name === 'publish' && mayLoseDigits(text)) {
+    try {
+      request = (parseExactly(text) as Record<string, unknown>)[name]
+    } catch {
+      const error = errors.badRequest('the data is nested too deeply')
+      return { type: 'refused', id: number, name, error }
+    }
+  }
+  return readCommand(number, name, request, bytes)
 }
 
 function isCommandId(id: unknown): id is number {

@@ -32,6 +32,9 @@ export interface HandshakeOptions {
   readonly origins: OriginPolicy
   /** Header that a token is looked for in first. */
   readonly authHeader: string
+  /** The largest frame of a raw or echo client, and of a client of the Centrifuge protocol; larger ones are cut. */
+  readonly maxRawFrameBytes: number
+  readonly maxClientFrameBytes: number
   /** Unread bytes that a raw or echo client may have, and a client of the Centrifuge protocol. */
   readonly maxRawQueueBytes: number
   readonly maxClientQueueBytes: number
@@ -63,15 +66,12 @@ export class Handshakes {
   readonly routes: readonly WebSocketRoute[]
 
   constructor(private readonly options: HandshakeOptions) {
-    const { maxRawQueueBytes, maxClientQueueBytes } = options
+    const raw = { maxFrameBytes: options.maxRawFrameBytes, maxQueueBytes: options.maxRawQueueBytes }
+    const client = { maxFrameBytes: options.maxClientFrameBytes, maxQueueBytes: options.maxClientQueueBytes }
     this.routes = [
-      { path: '/ws/*', maxQueueBytes: maxRawQueueBytes, handshake: (request) => this.raw(request) },
-      { path: '/echo', maxQueueBytes: maxRawQueueBytes, handshake: (request) => this.echo(request) },
-      {
-        path: '/connection/websocket',
-        maxQueueBytes: maxClientQueueBytes,
-        handshake: (request) => this.client(request),
-      },
+      { path: '/ws/*', ...raw, handshake: (request) => this.raw(request) },
+      { path: '/echo', ...raw, handshake: (request) => this.echo(request) },
+      { path: '/connection/websocket', ...client, handshake: (request) => this.client(request) },
     ]
   }
 

@@ -1,3 +1,5 @@
+import { MAX_USER_LENGTH } from '../auth/claims.js'
+
 /** What an application says of somebody who connects. */
 export interface ConnectDecision {
   /** Empty for somebody without a name. */
@@ -118,9 +120,21 @@ export interface Hooks {
   readonly disconnect?: (event: DisconnectEvent) => Answer<void>
 }
 
-/** When what an application decided expires, in Unix milliseconds; undefined: it does not. */
+/** Throws where an application decided on something that nobody can be: no compiler looks at JavaScript. */
+export function checkConnectDecision({ user, channels = [] }: ConnectDecision): void {
+  if (typeof user !== 'string' || user.length > MAX_USER_LENGTH) {
+    throw new TypeError(`hooks.connect: user must be a text of at most ${MAX_USER_LENGTH} characters`)
+  }
+  if (!Array.isArray(channels) || channels.some((channel) => typeof channel !== 'string')) {
+    throw new TypeError('hooks.connect: channels must be a list of texts')
+  }
+}
+
+/** When what an application decided expires, in Unix milliseconds; undefined: it does not. Throws for what is no time. */
 export function expiryOf({ expireAt }: { readonly expireAt?: number }): number | undefined {
-  return expireAt === undefined ? undefined : expireAt * 1_000
+  if (expireAt === undefined) return undefined
+  if (!Number.isFinite(expireAt)) throw new TypeError('hooks: expireAt must be Unix seconds')
+  return expireAt * 1_000
 }
 
 export function isPromise<T>(answer: Answer<T>): answer is PromiseLike<T> {

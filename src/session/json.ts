@@ -1,4 +1,5 @@
 import { errors } from '../protocol/errors.js'
+import { stringifyExactly } from '../protocol/exact-json.js'
 
 /**
  * A JSON value as one line of text; undefined stays undefined. Throws error 107 for one that is nested too deeply, and a
@@ -6,7 +7,7 @@ import { errors } from '../protocol/errors.js'
  */
 export function toJsonText(value: unknown): string | undefined {
   try {
-    return JSON.stringify(value)
+    return value === undefined ? undefined : stringifyExactly(value)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     throw errors.badRequest('the data is nested too deeply')

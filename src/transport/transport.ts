@@ -62,6 +62,8 @@ export type Verdict = Acceptance | { readonly refusal: HttpResponse }
 export interface WebSocketRoute {
   /** A path, or a prefix and `*`. */
   readonly path: string
+  /** A message larger than this is cut while it arrives, without being buffered; the client sees 1006. */
+  readonly maxFrameBytes: number
   /** Unread bytes a socket may have; further frames overflow. */
   readonly maxQueueBytes: number
   /** Decides on a handshake. What it returns takes effect in the same tick, or in the tick its promise resolves. */
@@ -103,8 +105,6 @@ export interface Transport {
 export interface TransportOptions {
   readonly webSockets: readonly WebSocketRoute[]
   readonly http: readonly HttpRoute[]
-  /** A message larger than this is cut while it arrives, without being buffered; the client sees 1006. */
-  readonly maxFrameBytes: number
   /** TCP connections that may be open, those included that are not WebSockets yet; further ones are cut at once. */
   readonly maxSockets: number
   /** One was cut. */

@@ -265,6 +265,76 @@ describe('hooks', () => {
     await connect(node)
   })
 
+  it.each<[string, object, string]>([
+    ['nobody for a user', { connect: () => ({}) }, 'user must be a text'],
+    ['a number for a user', { connect: () => ({ user: 5 }) }, 'user must be a text'],
+    ['a name too long', { connect: () => ({ user: 'x'.repeat(256) }) }, 'at most 255'],
+    [
+      'a text for channels',
+      { connect: () => ({ user: 'alice', channels: 'room' }) },
+      'channels must be a list',
+    ],
+    [
+      'no time',
+      { connect: () => ({ user: 'alice', expireAt: Number.NaN }) },
+      'expireAt must be Unix seconds',
+    ],
+  ])('are not followed when they decide on %s, which is logged', async (_what, hooks, hint) => {
+    const logged = new LogOf<string>()
+    const log = { ...SILENT, error: ({ err }: { err: Error }) => logged.add(err.message) }
+    const node = await start({ hooks, log } as unknown as CreateNodeOptions)
+    const client = new SdkClient(`ws://127.0.0.1:${node.port}`, { token: 'any' })
+    afterThisTest(() => client.close())
+    client.sdk.connect()
+    expect((await client.errors.first(1))[0]).toMatchObject({ code: 100 })
+    expect(await logged.find((message) => message.includes(hint))).toBeDefined()
+    expect(client.connected.items).toEqual([])
+  })
+
+  it('are not followed when there is no data, or no time, in what they give', async () => {
+    const logged = new LogOf<string>()
+    const log = { ...SILENT, error: ({ err }: { err: Error }) => logged.add(err.message) }
+    const hooks = {
+      ...asAlice,
+      publish: () => ({}),
+      subscribe: ({ channel }: { channel: string }) => (channel === 'room' ? {} : { expireAt: 'soon' }),
+    }
+    const settings = { namespaces: [{ name: '', allow_publish_for_client: true }] }
+    const node = await start({ settings, hooks, log } as unknown as CreateNodeOptions)
+    const alice = await connect(node)
+    const room = await alice.subscribe('room')
+    await expect(room.sdk.publish(1)).rejects.toMatchObject({ code: 100 })
+    expect(await alice.add('other').errors.first(1)).toMatchObject([{ code: 100 }])
+    expect(logged.items).toEqual(['hooks.publish: there is no data', 'hooks: expireAt must be Unix seconds'])
+    expect(room.publications.items).toEqual([])
+  })
+
+  it('are asked with numbers, while others get what was published to the last digit', async () => {
+    const asked: unknown[] = []
+    const publish = ({ data }: { data: unknown }) => {
+      asked.push(data)
+      return undefined
+    }
+    const settings = { namespaces: [{ name: '', allow_publish_for_client: true }], authTokens: 'token-a' }
+    const node = await start({ settings, hooks: { ...asAlice, subscribe: () => ({}), publish } })
+    const client = await RawClient.connect(`ws://127.0.0.1:${node.port}/connection/websocket`)
+    afterThisTest(() => client.close())
+    const data = '{"id":1234567890123456789,"price":0.10000000000000000001,"text":"12345678901234567890"}'
+    const nested = `${'['.repeat(20_000)}12345678901234567890${']'.repeat(20_000)}`
+    client.send(
+      [
+        '{"id":1,"connect":{}}',
+        '{"id":2,"subscribe":{"channel":"room"}}',
+        `{"id":3,"publish":{"channel":"room","data":${data}}}`,
+        `{"id":4,"publish":{"channel":"room","data":${nested}}}`,
+      ].join('\n'),
+    )
+    const lines = (await client.nextTexts(5)).flatMap((text) => text.split('\n'))
+    expect(lines.find((line) => line.includes('"pub"'))).toContain(`"data":${data}`)
+    expect(lines.find((line) => line.startsWith('{"id":4'))).toContain('"code":107')
+    expect(asked).toEqual([JSON.parse(data)])
+  })
+
   it('take what clients send without an answer, one after the other, and only log what they make of it', async () => {
     const taken: unknown[] = []
     const logged = new LogOf<string>()

@@ -159,20 +159,54 @@ describe('the official SDK', () => {
     carol.close()
   })
 
-  it('resubscribes 500 channels with one frame', async () => {
+  it('resubscribes 500 channels with one frame, large tokens and all', async () => {
     const generous = await FanfareProcess.start({
       FANFARE_AUTH_TOKENS: 'alice=secret-a',
+      FANFARE_AUTH_HMAC_SECRET: SECRET,
       FANFARE_MAX_CHANNELS_PER_CONNECTION: '500',
       FANFARE_API_KEY: API_KEY,
     })
     const alice = new SdkClient(generous.wsUrl, { token: 'secret-a' })
-    const subscriptions = Array.from({ length: 500 }, (_, index) => alice.add(`channel-${index}`))
+    const subscriptions = Array.from({ length: 500 }, (_, index) => {
+      const channel = `$channel-${index}`
+      return alice.add(channel, { token: sign({ sub: 'alice', channel, info: 'x'.repeat(5_000) }) })
+    })
     alice.sdk.connect()
     await Promise.all(subscriptions.map(({ subscribed }) => subscribed.first(1)))
-    await callApi(generous, 'publish', { channel: 'channel-499', data: 'here' })
+    await callApi(generous, 'publish', { channel: '$channel-499', data: 'here' })
     expect(await subscriptions[499]?.data(1)).toEqual(['here'])
     alice.close()
     await generous.child.stop()
+  })
+
+  it('with more channels than it may have is in as many as it may, and told of the others', async () => {
+    const alice = new SdkClient(node.wsUrl, { token: 'secret-a' })
+    const subscriptions = Array.from({ length: 500 }, (_, index) => alice.add(`channel-${index}`))
+    alice.sdk.connect()
+    const [first, others] = [subscriptions.slice(0, 128), subscriptions.slice(128)]
+    await Promise.all(first.map(({ subscribed }) => subscribed.first(1)))
+    const refusals = await Promise.all(others.map(({ unsubscribed }) => unsubscribed.first(1)))
+    expect(new Set(refusals.map(([refusal]) => refusal?.code))).toEqual(new Set([106]))
+    expect(alice.connected.items).toHaveLength(1)
+    expect(alice.disconnected.items).toEqual([])
+    alice.close()
+  })
+
+  it('fetches a new token for a subscription whose own says that it has expired', async () => {
+    const claims = { sub: 'alice', channel: '$later' }
+    const over = sign({ ...claims, exp: inOneHour(), expire_at: Math.floor(Date.now() / 1_000) - 26 })
+    const alice = await connect('secret-a')
+    let fetched = 0
+    const getToken = async () => {
+      fetched++
+      return sign(claims)
+    }
+    const heard = await alice.subscribe('$later', { token: over, getToken })
+    expect(fetched).toBe(1)
+    expect(heard.subscribed.items).toHaveLength(1)
+    const final = alice.add('$later-2', { token: sign({ ...claims, channel: '$later-2', expire_at: 1 }) })
+    expect((await final.unsubscribed.first(1))[0]).toMatchObject({ code: 1, reason: 'unauthorized' })
+    alice.close()
   })
 
   it('leaves every gauge at zero when all have gone', async () => {

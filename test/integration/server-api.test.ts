@@ -268,6 +268,11 @@ describe('control of connections', () => {
     await there.closed
   })
 
+  it('does not subscribe anybody until a time that is past', async () => {
+    const body = { user: 'alice', channel: 'two', expire_at: Math.floor(Date.now() / 1_000) - 20 }
+    expect((await callApi(node, 'subscribe', body)).body.error).toMatchObject({ code: 110 })
+  })
+
   it('cannot subscribe a raw client to another channel, and says so with 108', async () => {
     const client = await open('alice', '/ws/one')
     const body = { user: 'alice', channel: 'two', data: { a: 1 }, recover_since: { epoch: 'e', offset: 1 } }

@@ -22,9 +22,8 @@ async function listen(handshake: () => Verdict | Promise<Verdict>): Promise<stri
   abandoned = 0
   defects.length = 0
   transport = new UwsTransport({
-    webSockets: [{ path: '/*', maxQueueBytes: 1024, handshake }],
+    webSockets: [{ path: '/*', maxFrameBytes: 1024, maxQueueBytes: 1024, handshake }],
     http: [],
-    maxFrameBytes: 1024,
     maxSockets: 100,
     onSocketRefused: () => undefined,
     tls: undefined,

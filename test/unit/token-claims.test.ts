@@ -84,6 +84,15 @@ describe('the token of a connection', () => {
     expect(authenticator().authenticate(hmac({ sub: 'ann', ...claims }))).toEqual(INVALID)
   })
 
+  it('that has expired by itself is as one whose time is over', () => {
+    const claims = { sub: 'ann', exp: NOW_SECONDS + 60, expire_at: NOW_SECONDS }
+    expect(authenticator().authenticate(hmac(claims))).toEqual({ failure: 'expired' })
+    const subscription = hmac({ ...claims, channel: 'news' })
+    expect(authenticator().authenticateSubscription(subscription, 'ann', 'news')).toEqual({
+      failure: 'expired',
+    })
+  })
+
   it('takes __proto__ in subs for a channel, and nothing else', () => {
     const claims: unknown = JSON.parse('{"sub":"ann","subs":{"__proto__":{"info":1},"constructor":{}}}')
     const { identity } = authenticator().authenticate(hmac(claims))

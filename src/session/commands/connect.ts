@@ -6,7 +6,7 @@ import { errors } from '../../protocol/errors.js'
 import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
-import { type ConnectDecision, expiryOf, isPromise } from '../hooks.js'
+import { type ConnectDecision, checkConnectDecision, expiryOf, isPromise } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import { PendingSubscription, secondsUntil, subscribeResult } from '../pending-subscription.js'
 import { retryableRefusal } from '../token-refusal.js'
@@ -47,10 +47,6 @@ function decide(
   reply: Reply,
 ): Promise<void> | undefined {
   const admitted = decision === undefined ? authenticate(session, request.token) : admittedAs(decision)
-  // Also of what an application decided: whoever is let in must not be gone before it is told so.
-  if (admitted.expiresAtMs !== undefined && admitted.expiresAtMs <= Date.now()) {
-    throw errors.tokenExpired('fetch a new one')
-  }
   session.user = admitted.user
   session.connInfo = admitted.info
   const pending: PendingSubscription[] = []
@@ -104,13 +100,17 @@ function admittedBy({ user, info, expiresAtMs, channels = [], subs = {} }: Ident
   }
 }
 
+/** Throws error 109: whoever is let in must not be gone before it is told so. */
 function admittedAs(decision: ConnectDecision): Admitted {
+  checkConnectDecision(decision)
   const { user, info, data, channels = [] } = decision
+  const expiresAtMs = expiryOf(decision)
+  if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) throw errors.tokenExpired('fetch a new one')
   return {
     user,
     info: toJsonText(info),
     data: toJsonText(data),
-    expiresAtMs: expiryOf(decision),
+    expiresAtMs,
     channels: new Map(channels.map((channel) => [channel, { info: undefined, data: undefined }])),
   }
 }

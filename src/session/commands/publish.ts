@@ -17,9 +17,14 @@ export function handlePublish(
   if (!mayPublish(namespace, { channel, user: session.user, isSubscribed: session.isIn(channel) })) {
     throw errors.permissionDenied('publishing to this channel')
   }
-  const decided = hooks.publish?.({ client: session.client, user: session.user, channel, data })
+  const { client, user } = session
+  const decided = hooks.publish?.({ client, user, channel, data: JSON.parse(toJsonText(data) ?? 'null') })
   // Without an application to ask, publications of one tick go out together.
-  const dataOf = (decision: PublishDecision | undefined) => (decision === undefined ? data : decision.data)
+  const dataOf = (decision: PublishDecision | undefined) => {
+    if (decision === undefined) return data
+    if (decision.data === undefined) throw new TypeError('hooks.publish: there is no data')
+    return decision.data
+  }
   if (!isPromise(decided)) return publish(session, channel, dataOf(decided), reply)
   return Promise.resolve(decided).then((decision) => publish(session, channel, dataOf(decision), reply))
 }

@@ -102,9 +102,9 @@ export class UwsTransport implements Transport {
   }
 
   private behavior(route: WebSocketRoute): WebSocketBehavior<UserData> {
-    const { maxFrameBytes, onDefect } = this.options
+    const { onDefect } = this.options
     return {
-      maxPayloadLength: maxFrameBytes,
+      maxPayloadLength: route.maxFrameBytes,
       maxBackpressure: route.maxQueueBytes,
       // Silence is judged by sessions: the library's timeout has a granularity of 4 s and closes without a reason.
       idleTimeout: 0,

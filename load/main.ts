@@ -60,6 +60,7 @@ function isUsageError(error: unknown): boolean {
 async function main([name, ...args]: string[]): Promise<number> {
   const scenario = name === undefined ? undefined : SCENARIOS[name]
   if (scenario === undefined) {
+    if (name !== undefined) console.error(`There is no scenario "${name}".\n`)
     printScenarios()
     return 1
   }

@@ -113,12 +113,9 @@ export interface FanfareNode {
  * Nothing is made up: somebody has to say who may connect, which is `hooks.connect` or one of `authTokens`,
  * `authHmacSecret`, `authPublicKey`, `authJwksUrl` and `authAnonymous`. Without `apiKey` the server API is closed.
  */
-export async function createNode({
-  settings = {},
-  hooks = {},
-  log,
-}: CreateNodeOptions = {}): Promise<FanfareNode> {
-  const { config, warnings } = readSettings(settings, hooks)
+export async function createNode(options: CreateNodeOptions = {}): Promise<FanfareNode> {
+  const { settings = {}, hooks = {}, log, ...strangers } = options
+  const { config, warnings } = readSettings(settings, hooks, Object.keys(strangers))
   const logger = log ?? createLogger({ level: config.logLevel, format: config.logFormat })
   for (const warning of warnings) logger.warn({}, warning)
   let isReady: (port: number) => void = () => undefined
@@ -175,10 +172,13 @@ export async function createNode({
 }
 
 /** Throws every problem, one a line. */
-function readSettings(settings: NodeSettings, { connect }: Hooks): Loaded {
+function readSettings(settings: NodeSettings, { connect }: Hooks, strangers: readonly string[]): Loaded {
   const loaded = loadConfig({ options: settings, isAuthenticatedElsewhere: connect !== undefined })
   const { config } = loaded
   const problems: Problem[] = [...loaded.problems]
+  for (const where of strangers) {
+    problems.push({ where, what: 'is no option of createNode, which are settings, hooks and log' })
+  }
   if (config.workers > 1)
     problems.push({ where: 'workers', what: 'are for the command, not for the library' })
   if (problems.length === 0 && connect === undefined && !authenticatesClients(config)) {

@@ -46,7 +46,8 @@ export function planSteps(options: CpuOptions): Step[] {
   const steps: Step[] = []
   for (let first = 0; first < pairs; first += PAIRS_OF_A_PROCESS) {
     const count = Math.min(PAIRS_OF_A_PROCESS, pairs - first)
-    steps.push({ servers, turns: ratesPerSecond.flatMap((rate) => planPairs(rate, count, servers)) })
+    const turns = ratesPerSecond.flatMap((rate) => planPairs(rate, count, servers))
+    steps.push({ servers: servers.filter((name) => turns.some(({ order }) => order.includes(name))), turns })
   }
   const overload = ratesPerSecond.filter((rate) => rate > MAX_WS_RATE && servers.includes('ws'))
   const turns = overload.map((ratePerSecond): Turn => ({ ratePerSecond, order: ['ws'] }))

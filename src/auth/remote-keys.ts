@@ -73,15 +73,15 @@ export class RemoteKeys {
   }
 
   /**
-   * Whether the key that a token names is not known: it may be new, and is looked for. Only tokens that name their key
-   * tell a new key from a wrong signature.
+   * Whether the key of a token that could not be verified is not known: it may be new. Only tokens that name their key
+   * tell a new key from a wrong signature. The keys are fetched again, as soon as they may be.
    */
   isAwaited(algorithm: string | undefined, keyId: string | undefined): boolean {
     if (algorithm === undefined || !PUBLIC_KEY_ALGORITHM.test(algorithm)) return false
     if (this.keys === undefined) return true
-    if (keyId === undefined || this.keys.some(({ id }) => id === keyId)) return false
+    // Also where it looks like a wrong signature: another key may have come under the same name.
     this.fetchIn(this.fetchedAtMs + LEAST_INTERVAL_MS - performance.now())
-    return true
+    return keyId !== undefined && !this.keys.some(({ id }) => id === keyId)
   }
 
   /** Never rejects. */

@@ -10,6 +10,9 @@ import {
 /** Whether a signature, in base64url, is that of a text. */
 export type SignatureCheck = (signed: string, signature: string) => boolean
 
+/** RFC 7518 §3.3. With less, signatures can be forged. */
+const LEAST_RSA_BITS = 2_048
+const LEAST_RSA_EXPONENT = 3n
 const HASHES = { '256': 'sha256', '384': 'sha384', '512': 'sha512' } as const
 const EC_ALGORITHMS: Readonly<Record<string, readonly [algorithm: string, hash: string]>> = {
   prime256v1: ['ES256', HASHES['256']],
@@ -51,6 +54,12 @@ export function keyChecks(key: KeyObject): Map<string, SignatureCheck> {
       return verify(hash, Buffer.from(signed), { key, dsaEncoding: 'ieee-p1363' }, bytes)
     }
   if (key.asymmetricKeyType === 'rsa') {
+    const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}
+    if (modulusLength < LEAST_RSA_BITS || publicExponent < LEAST_RSA_EXPONENT) {
+      throw new Error(
+        `an RSA key has ${modulusLength} bits and the exponent ${publicExponent}; use ${LEAST_RSA_BITS} bits or more, and 65537`,
+      )
+    }
     return new Map(Object.entries(HASHES).map(([bits, hash]) => [`RS${bits}`, check(hash)]))
   }
   if (key.asymmetricKeyType === 'ed25519') return new Map([['EdDSA', check(null)]])

@@ -1,13 +1,15 @@
 import { type Command, InvalidArgumentError } from 'commander'
+import { closest } from 'fastest-levenshtein'
 import { duration } from '../config/kinds.js'
-import { type Loaded, loadConfig } from '../config/load.js'
+import { type Loaded, loadConfig, type Problem } from '../config/load.js'
 import { flagName, SETTING_KEYS, settingOf } from '../config/settings.js'
 
 /** Something is wrong with what was asked for: exit code 2. The message is for people, one or more lines. */
 export class UsageError extends Error {}
 
-/** Adds `--config` and a flag for every setting. */
+/** Adds `--config` and a flag for every setting. What else is given is left to `readConfiguration`, to be told with all that is wrong. */
 export function withSettings(command: Command): Command {
+  command.allowUnknownOption().allowExcessArguments()
   command.option('--config <file>', 'YAML or JSON file with settings')
   for (const key of SETTING_KEYS) {
     const { kind, meaning } = settingOf(key)
@@ -16,17 +18,38 @@ export function withSettings(command: Command): Command {
   return command
 }
 
-/** What flags (as commander hands them over), environment, file and defaults come to. */
-export function readConfiguration(options: Readonly<Record<string, unknown>>): Loaded {
+/** What flags (as commander hands them over, and what it left over), environment, file and defaults come to. */
+export function readConfiguration(
+  options: Readonly<Record<string, unknown>>,
+  leftOver: readonly string[] = [],
+): Loaded {
   const { config: file, ...flags } = options
-  return loadConfig({ flags, environment: process.env, file: typeof file === 'string' ? file : undefined })
+  const inputs = { flags, environment: process.env, file: typeof file === 'string' ? file : undefined }
+  const loaded = loadConfig(inputs)
+  return { ...loaded, problems: [...strangers(leftOver), ...loaded.problems] }
 }
 
 /** The same, or a UsageError that holds every problem. */
-export function readValidConfiguration(options: Readonly<Record<string, unknown>>): Loaded {
-  const loaded = readConfiguration(options)
+export function readValidConfiguration(
+  options: Readonly<Record<string, unknown>>,
+  leftOver: readonly string[] = [],
+): Loaded {
+  const loaded = readConfiguration(options, leftOver)
   if (loaded.problems.length > 0) throw new UsageError(describeProblems(loaded))
   return loaded
+}
+
+/** Flags that are none, and words that belong to no flag. */
+function strangers(leftOver: readonly string[]): Problem[] {
+  const flags = ['--config', ...SETTING_KEYS.map(flagName)]
+  return leftOver.flatMap((word, index) => {
+    const [name = word] = word.split('=', 1)
+    if (word.startsWith('-'))
+      return { where: name, what: `is not a setting; did you mean ${closest(name, flags)}?` }
+    // The value of such a flag is told with it.
+    const isValue = /^-[^=]*$/.test(leftOver[index - 1] ?? '')
+    return isValue ? [] : { where: word, what: 'belongs to no flag; settings are given as --port 8000' }
+  })
 }
 
 export function describeProblems({ problems }: Loaded): string {

@@ -32,8 +32,8 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .version(packageVersion())
     .exitOverride()
   withSettings(program.command('serve').description('run a node until SIGTERM; the default')).action(
-    async (options) => {
-      exitCode = await serve(options)
+    async (options, { args }: Command) => {
+      exitCode = await serve(options, args)
     },
   )
   program
@@ -72,7 +72,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     program.command('config').description('print every setting, its value and where that came from'),
   )
     .option('--defaults', 'print only defaults')
-    .action((options: Readonly<Record<string, unknown>>) => printConfig(options))
+    .action((options: Readonly<Record<string, unknown>>, { args }: Command) => printConfig(options, args))
 
   try {
     await program.parseAsync(withDefaultCommand(argv), { from: 'user' })
@@ -111,12 +111,15 @@ async function monitor(
 }
 
 /** Wrong settings are printed too: seeing what came from where is how they are found. */
-function printConfig({ defaults, ...options }: Readonly<Record<string, unknown>>): void {
+function printConfig(
+  { defaults, ...options }: Readonly<Record<string, unknown>>,
+  leftOver: readonly string[],
+): void {
   if (defaults === true) {
     console.log(describeDefaults())
     return
   }
-  const loaded = readConfiguration(options)
+  const loaded = readConfiguration(options, leftOver)
   console.log(describeConfig(loaded))
   if (loaded.problems.length > 0) throw new UsageError(describeProblems(loaded))
 }

@@ -17,8 +17,11 @@ interface Service extends OperationsSource {
 }
 
 /** Runs a node until it is told to stop. Resolves with the exit code: 0 after a clean drain, 1 when its deadline passed. */
-export async function serve(options: Readonly<Record<string, unknown>>): Promise<number> {
-  const { config: given, warnings } = readValidConfiguration(options)
+export async function serve(
+  options: Readonly<Record<string, unknown>>,
+  leftOver: readonly string[],
+): Promise<number> {
+  const { config: given, warnings } = readValidConfiguration(options, leftOver)
   const { config, madeUp } = withMadeUpSecrets(given)
   const log = createLogger({ level: config.logLevel, format: config.logFormat })
   for (const warning of warnings) log.warn({}, warning)

@@ -150,13 +150,18 @@ export interface StaticToken {
   readonly token: string
 }
 
+/** What ends in = is a token of at least 14 random bytes, or a user whose token was forgotten. */
+const PADDED_BASE64 = /^(?=.{20,}$)(?:[\w+/-]{4})*[\w+/-]{2,3}={1,2}$/
+
 export const staticToken: Kind<StaticToken> = {
   unit: 'token',
   expects: 'token, or user=token',
   read: (input) => {
-    // What ends in = is Base64, not a user without a token.
-    const match = typeof input === 'string' ? /^(?:([^=\s]+)=)?([^=\s]\S*)$/.exec(input) : null
-    return match?.[2] === undefined ? undefined : { user: match[1] ?? '', token: match[2] }
+    if (typeof input !== 'string') return undefined
+    if (PADDED_BASE64.test(input)) return { user: '', token: input }
+    const match = /^(?:([^=\s]+)=)?([^=\s]\S*)$/.exec(input)
+    const isForgotten = match?.[1] === undefined && input.endsWith('=')
+    return match?.[2] === undefined || isForgotten ? undefined : { user: match[1] ?? '', token: match[2] }
   },
   show: ({ user, token }) => (user === '' ? token : `${user}=${token}`),
 }

@@ -4,6 +4,8 @@ import type { Kind } from './kinds.js'
 
 /** Kinds of keys that JWTs may be verified with, and the curves of those that have one. */
 const KINDS = ['rsa', 'ed25519', 'ec prime256v1', 'ec secp384r1', 'ec secp521r1']
+/** RFC 7518 §3.3. */
+const LEAST_RSA_BITS = 2_048
 const PEM = /-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g
 
 /** One or more public keys as PEM text: given as it is, or as the path of a file that is read once. */
@@ -41,6 +43,9 @@ function problemOf(pem: string): string | undefined {
   try {
     const { asymmetricKeyType, asymmetricKeyDetails } = createPublicKey(pem)
     const kind = [asymmetricKeyType, asymmetricKeyDetails?.namedCurve].filter(Boolean).join(' ')
+    const { modulusLength: bits = LEAST_RSA_BITS } = asymmetricKeyDetails ?? {}
+    if (bits < LEAST_RSA_BITS)
+      return `holds an RSA key of ${bits} bits, which can be broken; use ${LEAST_RSA_BITS} or more`
     if (KINDS.includes(kind)) return undefined
     return `holds a key of the kind ${kind}; use RSA, EC (P-256, P-384, P-521) or Ed25519`
   } catch {

@@ -77,6 +77,10 @@ function missingSecretProblems(config: Config): Contradiction[] {
 
 function secretProblems(config: Config): Contradiction[] {
   const found: Contradiction[] = []
+  const tokens = (config.authTokens ?? []).map(({ token }) => token)
+  if (new Set(tokens).size < tokens.length) {
+    found.push({ keys: ['authTokens'], what: 'has a token twice: nobody could tell who shows it' })
+  }
   // Whoever has a public key could sign with it.
   const key = /-----BEGIN|"kty"\s*:/.exec(config.authHmacSecret ?? '')?.[0]
   if (key !== undefined) {

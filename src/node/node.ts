@@ -68,13 +68,16 @@ export class Node {
   private readonly startedMs = performance.now()
   private isDraining = false
   private hasStopped = false
+  /** Whether nobody can be let in by an issuer's tokens yet. */
+  private lacksKeys: boolean
   private port = 0
 
   constructor(
     private readonly options: NodeOptions,
     private readonly parts: NodeParts,
   ) {
-    const { peers, presenceKeeper, metrics, log, hub, ready } = parts
+    const { peers, presenceKeeper, metrics, log, hub, remoteKeys } = parts
+    this.lacksKeys = remoteKeys !== undefined
     this.control = new ConnectionControl(hub)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
     this.relayWatch = new RelayWatch(
@@ -82,7 +85,7 @@ export class Node {
       peers,
       metrics,
       log,
-      () => ready(this.port),
+      () => void this.becomeReady(),
       (hasLapsed) => presenceKeeper?.announced(hasLapsed),
     )
     metrics.watch({
@@ -112,7 +115,8 @@ export class Node {
 
   readiness(): Readiness {
     const states = { starting: 'starting', alive: 'ok', lost: 'degraded', deaf: 'deaf' } as const
-    const status = this.isDraining ? 'draining' : states[this.relayWatch.state]
+    const relayStatus = this.lacksKeys ? 'starting' : states[this.relayWatch.state]
+    const status = this.isDraining ? 'draining' : relayStatus
     return { status, relaySilenceMs: this.relayWatch.silenceMs }
   }
 
@@ -183,9 +187,16 @@ export class Node {
     }
   }
 
-  private async joinCluster(): Promise<void> {
-    const { peers, log, remoteKeys } = this.parts
+  /** The relay is there. */
+  private async becomeReady(): Promise<void> {
+    const { remoteKeys, ready } = this.parts
     await remoteKeys?.loaded
+    this.lacksKeys = false
+    if (!this.hasStopped) ready(this.port)
+  }
+
+  private async joinCluster(): Promise<void> {
+    const { peers, log } = this.parts
     while (!this.hasStopped) {
       const nextAttempt = sleep(JOIN_INTERVAL_MS, undefined, { ref: false })
       try {

@@ -49,12 +49,14 @@ describe('a node in an application', () => {
 
   it('names every setting that is not right', async () => {
     // As from JavaScript, where no compiler looks.
-    const settings = { prot: 1, rawTimeout: 'soon', workers: 2, redisUrl: 'redis://127.0.0.1:1' } as object
-    const failure: unknown = await createNode({ settings, hooks: asAlice }).catch((error: unknown) => error)
+    const settings = { prot: 1, rawTimeout: 'soon', workers: 2, redisUrl: 'redis://127.0.0.1:1' }
+    const options = { settings, hooks: asAlice, port: 8000 } as object
+    const failure: unknown = await createNode(options).catch((error: unknown) => error)
     const lines = String((failure as Error).message).split('\n')
     expect(lines).toEqual([
       expect.stringContaining('prot: is not a setting; did you mean port?'),
       expect.stringContaining('rawTimeout: "soon" is not right'),
+      'port: is no option of createNode, which are settings, hooks and log',
       'workers: are for the command, not for the library',
     ])
   })

@@ -176,6 +176,7 @@ describe('public keys', () => {
   })
   const ec = (namedCurve: string) => texts(generateKeyPairSync('ec', { namedCurve })).publicKey
   const rsa = texts(generateKeyPairSync('rsa', { modulusLength: 2048 }))
+  const weakRsa = texts(generateKeyPairSync('rsa', { modulusLength: 1024 }))
   const ed25519 = texts(generateKeyPairSync('ed25519'))
 
   it.each([
@@ -205,6 +206,7 @@ describe('public keys', () => {
     [directory, `cannot read ${directory} (EISDIR)`],
     [empty, 'holds no PEM'],
     ['-----BEGIN PUBLIC KEY-----', 'holds no PEM'],
+    [weakRsa.publicKey, 'holds an RSA key of 1024 bits, which can be broken; use 2048 or more'],
     [rsa.privateKey, 'holds a private key; nodes only need the public one'],
     [`${rsa.publicKey}${ed25519.privateKey}`, 'holds a private key; nodes only need the public one'],
     ['-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', 'holds a PEM that is no public key'],

@@ -146,6 +146,23 @@ describe('secrets', () => {
     },
   )
 
+  it.each(['alice=', 'a=b,bob=', 'YWJj=', '='])('leave no user without a token: %s', (tokens) => {
+    expect(problemsOf({ FANFARE_AUTH_TOKENS: tokens })).toHaveLength(1)
+  })
+
+  it.each(['c29tZSBzZWNyZXQgdGhhdA==', 'bob=c29tZSBzZWNyZXQgdGhhdA==', 'bob=a=b'])(
+    'may end in or hold =: %s',
+    (tokens) => {
+      expect(problemsOf({ FANFARE_AUTH_TOKENS: tokens })).toEqual([])
+    },
+  )
+
+  it('stand for one user each', () => {
+    expect(problemsOf({ FANFARE_AUTH_TOKENS: 'alice=one,bob=one' })).toEqual([
+      expect.stringContaining('has a token twice'),
+    ])
+  })
+
   it('are made up for a node that is alone, different ones each time', () => {
     const { config } = loadConfig({})
     const [one, other] = [withMadeUpSecrets(config), withMadeUpSecrets(config)]

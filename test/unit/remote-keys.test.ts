@@ -99,6 +99,15 @@ describe('the keys that an issuer publishes', () => {
       expect(jwts.verify(two.token(CLAIMS))).toEqual(GOOD)
     })
 
+    it('are fetched again for a key that comes under the name of another', async () => {
+      const other = new IssuerKey('one')
+      issuer.publish(other)
+      expect(jwts.verify(other.token(CLAIMS))).toEqual(INVALID)
+      await pass(LEAST_INTERVAL_MS)
+      await fetches.first(2)
+      expect(jwts.verify(other.token(CLAIMS))).toEqual(GOOD)
+    })
+
     it('are fetched again by and by', async () => {
       issuer.publish(two)
       await pass(REFRESH_MS)
@@ -116,12 +125,15 @@ describe('the keys that an issuer publishes', () => {
   })
 
   const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ format: 'jwk' })
+  const weakRsa = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({ format: 'jwk' })
   it.each<[string, object]>([
     ['a shared secret', { kty: 'oct', k: 'c2VjcmV0', kid: 'one' }],
     ['one for encryption', { ...one.jwk, use: 'enc' }],
     ['one for signing only', { ...one.jwk, key_ops: ['sign'] }],
     ['one of another algorithm', { ...one.jwk, alg: 'RS256' }],
     ['one of a kind that nothing is for', { ...rsa, kty: 'RSB' }],
+    ['one that anybody can sign with', { ...rsa, e: 'AQ' }],
+    ['one that can be broken', weakRsa],
     ['one that is none', { kty: 'EC', crv: 'P-256', x: '!', y: 5 }],
     ['nothing', [] as object],
   ])('are without %s', async (_what, jwk) => {

@@ -64,8 +64,8 @@ export class JwtVerifier {
     const signed = token.slice(0, header.length + 1 + payload.length)
     const { checks, algorithm, keyId } = this.readHeader(header)
     if (!checks.some((check) => check(signed, signature))) {
-      const isAwaited = this.options.remoteKeys?.isAwaited(algorithm, keyId) === true
-      return { failure: isAwaited ? 'key_unknown' : 'invalid' }
+      const isUnknown = this.options.remoteKeys?.seek(algorithm, keyId) === true
+      return { failure: isUnknown ? 'key_unknown' : 'invalid' }
     }
     const claims = readObject(payload)
     if (claims === undefined) return { failure: 'invalid' }

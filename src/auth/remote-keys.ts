@@ -73,10 +73,10 @@ export class RemoteKeys {
   }
 
   /**
-   * Whether the key of a token that could not be verified is not known: it may be new. Only tokens that name their key
-   * tell a new key from a wrong signature. The keys are fetched again, as soon as they may be.
+   * Seeks the key of a token that could not be verified: the keys are fetched again, as soon as they may be. Whether it
+   * is one that is not known yet; only tokens that name their key tell a new one from a wrong signature.
    */
-  isAwaited(algorithm: string | undefined, keyId: string | undefined): boolean {
+  seek(algorithm: string | undefined, keyId: string | undefined): boolean {
     if (algorithm === undefined || !PUBLIC_KEY_ALGORITHM.test(algorithm)) return false
     if (this.keys === undefined) return true
     // Also where it looks like a wrong signature: another key may have come under the same name.

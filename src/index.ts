@@ -1,3 +1,4 @@
+import { closest } from 'fastest-levenshtein'
 import type { Position } from './broker/broker.js'
 import { composeInternalListener, composeNode } from './compose.js'
 import { type Loaded, loadConfig, type Problem } from './config/load.js'
@@ -8,7 +9,7 @@ import { parseBody } from './http/api-methods.js'
 import { createLogger, type Logger } from './log.js'
 import type { ClientInfo } from './protocol/client-info.js'
 import { errors } from './protocol/errors.js'
-import type { Hooks } from './session/hooks.js'
+import { HOOK_NAMES, type Hooks } from './session/hooks.js'
 
 export type { Position } from './broker/broker.js'
 export { BrokerError } from './broker/broker.js'
@@ -148,7 +149,7 @@ export async function createNode(options: CreateNodeOptions = {}): Promise<Fanfa
         return channels.publish('api', channel, draft, { skipHistory: body.skip_history, idempotencyKey })
       },
       send: async (user, data) => {
-        if (user === '') throw errors.badRequest('user: must not be empty')
+        if (typeof user !== 'string' || user === '') throw errors.badRequest('user: must be a text')
         const text = toJson(data, config.maxMessageBytes).toString()
         return (await control(node, { about: 'message', to: { user }, data: text })).num_clients
       },
@@ -172,12 +173,21 @@ export async function createNode(options: CreateNodeOptions = {}): Promise<Fanfa
 }
 
 /** Throws every problem, one a line. */
-function readSettings(settings: NodeSettings, { connect }: Hooks, strangers: readonly string[]): Loaded {
+function readSettings(settings: NodeSettings, hooks: Hooks, strangers: readonly string[]): Loaded {
+  const { connect } = hooks
   const loaded = loadConfig({ options: settings, isAuthenticatedElsewhere: connect !== undefined })
   const { config } = loaded
   const problems: Problem[] = [...loaded.problems]
   for (const where of strangers) {
     problems.push({ where, what: 'is no option of createNode, which are settings, hooks and log' })
+  }
+  for (const [name, hook] of Object.entries(hooks)) {
+    const where = `hooks.${name}`
+    if (!HOOK_NAMES.includes(name)) {
+      problems.push({ where, what: `is not a hook; did you mean ${closest(name, HOOK_NAMES)}?` })
+    } else if (hook !== undefined && typeof hook !== 'function') {
+      problems.push({ where, what: 'is not a function' })
+    }
   }
   if (config.workers > 1)
     problems.push({ where: 'workers', what: 'are for the command, not for the library' })

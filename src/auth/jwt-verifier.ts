@@ -64,8 +64,7 @@ export class JwtVerifier {
     const signed = token.slice(0, header.length + 1 + payload.length)
     const { checks, algorithm, keyId } = this.readHeader(header)
     if (!checks.some((check) => check(signed, signature))) {
-      const isUnknown = this.options.remoteKeys?.seek(algorithm, keyId) === true
-      return { failure: isUnknown ? 'key_unknown' : 'invalid' }
+      return { failure: this.failureWithout(algorithm, keyId, payload) }
     }
     const claims = readObject(payload)
     if (claims === undefined) return { failure: 'invalid' }
@@ -94,6 +93,20 @@ export class JwtVerifier {
     const header = { encoded, version, checks, algorithm, keyId }
     if (checks.length > 0) this.lastHeader = header
     return header
+  }
+
+  /** Why a token is not taken that none of the keys has signed. */
+  private failureWithout(
+    algorithm: string | undefined,
+    keyId: string | undefined,
+    payload: string,
+  ): AuthFailure {
+    const key = this.options.remoteKeys?.seek(algorithm, keyId) ?? 'wrong'
+    if (key === 'wrong') return 'invalid'
+    // Its client needs another one in any case, whoever signed it; a wait would not make it good.
+    const { exp } = readObject(payload) ?? {}
+    const isOver = typeof exp === 'number' && exp <= Date.now() / 1_000
+    return key === 'retired' || isOver ? 'expired' : 'key_unknown'
   }
 
   private failureOf({ exp, nbf, aud, iss }: Claims): AuthFailure | undefined {

@@ -15,6 +15,8 @@ const PUBLIC_KEY_ALGORITHM = /^(?:[RE]S(?:256|384|512)|EdDSA)$/
 const MAX_SET_BYTES = 1024 ** 2
 /** Keys of a set that are looked at. */
 const MAX_KEYS = 100
+/** Keys that are asked for at once; of further ones it is not found out whether they are retired. */
+const MAX_ASKED_FOR = 1_000
 
 interface RemoteKey {
   readonly id: string | undefined
@@ -36,6 +38,10 @@ export class RemoteKeys {
   private hasFailed = false
   private hasStopped = false
   private fetchedAtMs = 0
+  /** When the fetch began that the keys are of. */
+  private keysOfMs = 0
+  /** When keys that are not known were first asked for, by id. */
+  private readonly askedFor = new Map<string, number>()
   private nextMs = Number.POSITIVE_INFINITY
   private timer: NodeJS.Timeout | undefined
   private resolveLoaded: () => void = () => undefined
@@ -73,22 +79,31 @@ export class RemoteKeys {
   }
 
   /**
-   * Seeks the key of a token that could not be verified: the keys are fetched again, as soon as they may be. Whether it
-   * is one that is not known yet; only tokens that name their key tell a new one from a wrong signature.
+   * Seeks the key of a token that could not be verified: the keys are fetched again, as soon as they may be. `unknown`:
+   * it may be a new one. `retired`: it was not among those that have been fetched since it was first asked for.
+   * `wrong`: it is known, or a token that does not name its key, or an issuer that does not name its keys, can't tell.
    */
-  seek(algorithm: string | undefined, keyId: string | undefined): boolean {
-    if (algorithm === undefined || !PUBLIC_KEY_ALGORITHM.test(algorithm)) return false
-    if (this.keys === undefined) return true
+  seek(algorithm: string | undefined, keyId: string | undefined): 'unknown' | 'retired' | 'wrong' {
+    if (algorithm === undefined || !PUBLIC_KEY_ALGORITHM.test(algorithm)) return 'wrong'
+    if (this.keys === undefined) return 'unknown'
     // Also where it looks like a wrong signature: another key may have come under the same name.
     this.fetchIn(this.fetchedAtMs + LEAST_INTERVAL_MS - performance.now())
-    return keyId !== undefined && !this.keys.some(({ id }) => id === keyId)
+    const isNamed = keyId !== undefined && this.keys.every(({ id }) => id !== undefined && id !== keyId)
+    if (!isNamed) return 'wrong'
+    const askedAtMs = this.askedFor.get(keyId)
+    if (askedAtMs !== undefined && askedAtMs < this.keysOfMs) return 'retired'
+    if (askedAtMs === undefined && this.askedFor.size < MAX_ASKED_FOR) {
+      this.askedFor.set(keyId, performance.now())
+    }
+    return 'unknown'
   }
 
   /** Never rejects. */
   private async fetch(): Promise<void> {
     this.isFetching = true
+    const beganAtMs = performance.now()
     try {
-      this.fetched(await fetchKeys(this.url))
+      this.fetched(await fetchKeys(this.url), beganAtMs)
     } catch (error) {
       this.failed(error)
     }
@@ -107,10 +122,13 @@ export class RemoteKeys {
     this.timer = setTimeout(() => this.fetch(), Math.max(0, delayMs)).unref()
   }
 
-  private fetched(keys: readonly RemoteKey[]): void {
+  private fetched(keys: readonly RemoteKey[], beganAtMs: number): void {
     if (this.hasFailed) this.log.info({}, 'the keys of tokens can be fetched again')
     this.hasFailed = false
     this.keys = keys
+    // Those that were found to be retired are asked for anew, so that strangers' inventions don't stay.
+    for (const [keyId, askedAtMs] of this.askedFor) if (askedAtMs < this.keysOfMs) this.askedFor.delete(keyId)
+    this.keysOfMs = beganAtMs
     this.observe(keys.length)
     this.resolveLoaded()
   }

@@ -39,20 +39,28 @@ export function readValidConfiguration(
   return loaded
 }
 
-/** Flags that are none, and words that belong to no flag. */
-function strangers(leftOver: readonly string[]): Problem[] {
+/**
+ * Flags that are none, and words that belong to no flag. The word behind such a flag is taken for its value, which may
+ * be a secret, and not repeated.
+ */
+export function strangers(leftOver: readonly string[]): Problem[] {
   const flags = ['--config', ...SETTING_KEYS.map(flagName)]
-  return leftOver.flatMap((word, index) => {
+  const problems: Problem[] = []
+  const words = leftOver.values()
+  for (const word of words) {
     const [name = word] = word.split('=', 1)
-    if (word.startsWith('-'))
-      return { where: name, what: `is not a setting; did you mean ${closest(name, flags)}?` }
-    // The value of such a flag is told with it.
-    const isValue = /^-[^=]*$/.test(leftOver[index - 1] ?? '')
-    return isValue ? [] : { where: word, what: 'belongs to no flag; settings are given as --port 8000' }
-  })
+    if (flags.includes(name)) {
+      words.next()
+      problems.push({ where: name, what: 'is behind --, where nothing is looked for' })
+    } else if (word.startsWith('-')) {
+      if (!word.includes('=')) words.next()
+      problems.push({ where: name, what: `is not a setting; did you mean ${closest(name, flags)}?` })
+    } else problems.push({ where: word, what: 'belongs to no flag; settings are given as --port 8000' })
+  }
+  return problems
 }
 
-export function describeProblems({ problems }: Loaded): string {
+export function describeProblems({ problems }: Pick<Loaded, 'problems'>): string {
   const lines = problems.map(({ where, what }) => `  ${where}: ${what}`)
   const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
   return [`${count} in the configuration`, ...lines].join('\n')

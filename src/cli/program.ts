@@ -5,6 +5,7 @@ import {
   describeProblems,
   parseDuration,
   readConfiguration,
+  strangers,
   UsageError,
   withSettings,
 } from './configuration.js'
@@ -116,6 +117,8 @@ function printConfig(
   leftOver: readonly string[],
 ): void {
   if (defaults === true) {
+    const problems = strangers(leftOver)
+    if (problems.length > 0) throw new UsageError(describeProblems({ problems }))
     console.log(describeDefaults())
     return
   }

@@ -59,8 +59,9 @@ function addressee({ user, client, session }: Addressee): Addressee {
   return { user, client, session }
 }
 
+/** 0 is never, as in tokens. */
 function toMilliseconds(unixSeconds: number | undefined): number | undefined {
-  return unixSeconds === undefined ? undefined : unixSeconds * 1_000
+  return unixSeconds === undefined || unixSeconds === 0 ? undefined : unixSeconds * 1_000
 }
 
 function usualReason(code: number): string {

@@ -6,7 +6,6 @@ import type { Logger } from '../log.js'
 import type { Node } from '../node/node.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import { errors } from '../protocol/errors.js'
-import { ExactJson, stringifyExactly } from '../protocol/exact-json.js'
 import type { BatchedMethod } from './api-batch.js'
 import {
   control,
@@ -19,6 +18,7 @@ import {
 import { failure, toProtocolError } from './api-errors.js'
 import type { ApiResult } from './api-results.js'
 import { API_SCHEMAS, type ApiBody, type ApiMethod } from './api-schemas.js'
+import { ExactJson, stringifyExactly } from './exact-json.js'
 
 /** Bytes in the largest answer of `history`, about: as much as a backend may want, and little for a node. */
 const MAX_HISTORY_BYTES = 8 * 1024 * 1024

@@ -3,12 +3,12 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
 import { ERRORS, errors, type ProtocolError } from '../protocol/errors.js'
-import { parseExactly, stringifyExactly } from '../protocol/exact-json.js'
 import type { HttpRequest, HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
 import { type ApiReply, runBatch } from './api-batch.js'
 import { failure, toProtocolError } from './api-errors.js'
 import { type ApiChannels, ApiMethods, parseBody } from './api-methods.js'
 import { API_SCHEMAS, type ApiMethod, isApiMethod } from './api-schemas.js'
+import { parseExactly, stringifyExactly } from './exact-json.js'
 
 const PATH_PREFIX = '/api/'
 /** Room in a body beside the data of the largest message, which JSON may write twice as long. */

@@ -6,8 +6,8 @@ import {
   MAX_COMMAND_ID,
 } from './client-requests.js'
 import { errors, type ProtocolError } from './errors.js'
-import { mayLoseDigits, parseExactly } from './exact-json.js'
-import { type JsonValue, writeJson } from './json-writer.js'
+import { JsonText, type JsonValue, writeJson } from './json-writer.js'
+import { memberText } from './member-text.js'
 
 /** What one line of a client's frame turned out to be. */
 export type ClientLine =
@@ -58,18 +58,15 @@ function readLine(text: string, bytes: number): ClientLine {
   const [name] = names
   if (name === undefined || names.length > 1) return { type: 'malformed', why: 'not exactly one command' }
   if (id === undefined && name !== 'send') return { type: 'malformed', why: 'no id' }
-  const number = (id as number | undefined) ?? 0
-  let request = (json as Record<string, unknown>)[name]
-  // Others are to get what was published as it was; what an application is asked about, it gets as numbers.
-  if (name === 'publish' && mayLoseDigits(text)) {
-    try {
-      request = (parseExactly(text) as Record<string, unknown>)[name]
-    } catch {
-      const error = errors.badRequest('the data is nested too deeply')
-      return { type: 'refused', id: number, name, error }
-    }
-  }
-  return readCommand(number, name, request, bytes)
+  const request = (json as Record<string, unknown>)[name]
+  const asWritten = name === 'publish' ? withDataAsWritten(request, text) : request
+  return readCommand((id as number | undefined) ?? 0, name, asWritten, bytes)
+}
+
+/** What is published goes on as it was written: read and written again, long numbers would lose digits. */
+function withDataAsWritten(request: unknown, text: string): unknown {
+  const data = memberText(text, 'publish', 'data')
+  return data === undefined ? request : { ...(request as object), data: new JsonText(data) }
 }
 
 function isCommandId(id: unknown): id is number {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { JsonText } from './json-writer.js'
 
 /** Ids of commands: uint32, chosen by the client. */
 export const MAX_COMMAND_ID = 2 ** 32 - 1
@@ -34,7 +35,7 @@ export const CLIENT_REQUESTS = {
   }),
   subscribe,
   unsubscribe: z.object({ channel }),
-  publish: z.object({ channel, data: z.unknown().refine((value) => value !== undefined, 'is required') }),
+  publish: z.object({ channel, data: z.instanceof(JsonText, { message: 'is required' }) }),
   presence: z.object({ channel }),
   presence_stats: z.object({ channel }),
   history: z.object({

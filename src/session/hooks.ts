@@ -120,7 +120,24 @@ export interface Hooks {
   readonly disconnect?: (event: DisconnectEvent) => Answer<void>
 }
 
-/** Throws where an application decided on something that nobody can be: no compiler looks at JavaScript. */
+/** Every hook, by name. */
+export const HOOK_NAMES = Object.keys({
+  connect: true,
+  subscribe: true,
+  publish: true,
+  rpc: true,
+  message: true,
+  refresh: true,
+  disconnect: true,
+} satisfies Record<keyof Hooks, true>)
+
+/** Throws for what is no decision, `false` for example, which must not let anybody in: no compiler looks at JavaScript. */
+export function checkDecision(hook: keyof Hooks, decision: object | undefined): void {
+  if (decision === undefined || (typeof decision === 'object' && decision !== null)) return
+  throw new TypeError(`hooks.${hook}: gives an object or undefined; to refuse, it throws`)
+}
+
+/** Throws where an application decided on somebody that nobody can be. */
 export function checkConnectDecision({ user, channels = [] }: ConnectDecision): void {
   if (typeof user !== 'string' || user.length > MAX_USER_LENGTH) {
     throw new TypeError(`hooks.connect: user must be a text of at most ${MAX_USER_LENGTH} characters`)

@@ -68,11 +68,14 @@ describe('fanfare serve', () => {
 
   it('reports every problem of the configuration together, with where each came from, and ends with 2', async () => {
     const { code, output } = await outcome(
-      runFanfare(['serve', '--drain-widow', '3s', '--raw-timeout', 'soon', 'now', '--prot=1'], {
-        FANFARE_PORT: 'http',
-        FANFARE_PROT: '1',
-        FANFARE_REDIS_URL: 'redis://127.0.0.1',
-      }),
+      runFanfare(
+        ['serve', '--drain-widow', '3s', '--raw-timeout', 'soon', 'now', '--prot=1', '--api-kye', '-secret'],
+        {
+          FANFARE_PORT: 'http',
+          FANFARE_PROT: '1',
+          FANFARE_REDIS_URL: 'redis://127.0.0.1',
+        },
+      ),
     )
     expect(code).toBe(2)
     expect(output).toContain('FANFARE_PORT (environment): "http" is not right; use a port from 0 to 65535')
@@ -81,7 +84,9 @@ describe('fanfare serve', () => {
     expect(output).toContain('--drain-widow: is not a setting; did you mean --drain-window?')
     expect(output).toContain('--prot: is not a setting; did you mean --port?')
     expect(output).toContain('now: belongs to no flag')
-    expect(output).not.toContain('3s')
+    expect(output).toContain('--api-kye: is not a setting; did you mean --api-key?')
+    expect(output).not.toMatch(/3s|secret\b.*is not/)
+    expect(output).not.toContain('-secret:')
     expect(output).toContain('FANFARE_AUTH_TOKENS')
     expect(output).not.toMatch(/^\s+at /m)
   })

@@ -2,12 +2,12 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { History, Position, Publication } from '../../src/broker/broker.js'
 import { type ApiChannels, ApiMethods } from '../../src/http/api-methods.js'
 import { API_RESULTS, type ApiResult } from '../../src/http/api-results.js'
+import { parseExactly, stringifyExactly } from '../../src/http/exact-json.js'
 import type { ChannelPublishOptions } from '../../src/hub/channels.js'
 import type { Draft, PublicationSource } from '../../src/hub/publisher.js'
 import { createLogger } from '../../src/log.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
 import { errors } from '../../src/protocol/errors.js'
-import { parseExactly, stringifyExactly } from '../../src/protocol/exact-json.js'
 import { clientInfo, publication } from '../contract/publications.js'
 
 const POSITION: Position = { epoch: 'AbCd', offset: 7 }

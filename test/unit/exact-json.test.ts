@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ExactJson, parseExactly, stringifyExactly } from '../../src/protocol/exact-json.js'
+import { ExactJson, parseExactly, stringifyExactly } from '../../src/http/exact-json.js'
 
 const passThrough = (text: string) => stringifyExactly(parseExactly(text))
 

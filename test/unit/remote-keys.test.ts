@@ -10,6 +10,7 @@ import { LogOf } from '../support/log-of.js'
 const CLAIMS = { sub: 'ann' }
 const GOOD = { claims: CLAIMS }
 const INVALID = { failure: 'invalid' }
+const EXPIRED = { failure: 'expired' }
 const UNKNOWN = { failure: 'key_unknown' }
 const LEAST_INTERVAL_MS = 30_000
 const REFRESH_MS = 300_000
@@ -85,9 +86,18 @@ describe('the keys that an issuer publishes', () => {
       await pass(LEAST_INTERVAL_MS / 4)
       expect(await fetches.first(2)).toEqual([1, 1])
       expect(jwts.verify(two.token(CLAIMS))).toEqual(GOOD)
-      // What is not published any more is good no longer, nor can it be told from what will be.
+      // What is not published any more is good no longer, and can't be told yet from what will be.
       expect(jwts.verify(one.token(CLAIMS))).toEqual(UNKNOWN)
       expect(jwts.verify(one.token(CLAIMS, { kid: undefined }))).toEqual(INVALID)
+      await pass(LEAST_INTERVAL_MS)
+      await fetches.first(3)
+      expect(jwts.verify(one.token(CLAIMS))).toEqual(EXPIRED)
+      expect(jwts.verify(new IssuerKey('three').token(CLAIMS))).toEqual(UNKNOWN)
+    })
+
+    it('are not waited for by a token whose time is over', () => {
+      expect(jwts.verify(two.token({ ...CLAIMS, exp: 1 }))).toEqual(EXPIRED)
+      expect(jwts.verify(two.token({ ...CLAIMS, exp: 'soon' }))).toEqual(UNKNOWN)
     })
 
     it('are fetched at once for it when the last time is long ago', async () => {
@@ -159,6 +169,14 @@ describe('the keys that an issuer publishes', () => {
     issuer.publish(one)
     await keys.loaded
     expect(jwts.verify(one.token(CLAIMS))).toEqual(GOOD)
+  })
+
+  it('without names are all that a token may be signed with, whatever it names', async () => {
+    issuer.publish({ ...one.jwk, kid: undefined })
+    keys.start()
+    await keys.loaded
+    expect(jwts.verify(one.token(CLAIMS))).toEqual(GOOD)
+    expect(jwts.verify(two.token(CLAIMS))).toEqual(INVALID)
   })
 
   it('are not looked for elsewhere', async () => {

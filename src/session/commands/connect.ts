@@ -6,7 +6,7 @@ import { errors } from '../../protocol/errors.js'
 import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
-import { type ConnectDecision, checkConnectDecision, expiryOf, isPromise } from '../hooks.js'
+import { type ConnectDecision, checkConnectDecision, checkDecision, expiryOf, isPromise } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import { PendingSubscription, secondsUntil, subscribeResult } from '../pending-subscription.js'
 import { retryableRefusal } from '../token-refusal.js'
@@ -46,6 +46,7 @@ function decide(
   decision: ConnectDecision | undefined,
   reply: Reply,
 ): Promise<void> | undefined {
+  checkDecision('connect', decision)
   const admitted = decision === undefined ? authenticate(session, request.token) : admittedAs(decision)
   session.user = admitted.user
   session.connInfo = admitted.info

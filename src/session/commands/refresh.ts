@@ -2,7 +2,7 @@ import type { ClientRequest } from '../../protocol/client-requests.js'
 import { Closing, DISCONNECTS } from '../../protocol/closes.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
-import { expiryOf, isPromise, type RefreshDecision } from '../hooks.js'
+import { checkDecision, expiryOf, isPromise, type RefreshDecision } from '../hooks.js'
 import { secondsUntil } from '../pending-subscription.js'
 import { retryableRefusal } from '../token-refusal.js'
 
@@ -24,6 +24,7 @@ function refresh(
   decision: RefreshDecision | undefined,
   reply: Reply,
 ): undefined {
+  checkDecision('refresh', decision)
   const expiresAtMs = decision === undefined ? readToken(session, token) : expiryOf(decision)
   session.expireAt(expiresAtMs)
   const { client } = session

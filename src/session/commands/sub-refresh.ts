@@ -2,7 +2,7 @@ import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
-import { isPromise, type RefreshDecision } from '../hooks.js'
+import { checkDecision, isPromise, type RefreshDecision } from '../hooks.js'
 import { decidedExpiryOf, secondsUntil } from '../pending-subscription.js'
 import { verifySubscriptionToken } from '../subscription-token.js'
 
@@ -26,6 +26,7 @@ function refresh(
   decision: RefreshDecision | undefined,
   reply: Reply,
 ): undefined {
+  checkDecision('refresh', decision)
   const subscription = session.find(channel)
   if (subscription === undefined) throw errors.permissionDenied('there is no such subscription')
   const expiresAtMs =

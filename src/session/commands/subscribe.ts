@@ -4,7 +4,7 @@ import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
-import { isPromise, type SubscribeDecision } from '../hooks.js'
+import { checkDecision, isPromise, type SubscribeDecision } from '../hooks.js'
 import { toJsonText } from '../json.js'
 import {
   decidedExpiryOf,
@@ -40,6 +40,7 @@ function begin(
   decision: SubscribeDecision | undefined,
   reply: Reply,
 ): Promise<void> | undefined {
+  checkDecision('subscribe', decision)
   const { channel } = request
   const grant = decision === undefined ? granted(session, namespace, request) : grantOf(decision)
   return subscribe(

@@ -23,15 +23,10 @@ export class ExactJson {
   }
 }
 
-/** Whether a text may have a number that loses digits in `JSON.parse`. A quick look. */
-export function mayLoseDigits(text: string): boolean {
-  return LONG_NUMBER.test(text)
-}
-
 /** Like `JSON.parse`, but a number that would lose digits becomes a `ExactJson`. Throws what `JSON.parse` throws. */
 export function parseExactly(text: string): unknown {
   const value: unknown = JSON.parse(text)
-  if (!mayLoseDigits(text)) return value
+  if (!LONG_NUMBER.test(text)) return value
   // The text is known to be JSON now, where a digit outside of strings is part of a number.
   const marked = text.replace(TOKENS, (token) => (isExact(token) ? token : `"${MARKER}${token}"`))
   if (marked.length === text.length) return value

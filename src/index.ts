@@ -181,14 +181,7 @@ function readSettings(settings: NodeSettings, hooks: Hooks, strangers: readonly 
   for (const where of strangers) {
     problems.push({ where, what: 'is no option of createNode, which are settings, hooks and log' })
   }
-  for (const [name, hook] of Object.entries(hooks)) {
-    const where = `hooks.${name}`
-    if (!HOOK_NAMES.includes(name)) {
-      problems.push({ where, what: `is not a hook; did you mean ${closest(name, HOOK_NAMES)}?` })
-    } else if (hook !== undefined && typeof hook !== 'function') {
-      problems.push({ where, what: 'is not a function' })
-    }
-  }
+  problems.push(...hookProblems(hooks))
   if (config.workers > 1)
     problems.push({ where: 'workers', what: 'are for the command, not for the library' })
   if (problems.length === 0 && connect === undefined && !authenticatesClients(config)) {
@@ -198,6 +191,20 @@ function readSettings(settings: NodeSettings, hooks: Hooks, strangers: readonly 
   }
   if (problems.length === 0) return loaded
   throw new Error(problems.map(({ where, what }) => `${where}: ${what}`).join('\n'))
+}
+
+/** An instance of a class or a module may have more than hooks; what stands beside them in a literal is a mistake. */
+function hookProblems(hooks: Hooks): Problem[] {
+  const given = hooks as Readonly<Record<string, unknown>>
+  const names = Object.getPrototypeOf(hooks) === Object.prototype ? Object.keys(given) : HOOK_NAMES
+  return names.flatMap((name) => {
+    const where = `hooks.${name}`
+    if (!HOOK_NAMES.includes(name)) {
+      return { where, what: `is not a hook; did you mean ${closest(name, HOOK_NAMES)}?` }
+    }
+    const isRight = given[name] === undefined || typeof given[name] === 'function'
+    return isRight ? [] : { where, what: 'is not a function' }
+  })
 }
 
 /** One line of JSON, no larger than a message may be. Throws errors 106 and 107. */

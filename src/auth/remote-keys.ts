@@ -15,7 +15,7 @@ const PUBLIC_KEY_ALGORITHM = /^(?:[RE]S(?:256|384|512)|EdDSA)$/
 const MAX_SET_BYTES = 1024 ** 2
 /** Keys of a set that are looked at. */
 const MAX_KEYS = 100
-/** Keys that are asked for at once; of further ones it is not found out whether they are retired. */
+/** Keys that are not known and were asked for; the one that came first is forgotten, and unknown again. */
 const MAX_ASKED_FOR = 1_000
 
 interface RemoteKey {
@@ -88,14 +88,20 @@ export class RemoteKeys {
     if (this.keys === undefined) return 'unknown'
     // Also where it looks like a wrong signature: another key may have come under the same name.
     this.fetchIn(this.fetchedAtMs + LEAST_INTERVAL_MS - performance.now())
-    const isNamed = keyId !== undefined && this.keys.every(({ id }) => id !== undefined && id !== keyId)
-    if (!isNamed) return 'wrong'
+    const areNamed = this.keys.some(({ id }) => id !== undefined)
+    if (keyId === undefined || !areNamed || this.keys.some(({ id }) => id === keyId)) return 'wrong'
     const askedAtMs = this.askedFor.get(keyId)
-    if (askedAtMs !== undefined && askedAtMs < this.keysOfMs) return 'retired'
-    if (askedAtMs === undefined && this.askedFor.size < MAX_ASKED_FOR) {
-      this.askedFor.set(keyId, performance.now())
+    if (askedAtMs === undefined) {
+      this.remember(keyId)
+      return 'unknown'
     }
-    return 'unknown'
+    return askedAtMs < this.keysOfMs ? 'retired' : 'unknown'
+  }
+
+  private remember(keyId: string): void {
+    this.askedFor.set(keyId, performance.now())
+    const [oldest] = this.askedFor.keys()
+    if (this.askedFor.size > MAX_ASKED_FOR && oldest !== undefined) this.askedFor.delete(oldest)
   }
 
   /** Never rejects. */
@@ -126,8 +132,6 @@ export class RemoteKeys {
     if (this.hasFailed) this.log.info({}, 'the keys of tokens can be fetched again')
     this.hasFailed = false
     this.keys = keys
-    // Those that were found to be retired are asked for anew, so that strangers' inventions don't stay.
-    for (const [keyId, askedAtMs] of this.askedFor) if (askedAtMs < this.keysOfMs) this.askedFor.delete(keyId)
     this.keysOfMs = beganAtMs
     this.observe(keys.length)
     this.resolveLoaded()

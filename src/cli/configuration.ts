@@ -40,22 +40,31 @@ export function readValidConfiguration(
 }
 
 /**
- * Flags that are none, and words that belong to no flag. The word behind such a flag is taken for its value, which may
- * be a secret, and not repeated.
+ * Flags that are none, and words that belong to no flag. Only what is plainly meant for a flag is repeated: any other
+ * word may be a secret.
  */
 export function strangers(leftOver: readonly string[]): Problem[] {
   const flags = ['--config', ...SETTING_KEYS.map(flagName)]
   const problems: Problem[] = []
-  const words = leftOver.values()
-  for (const word of words) {
-    const [name = word] = word.split('=', 1)
-    if (flags.includes(name)) {
-      words.next()
-      problems.push({ where: name, what: 'is behind --, where nothing is looked for' })
-    } else if (word.startsWith('-')) {
-      if (!word.includes('=')) words.next()
-      problems.push({ where: name, what: `is not a setting; did you mean ${closest(name, flags)}?` })
-    } else problems.push({ where: word, what: 'belongs to no flag; settings are given as --port 8000' })
+  let mayBeValue = false
+  let hasStrayWords = false
+  for (const word of leftOver) {
+    if (word.startsWith('--') && word.length > 2) {
+      const [where = word] = word.split('=', 1)
+      const isBehindDashes = flags.includes(where)
+      const what = isBehindDashes
+        ? 'is behind --, where nothing is looked for'
+        : `is not a setting; did you mean ${closest(where, flags)}?`
+      problems.push({ where, what })
+      mayBeValue = where === word
+    } else {
+      if (!mayBeValue && word !== '--') hasStrayWords = true
+      mayBeValue = false
+    }
+  }
+  if (hasStrayWords) {
+    const what = 'has a word that belongs to no flag; settings are given as --port 8000'
+    problems.push({ where: 'the command line', what })
   }
   return problems
 }

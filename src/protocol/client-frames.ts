@@ -66,7 +66,9 @@ function readLine(text: string, bytes: number): ClientLine {
 /** What is published goes on as it was written: read and written again, long numbers would lose digits. */
 function withDataAsWritten(request: unknown, text: string): unknown {
   const data = memberText(text, 'publish', 'data')
-  return data === undefined ? request : { ...(request as object), data: new JsonText(data) }
+  if (data === undefined) return request
+  // One line for all who read lines. In strings there is none: JSON has it escaped there.
+  return { ...(request as object), data: new JsonText(data.replaceAll('\r', ' ')) }
 }
 
 function isCommandId(id: unknown): id is number {

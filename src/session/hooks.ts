@@ -133,7 +133,10 @@ export const HOOK_NAMES = Object.keys({
 
 /** Throws for what is no decision, `false` for example, which must not let anybody in: no compiler looks at JavaScript. */
 export function checkDecision(hook: keyof Hooks, decision: object | undefined): void {
-  if (decision === undefined || (typeof decision === 'object' && decision !== null)) return
+  if (decision === undefined) return
+  const isObject = typeof decision === 'object' && decision !== null && !Array.isArray(decision)
+  // An error that was to be thrown.
+  if (isObject && !(decision instanceof Error)) return
   throw new TypeError(`hooks.${hook}: gives an object or undefined; to refuse, it throws`)
 }
 

@@ -83,7 +83,7 @@ describe('fanfare serve', () => {
     expect(output).toContain('--raw-timeout: "soon" is not right')
     expect(output).toContain('--drain-widow: is not a setting; did you mean --drain-window?')
     expect(output).toContain('--prot: is not a setting; did you mean --port?')
-    expect(output).toContain('now: belongs to no flag')
+    expect(output).toContain('the command line: has a word that belongs to no flag')
     expect(output).toContain('--api-kye: is not a setting; did you mean --api-key?')
     expect(output).not.toMatch(/3s|secret\b.*is not/)
     expect(output).not.toContain('-secret:')

@@ -297,23 +297,44 @@ describe('hooks', () => {
     expect(client.connected.items).toEqual([])
   })
 
-  it.each([false, true, 0, 'no', null])('let nobody in with %j, which is no decision', async (decision) => {
-    const logged = new LogOf<string>()
-    const log = { ...SILENT, error: ({ err }: { err: Error }) => logged.add(err.message) }
-    const decide = () => decision
-    const hooks = { ...asAlice, subscribe: decide, publish: decide, refresh: decide }
-    const settings = { namespaces: [{ name: '', allow_publish_for_client: true }] }
-    const node = await start({ settings, hooks, log } as unknown as CreateNodeOptions)
+  it('may be the methods of an object that has more than them', async () => {
+    class Application {
+      private readonly users = new Map([['any', 'alice']])
+
+      connect({ token }: { token: string }) {
+        return { user: this.users.get(token) ?? '' }
+      }
+
+      rpc() {
+        return [...this.users.values()]
+      }
+    }
+    const node = await start({ hooks: new Application() })
     const alice = await connect(node)
-    expect(await alice.add('staff').errors.first(1)).toMatchObject([{ code: 100 }])
-    await expect(alice.sdk.publish('room', 1)).rejects.toMatchObject({ code: 100 })
-    const client = await RawClient.connect(`ws://127.0.0.1:${node.port}/connection/websocket`)
-    afterThisTest(() => client.close())
-    client.send('{"id":1,"connect":{}}\n{"id":2,"refresh":{"token":"forged"}}')
-    const [, refresh] = (await client.nextTexts(2)).flatMap((text) => text.split('\n'))
-    expect(refresh).toContain('"code":100')
-    expect(logged.items.filter((line) => /gives an object or undefined/.test(line))).toHaveLength(3)
+    await alice.subscribe('room')
+    expect((await alice.sdk.rpc('users', {})).data).toEqual(['alice'])
   })
+
+  it.each([false, true, 0, 'no', null, [], new Error('no')])(
+    'let nobody in with %j, which is no decision',
+    async (decision) => {
+      const logged = new LogOf<string>()
+      const log = { ...SILENT, error: ({ err }: { err: Error }) => logged.add(err.message) }
+      const decide = () => decision
+      const hooks = { ...asAlice, subscribe: decide, publish: decide, refresh: decide }
+      const settings = { namespaces: [{ name: '', allow_publish_for_client: true }] }
+      const node = await start({ settings, hooks, log } as unknown as CreateNodeOptions)
+      const alice = await connect(node)
+      expect(await alice.add('staff').errors.first(1)).toMatchObject([{ code: 100 }])
+      await expect(alice.sdk.publish('room', 1)).rejects.toMatchObject({ code: 100 })
+      const client = await RawClient.connect(`ws://127.0.0.1:${node.port}/connection/websocket`)
+      afterThisTest(() => client.close())
+      client.send('{"id":1,"connect":{}}\n{"id":2,"refresh":{"token":"forged"}}')
+      const [, refresh] = (await client.nextTexts(2)).flatMap((text) => text.split('\n'))
+      expect(refresh).toContain('"code":100')
+      expect(logged.items.filter((line) => /gives an object or undefined/.test(line))).toHaveLength(3)
+    },
+  )
 
   it('are not followed when there is no data, or no time, in what they give', async () => {
     const logged = new LogOf<string>()

@@ -23,6 +23,13 @@ describe('a frame of a client', () => {
     ])
   })
 
+  it('has what is published as it was written, on one line', () => {
+    const [line] = read('{"id":1,"publish":{"channel":"a","data":{"n":\r1.50,"text":"\\r"}}}')
+    expect(line).toMatchObject({
+      command: { request: { data: new JsonText('{"n": 1.50,"text":"\\r"}') } },
+    })
+  })
+
   it('gives absent fields their zero values, and ignores fields that are not known', () => {
     const [line] = read('{"id":1,"subscribe":{"channel":"a","flag":1,"delta":"fossil"}}')
     expect(line).toEqual({

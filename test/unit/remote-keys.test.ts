@@ -92,6 +92,9 @@ describe('the keys that an issuer publishes', () => {
       await pass(LEAST_INTERVAL_MS)
       await fetches.first(3)
       expect(jwts.verify(one.token(CLAIMS))).toEqual(EXPIRED)
+      await pass(LEAST_INTERVAL_MS)
+      await fetches.first(4)
+      expect(jwts.verify(one.token(CLAIMS))).toEqual(EXPIRED)
       expect(jwts.verify(new IssuerKey('three').token(CLAIMS))).toEqual(UNKNOWN)
     })
 
@@ -177,6 +180,14 @@ describe('the keys that an issuer publishes', () => {
     await keys.loaded
     expect(jwts.verify(one.token(CLAIMS))).toEqual(GOOD)
     expect(jwts.verify(two.token(CLAIMS))).toEqual(INVALID)
+  })
+
+  it('of which some have names may get another one that has', async () => {
+    issuer.publish(one, { ...two.jwk, kid: undefined })
+    keys.start()
+    await keys.loaded
+    expect(jwts.verify(two.token(CLAIMS))).toEqual(GOOD)
+    expect(jwts.verify(new IssuerKey('three').token(CLAIMS))).toEqual(UNKNOWN)
   })
 
   it('are not looked for elsewhere', async () => {

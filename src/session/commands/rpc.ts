@@ -3,6 +3,7 @@ import { errors } from '../../protocol/errors.js'
 import { jsonText } from '../../protocol/json-writer.js'
 import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
+import type { Hooks } from '../hooks.js'
 import { toJsonText } from '../json.js'
 
 /** Calls the embedding application. */
@@ -11,17 +12,17 @@ export function handleRpc(
   { method, data }: ClientRequest<'rpc'>,
   reply: Reply,
 ): Promise<void> {
-  const { rpc } = session.shared.hooks
-  if (rpc === undefined) throw errors.notAvailable('there is nothing to call')
-  return answer(session, rpc, method, data, reply)
+  const { hooks } = session.shared
+  if (hooks.rpc === undefined) throw errors.notAvailable('there is nothing to call')
+  return answer(session, hooks, method, data, reply)
 }
 
 async function answer(
   { client, user }: ClientSession,
-  rpc: NonNullable<ClientSession['shared']['hooks']['rpc']>,
+  hooks: Hooks,
   method: string,
   data: unknown,
   reply: Reply,
 ): Promise<void> {
-  reply({ data: jsonText(toJsonText(await rpc({ client, user, method, data }))) })
+  reply({ data: jsonText(toJsonText(await hooks.rpc?.({ client, user, method, data }))) })
 }

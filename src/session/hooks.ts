@@ -120,7 +120,7 @@ export interface Hooks {
   readonly disconnect?: (event: DisconnectEvent) => Answer<void>
 }
 
-/** Every hook, by name. */
+/** Every hook, by name: one that is missing here does not compile. */
 export const HOOK_NAMES = Object.keys({
   connect: true,
   subscribe: true,

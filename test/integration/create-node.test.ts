@@ -288,7 +288,7 @@ describe('hooks', () => {
   ])('are not followed when they decide on %s, which is logged', async (_what, hooks, hint) => {
     const logged = new LogOf<string>()
     const log = { ...SILENT, error: ({ err }: { err: Error }) => logged.add(err.message) }
-    const node = await start({ hooks, log } as unknown as CreateNodeOptions)
+    const node = await start({ hooks, log } as object)
     const client = new SdkClient(`ws://127.0.0.1:${node.port}`, { token: 'any' })
     afterThisTest(() => client.close())
     client.sdk.connect()
@@ -323,7 +323,7 @@ describe('hooks', () => {
       const decide = () => decision
       const hooks = { ...asAlice, subscribe: decide, publish: decide, refresh: decide }
       const settings = { namespaces: [{ name: '', allow_publish_for_client: true }] }
-      const node = await start({ settings, hooks, log } as unknown as CreateNodeOptions)
+      const node = await start({ settings, hooks, log } as object)
       const alice = await connect(node)
       expect(await alice.add('staff').errors.first(1)).toMatchObject([{ code: 100 }])
       await expect(alice.sdk.publish('room', 1)).rejects.toMatchObject({ code: 100 })
@@ -345,7 +345,7 @@ describe('hooks', () => {
       subscribe: ({ channel }: { channel: string }) => (channel === 'room' ? {} : { expireAt: 'soon' }),
     }
     const settings = { namespaces: [{ name: '', allow_publish_for_client: true }] }
-    const node = await start({ settings, hooks, log } as unknown as CreateNodeOptions)
+    const node = await start({ settings, hooks, log } as object)
     const alice = await connect(node)
     const room = await alice.subscribe('room')
     await expect(room.sdk.publish(1)).rejects.toMatchObject({ code: 100 })

@@ -1,39 +1,16 @@
-import { Publisher, Subscribers } from '../clients/client-process.js'
-import { MAX_SEQUENCE, monotonicMs } from '../clients/message.js'
 import type { Protocol } from '../clients/requests.js'
-import type { TallyReport } from '../clients/tally.js'
-import { type Cores, cpuTimeNs, pin } from '../process-usage.js'
+import { type Cores, pin } from '../process-usage.js'
 import { type Server, type ServerName, startServer } from '../servers.js'
-
-/** How long after the last message was due its deliveries still count as in time to be counted at all. */
-const TAIL_MS = 1_000
-
-/** From the request to the publisher until its first message is due. */
-const HEAD_START_MS = 30
+import { Room, type RoomOptions, type Round } from './room.js'
 
 /**
- * A thousand messages before the first round, slow enough for the slowest server: at 20/s the first minute would measure
- * how V8 compiles a server, not what a delivery costs.
+ * What a server relays at once to be as in its later hours: V8 goes on compiling it for its first ten thousand messages,
+ * more than eight minutes of 20/s. They go to a room of a few, so that the slowest server keeps up.
  */
-const WARM_UP = { ratePerSecond: 80, seconds: 12.5 }
+const WARM_UP = { messages: 12_000, ratePerSecond: 1_500, subscribers: 10 }
 
 /** Messages before each round, at its rate and not measured, so that no round begins on an idle machine. */
 const LEAD_IN_SECONDS = 0.3
-
-const ROOM = 'bench'
-
-export interface Round {
-  ratePerSecond: number
-  /** CPU time of the server per verified delivery. */
-  cpuUsPerDelivery: number
-  /** Everything expected was verified before the tail ended. */
-  isComplete: boolean
-  tally: TallyReport
-  /** The most that the publisher was behind its schedule, in ms: large values say that the generator is starved. */
-  publisherLateMs: number
-  /** Share of a core that the process of subscribers used, 0 to 1. */
-  generatorShare: number
-}
 
 export interface ContestantOptions {
   subscriberCount: number
@@ -45,39 +22,33 @@ export interface ContestantOptions {
 
 /** One server with the subscribers and the publisher connected to it, idle between its rounds. */
 export class Contestant {
-  private nextSequence = 0
   private isBehind = false
 
   private constructor(
     private server: Server,
-    private subscribers: Subscribers,
-    private publisher: Publisher,
+    private room: Room,
     private readonly options: ContestantOptions,
   ) {}
 
   static async start(name: ServerName, options: ContestantOptions): Promise<Contestant> {
-    const server = await startServer(name, options.redisUrl)
-    const contestant = new Contestant(server, new Subscribers(), new Publisher(), options)
-    try {
-      await contestant.connect()
-    } catch (error) {
-      await contestant.stop()
-      throw error
-    }
-    return contestant
+    const { server, room } = await open(name, options)
+    return new Contestant(server, room, options)
   }
 
   get name(): ServerName {
     return this.server.name
   }
 
-  private get protocol(): Protocol {
-    return this.name === 'fanfare' ? this.options.protocol : 'raw'
+  async stop(): Promise<void> {
+    await this.room.close()
+    await this.server.stop()
   }
 
-  async stop(): Promise<void> {
-    await Promise.all([this.publisher.stop(), this.subscribers.stop()])
-    await this.server.stop()
+  async warmUp(): Promise<void> {
+    const { messages, ratePerSecond, subscribers: subscriberCount } = WARM_UP
+    const few = await Room.open(this.server, roomOptions(this.name, this.options, 'warm-up', subscriberCount))
+    await few.publish(messages, ratePerSecond)
+    await few.close()
   }
 
   /** Publishes `rate × seconds` messages and measures from the first one due to the last one delivered. */
@@ -89,57 +60,39 @@ export class Contestant {
     return round
   }
 
-  private async connect(): Promise<void> {
-    const { cores, subscriberCount } = this.options
-    pin(this.server.pid, cores.server)
-    pin(this.subscribers.pid, cores.subscribers)
-    pin(this.publisher.pid, cores.others)
-    const { url, access } = this.server
-    const where = { url, access, protocol: this.protocol, rooms: [ROOM], roomsEach: 1 }
-    await this.subscribers.connect({ ...where, connections: subscriberCount })
-    await this.publisher.connect({ ...where, connections: 1 })
-    this.nextSequence = 0
-    await this.run(WARM_UP.ratePerSecond, WARM_UP.seconds)
+  private run(ratePerSecond: number, seconds: number): Promise<Round> {
+    return this.room.publish(Math.ceil(ratePerSecond * seconds), ratePerSecond)
   }
 
   /** What a server that fell behind still has queued would be charged to the next round: a fresh one takes its place. */
   private async replace(): Promise<void> {
-    const { name } = this
     await this.stop()
-    this.server = await startServer(name, this.options.redisUrl)
-    this.subscribers = new Subscribers()
-    this.publisher = new Publisher()
-    await this.connect()
+    const { server, room } = await open(this.name, this.options)
+    this.server = server
+    this.room = room
+    await this.warmUp()
   }
+}
 
-  private async run(ratePerSecond: number, seconds: number): Promise<Round> {
-    const messages = Math.ceil(ratePerSecond * seconds)
-    const first = this.nextSequence
-    this.nextSequence += messages
-    if (this.nextSequence > MAX_SEQUENCE)
-      throw new Error('out of sequence numbers: use fewer pairs or seconds')
-    await this.subscribers.expect(first, messages)
-
-    const startedMs = monotonicMs()
-    const serverCpuNs = cpuTimeNs(this.server.pid)
-    const generatorCpuNs = cpuTimeNs(this.subscribers.pid)
-    const startMs = startedMs + HEAD_START_MS
-    const deadlineMs = startMs + (messages / ratePerSecond) * 1000 + TAIL_MS
-    const [tally, published] = await Promise.all([
-      this.subscribers.tally(deadlineMs),
-      this.publisher.publish({ first, messages, ratePerSecond, startMs }),
-    ])
-    const serverUsedNs = cpuTimeNs(this.server.pid) - serverCpuNs
-    const generatorUsedNs = cpuTimeNs(this.subscribers.pid) - generatorCpuNs
-    const windowMs = monotonicMs() - startedMs
-
+async function open(name: ServerName, options: ContestantOptions): Promise<{ server: Server; room: Room }> {
+  const server = await startServer(name, options.redisUrl)
+  pin(server.pid, options.cores.server)
+  try {
     return {
-      ratePerSecond,
-      cpuUsPerDelivery: serverUsedNs / 1000 / tally.verified,
-      isComplete: tally.verified === tally.expected,
-      tally,
-      publisherLateMs: published.maxLateMs,
-      generatorShare: generatorUsedNs / 1e6 / windowMs,
+      server,
+      room: await Room.open(server, roomOptions(name, options, 'bench', options.subscriberCount)),
     }
+  } catch (error) {
+    await server.stop()
+    throw error
   }
+}
+
+function roomOptions(
+  server: ServerName,
+  { protocol, cores }: ContestantOptions,
+  name: string,
+  subscriberCount: number,
+): RoomOptions {
+  return { name, subscriberCount, protocol: server === 'fanfare' ? protocol : 'raw', cores }
 }

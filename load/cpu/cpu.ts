@@ -1,12 +1,20 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { RedisServer } from '../../test/support/redis-server.js'
 import { ensureInstalled } from '../../test/support/system-packages.js'
 import type { Cleanup } from '../cleanup.js'
 import { pin, requireLinux, shareCores } from '../process-usage.js'
 import type { ServerName } from '../servers.js'
-import { Contestant, type ContestantOptions, type Round } from './contestant.js'
+import { Contestant, type ContestantOptions } from './contestant.js'
 import { type CpuOptions, parseCpuOptions } from './options.js'
-import { barsAt, planSteps, type Turn } from './plan.js'
+import { barsAt, planSteps, type Step, type Turn } from './plan.js'
 import { formatRatios, formatServers, judge, type RateResult } from './report.js'
+import type { Round } from './room.js'
+
+/**
+ * V8 collects garbage again and again while a process is young and mostly idle, for 20 to 50 ms of CPU each: as much as
+ * a second of 20/s. By then it is done with it.
+ */
+const SETTLING_MS = 45_000
 
 /** Compares CPU per verified delivery with the peers; returns the exit code. */
 export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> {
@@ -22,8 +30,9 @@ export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> 
   )
   const steps = planSteps(options)
   for (const [index, step] of steps.entries()) {
-    console.log(`${index + 1} of ${steps.length}: starting ${step.servers.join(', ')}`)
-    const contestants = await startContestants(step.servers, contestantOptions, cleanup)
+    const settling = step.isSettled ? ', a minute until they have settled' : ''
+    console.log(`${index + 1} of ${steps.length}: starting ${step.servers.join(', ')}${settling}`)
+    const contestants = await startContestants(step, contestantOptions, cleanup)
     for (const turn of step.turns) {
       const rounds = await measure(turn, options.seconds, contestants)
       for (const [name, round] of rounds) addRound(results.get(turn.ratePerSecond), name, round)
@@ -44,16 +53,29 @@ async function prepare(options: CpuOptions, cleanup: Cleanup): Promise<Contestan
   return { subscriberCount, protocol, redisUrl: redis.url, cores }
 }
 
+/**
+ * All started, and then warmed up, which for the first time takes until V8 has settled: what idle-time collections then
+ * find unused, compiled code among it, is gone again.
+ */
 async function startContestants(
-  names: readonly ServerName[],
+  { servers, isSettled }: Step,
   options: ContestantOptions,
   cleanup: Cleanup,
 ): Promise<Map<ServerName, Contestant>> {
   const contestants = new Map<ServerName, Contestant>()
-  for (const name of names) {
+  for (const name of servers) {
     const contestant = await Contestant.start(name, options)
     cleanup.defer(() => contestant.stop())
     contestants.set(name, contestant)
+  }
+  const settledMs = performance.now() + SETTLING_MS
+  const warmUp = async () => {
+    for (const contestant of contestants.values()) await contestant.warmUp()
+  }
+  await warmUp()
+  if (isSettled) {
+    await sleep(Math.max(0, settledMs - performance.now()))
+    await warmUp()
   }
   return contestants
 }

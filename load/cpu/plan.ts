@@ -37,6 +37,8 @@ export interface Turn {
 /** Servers that are started, measured in turns, and stopped. */
 export interface Step {
   servers: ServerName[]
+  /** Whether what V8 does in a process' first minute may not be in the turns. */
+  isSettled: boolean
   turns: Turn[]
 }
 
@@ -47,12 +49,14 @@ export function planSteps(options: CpuOptions): Step[] {
   for (let first = 0; first < pairs; first += PAIRS_OF_A_PROCESS) {
     const count = Math.min(PAIRS_OF_A_PROCESS, pairs - first)
     const turns = ratesPerSecond.flatMap((rate) => planPairs(rate, count, servers))
-    steps.push({ servers: servers.filter((name) => turns.some(({ order }) => order.includes(name))), turns })
+    const measured = servers.filter((name) => turns.some(({ order }) => order.includes(name)))
+    steps.push({ servers: measured, isSettled: !options.isSmoke, turns })
   }
   const overload = ratesPerSecond.filter((rate) => rate > MAX_WS_RATE && servers.includes('ws'))
   const turns = overload.map((ratePerSecond): Turn => ({ ratePerSecond, order: ['ws'] }))
   if (turns.length > 0) {
-    for (let round = 0; round < OVERLOAD_ROUNDS; round += 1) steps.push({ servers: ['ws'], turns })
+    for (let round = 0; round < OVERLOAD_ROUNDS; round += 1)
+      steps.push({ servers: ['ws'], isSettled: false, turns })
   }
   return steps
 }

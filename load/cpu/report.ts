@@ -1,7 +1,7 @@
 import type { ServerName } from '../servers.js'
 import { formatTable } from '../table.js'
-import type { Round } from './contestant.js'
 import type { Bar } from './plan.js'
+import type { Round } from './room.js'
 import { medianOf, type Spread, spreadOf } from './statistics.js'
 
 /** Latency up to which a server is said to keep up. */

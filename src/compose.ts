@@ -102,7 +102,9 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const reconnectBytes = config.maxChannelsPerConnection * MAX_SUBSCRIBE_BYTES
   const maxClientFrameBytes = Math.max(maxMessageBytes, reconnectBytes) + OVERSIZE_MARGIN_BYTES
   const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
-  const wheel = new TimerWheel(undefined, wheelTickMs(config))
+  const wheel = new TimerWheel(undefined, wheelTickMs(config), (lateMs) =>
+    metrics.eventLoopLag.observe(lateMs),
+  )
   const remoteKeys =
     config.authJwksUrl === undefined
       ? undefined

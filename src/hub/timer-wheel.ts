@@ -30,6 +30,8 @@ export class TimerWheel {
     private readonly clock: () => number = () => performance.now(),
     /** How exact the wheel is: everything is called at most this late. Each tick wakes the process. */
     private readonly tickMs = DEFAULT_TICK_MS,
+    /** Told with every tick how late it was. */
+    private readonly ticked: (lateMs: number) => void = () => undefined,
   ) {
     this.lastTickMs = this.clock()
   }
@@ -67,6 +69,7 @@ export class TimerWheel {
   tick(): void {
     const clockMs = this.clock()
     const targetMs = this.nowMs + Math.min(clockMs - this.lastTickMs, Math.max(MAX_STEP_MS, 2 * this.tickMs))
+    this.ticked(Math.max(0, clockMs - this.lastTickMs - this.tickMs))
     this.lastTickMs = clockMs
     for (let tick = Math.floor(this.nowMs / this.tickMs) + 1; tick * this.tickMs <= targetMs; tick++) {
       this.nowMs = tick * this.tickMs

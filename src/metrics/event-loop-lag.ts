@@ -1,31 +1,29 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 import { Gauge, type Registry } from 'prom-client'
 
-/** Between two samples, less what they are late: each wakes the process. */
-const SAMPLE_MS = 200
 /** After which what was observed makes room; until then it counts, twice as long at the most. */
 const WINDOW_MS = 30_000
 const NS_PER_MS = 1e6
 const NS_PER_SECOND = 1e9
 const PROM_CLIENT_NAMES = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99']
-const HELP = `how late a timer that is due every ${SAMPLE_MS} ms was, in the last 30 to 60 s.`
+const HELP = "how late the timer of the node's connections was, in the last 30 to 60 s."
 
 /**
  * How long the event loop keeps others waiting, under prom-client's names. Its own monitor wakes the process for each
- * sample of 10 ms, counts the time between two samples as lag, and forgets with each scrape, whoever makes it.
+ * sample of 10 ms, counts the time between two samples as lag, and forgets with each scrape, whoever makes it; this one
+ * looks at a timer that the node has anyway.
  */
 export class EventLoopLag {
   private current = createHistogram()
   private previous = createHistogram()
-  private timer: NodeJS.Timeout | undefined
-  private lastMs = 0
-  private windowEndsMs = 0
+  private windowEndsMs: number
 
   constructor(
     registry: Registry,
     /** Milliseconds on a clock that never goes back. */
     private readonly clock: () => number = () => performance.now(),
   ) {
+    this.windowEndsMs = clock() + WINDOW_MS
     for (const name of PROM_CLIENT_NAMES) registry.removeSingleMetric(`nodejs_eventloop_lag_${name}_seconds`)
     const gauge = (name: string, what: string, readNs: (lag: RecordableHistogram) => number) => {
       const read = () => readNs(this.observed()) / NS_PER_SECOND
@@ -45,18 +43,8 @@ export class EventLoopLag {
     gauge('max', 'The most', (lag) => (lag.count === 0 ? 0 : lag.max))
   }
 
-  start(): void {
-    this.lastMs = this.clock()
-    this.windowEndsMs = this.lastMs + WINDOW_MS
-    this.timer = setInterval(() => this.sample(), SAMPLE_MS).unref()
-  }
-
-  stop(): void {
-    clearInterval(this.timer)
-  }
-
-  /** Called by the timer; tests call it themselves. */
-  sample(): void {
+  /** A timer was late by so much. */
+  observe(lateMs: number): void {
     const nowMs = this.clock()
     if (nowMs >= this.windowEndsMs) {
       this.previous = this.current
@@ -64,8 +52,7 @@ export class EventLoopLag {
       this.windowEndsMs = nowMs + WINDOW_MS
     }
     // The least that a histogram takes is 1.
-    this.current.record(Math.max(1, Math.round((nowMs - this.lastMs - SAMPLE_MS) * NS_PER_MS)))
-    this.lastMs = nowMs
+    this.current.record(Math.max(1, Math.round(lateMs * NS_PER_MS)))
   }
 
   private observed(): RecordableHistogram {

@@ -102,9 +102,8 @@ export class Node {
   /** Listens, and goes on connecting to the cluster in the background. Resolves with the port; rejects when it is taken. */
   async start(): Promise<number> {
     const { publicListener } = this.options
-    const { publicTransport, broker, hub, wheel, metrics, remoteKeys } = this.parts
+    const { publicTransport, broker, hub, wheel, remoteKeys } = this.parts
     this.port = await publicTransport.listen(publicListener)
-    metrics.eventLoopLag.start()
     wheel.start()
     hub.start()
     broker.start(hub)
@@ -163,11 +162,10 @@ export class Node {
   /** Ends everything at once. */
   stop(): void {
     this.hasStopped = true
-    const { hub, wheel, publicTransport, closeRelay, metrics, remoteKeys } = this.parts
+    const { hub, wheel, publicTransport, closeRelay, remoteKeys } = this.parts
     this.relayWatch.stop()
     hub.stop()
     wheel.stop()
-    metrics.eventLoopLag.stop()
     remoteKeys?.stop()
     publicTransport.close()
     closeRelay()

@@ -2,9 +2,10 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { ANNOUNCE_INTERVAL_MS, type Peers } from './peers.js'
 
-const PROBE_INTERVAL_MS = 1_000
-/** Twice between two probes, so that silence is noticed within 3 s of its beginning. */
-const CHECK_INTERVAL_MS = PROBE_INTERVAL_MS / 2
+/** With each it is looked whether there is silence, which is so noticed within 3 s of its beginning. */
+const BEAT_MS = 500
+const BEATS_PER_PROBE = 2
+const BEATS_PER_ANNOUNCEMENT = ANNOUNCE_INTERVAL_MS / BEAT_MS
 /** A probe is expected back within this. */
 const PROBE_TIMEOUT_MS = 2_000
 /**
@@ -25,7 +26,9 @@ export class RelayWatch {
   private lastCheckMs = 0
   private othersFineSinceMs: number | undefined
   private lastReconnectMs = Number.NEGATIVE_INFINITY
-  private timers: NodeJS.Timeout[] = []
+  /** One for everything: each timer of its own would wake the process. */
+  private timer: NodeJS.Timeout | undefined
+  private beats = 0
 
   constructor(
     private readonly node: string,
@@ -42,16 +45,12 @@ export class RelayWatch {
 
   start(): void {
     this.lastCheckMs = performance.now()
-    this.timers = [
-      setInterval(() => this.probe(), PROBE_INTERVAL_MS),
-      setInterval(() => this.check(), CHECK_INTERVAL_MS),
-      setInterval(() => this.announce(), ANNOUNCE_INTERVAL_MS),
-    ]
+    this.timer = setInterval(() => this.beat(), BEAT_MS)
     this.probe()
   }
 
   stop(): void {
-    for (const timer of this.timers) clearInterval(timer)
+    clearInterval(this.timer)
   }
 
   /** How long nothing has been heard. */
@@ -67,6 +66,13 @@ export class RelayWatch {
     this.become('alive')
   }
 
+  private beat(): void {
+    this.beats++
+    if (this.beats % BEATS_PER_PROBE === 0) this.probe()
+    this.check()
+    if (this.beats % BEATS_PER_ANNOUNCEMENT === 0) this.announce()
+  }
+
   private probe(): void {
     // That a probe can't be sent shows in its not coming back.
     this.peers.sendTo(this.node, { type: 'probe', sentAtMs: performance.now() }).catch(() => undefined)
@@ -75,7 +81,7 @@ export class RelayWatch {
   private check(): void {
     const nowMs = performance.now()
     // What came while this process stood still has not been read yet, so that time is no silence.
-    this.lastHeardMs += Math.max(0, nowMs - this.lastCheckMs - 2 * CHECK_INTERVAL_MS)
+    this.lastHeardMs += Math.max(0, nowMs - this.lastCheckMs - 2 * BEAT_MS)
     this.lastCheckMs = nowMs
     if (this.silenceMs <= PROBE_TIMEOUT_MS) return
     if (nowMs - this.lastReconnectMs > PROBE_TIMEOUT_MS) {

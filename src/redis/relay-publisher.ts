@@ -7,7 +7,10 @@ import { addPublishingCall, type EntryHandling, firstPosition } from './stream-c
 
 /** After which an entry that waits, or a batch that is not answered, is given up: callers are promised an answer within 2 s. */
 const DEADLINE_MS = 1_250
+/** Between two looks at deadlines, at the least. */
 const DEADLINE_CHECK_MS = 250
+/** A timer that is later than this was kept by a stall of this process. */
+const STALL_MS = 50
 /** Messages in one pipeline; the rest waits for the next. */
 const MAX_BATCH_MESSAGES = 10_000
 
@@ -46,8 +49,9 @@ export class RelayPublisher {
   private isOpen = false
   private masterId = ''
   private isClosed = false
+  /** Runs until the deadline of what was oldest when it was set: it wakes a busy process less than once a second. */
   private deadlineTimer: NodeJS.Timeout | undefined
-  private lastCheckMs = 0
+  private nextCheckMs = 0
   private isGraceGiven = false
 
   constructor(
@@ -94,7 +98,7 @@ export class RelayPublisher {
       if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
       else sameChannel.push(pending)
       this.addQueuedBytes(cost)
-      this.watchDeadlines()
+      if (this.deadlineTimer === undefined) this.checkDeadlinesIn(DEADLINE_MS)
       this.scheduleFlush()
     })
   }
@@ -103,7 +107,7 @@ export class RelayPublisher {
   close(): void {
     this.pause()
     this.isClosed = true
-    clearInterval(this.deadlineTimer)
+    clearTimeout(this.deadlineTimer)
     this.deadlineTimer = undefined
     this.rejectWaiting(Number.POSITIVE_INFINITY, STOPPING)
   }
@@ -235,25 +239,35 @@ export class RelayPublisher {
     }
   }
 
-  private watchDeadlines(): void {
-    if (this.deadlineTimer !== undefined) return
-    this.lastCheckMs = performance.now()
-    this.deadlineTimer = setInterval(() => this.checkDeadlines(), DEADLINE_CHECK_MS)
+  private checkDeadlinesIn(delayMs: number): void {
+    this.nextCheckMs = performance.now() + delayMs
+    // At the end of that iteration: by then the answers are read that came while this process was busy.
+    this.deadlineTimer = setTimeout(() => setImmediate(() => this.checkDeadlines()), delayMs)
   }
 
   private checkDeadlines(): void {
+    if (this.isClosed) return
+    this.deadlineTimer = undefined
     const nowMs = performance.now()
-    const isLate = nowMs - this.lastCheckMs > 2 * DEADLINE_CHECK_MS
-    this.lastCheckMs = nowMs
+    const isLate = nowMs - this.nextCheckMs > STALL_MS
     // While this process stood still Redis could not be heard, so everything gets until the next check, but only once.
     this.isGraceGiven = isLate && !this.isGraceGiven
-    if (this.isGraceGiven) return
+    if (!this.isGraceGiven) this.giveUpLate(nowMs)
+    const earliestMs = this.earliestDeadlineMs()
+    if (earliestMs !== undefined) this.checkDeadlinesIn(Math.max(DEADLINE_CHECK_MS, earliestMs - nowMs))
+  }
+
+  private giveUpLate(nowMs: number): void {
     if (this.inFlight !== undefined && this.inFlight.deadlineMs <= nowMs) this.giveUpInFlight(this.inFlight)
     this.rejectWaiting(nowMs, 'Redis cannot be reached')
-    if (this.inFlight === undefined && this.waiting.size === 0) {
-      clearInterval(this.deadlineTimer)
-      this.deadlineTimer = undefined
-    }
+  }
+
+  /** Of all that is in flight or waits. */
+  private earliestDeadlineMs(): number | undefined {
+    let earliestMs = this.inFlight?.deadlineMs ?? Number.POSITIVE_INFINITY
+    for (const [first] of this.waiting.values())
+      earliestMs = Math.min(earliestMs, first?.deadlineMs ?? earliestMs)
+    return earliestMs === Number.POSITIVE_INFINITY ? undefined : earliestMs
   }
 
   /** Whether Redis took the batch can't be known any more. A new connection keeps its late answer from confirming others. */

@@ -2,7 +2,8 @@ import { Registry } from 'prom-client'
 import { beforeEach, expect, it } from 'vitest'
 import { EventLoopLag } from '../../src/metrics/event-loop-lag.js'
 
-const SAMPLE_MS = 200
+/** Between two ticks of the timer. */
+const TICK_MS = 200
 
 let clockMs: number
 let registry: Registry
@@ -12,14 +13,12 @@ beforeEach(() => {
   clockMs = 1_000
   registry = new Registry()
   lag = new EventLoopLag(registry, () => clockMs)
-  lag.start()
-  lag.stop()
 })
 
-function pass(samples: number, lateMs = 0): void {
-  for (let sample = 0; sample < samples; sample++) {
-    clockMs += SAMPLE_MS + lateMs
-    lag.sample()
+function pass(ticks: number, lateMs = 0): void {
+  for (let tick = 0; tick < ticks; tick++) {
+    clockMs += TICK_MS + lateMs
+    lag.observe(lateMs)
   }
 }
 

@@ -195,6 +195,20 @@ describe.each([20, 1_000])('a wheel that ticks every %i ms', (tickMs) => {
   })
 })
 
+it('tells with every tick how late it was', () => {
+  const lateMs: number[] = []
+  const watched = new TimerWheel(
+    () => clockMs,
+    TICK_MS,
+    (late) => lateMs.push(late),
+  )
+  for (const passedMs of [TICK_MS, TICK_MS + 40, TICK_MS - 1, 5 * TICK_MS]) {
+    clockMs += passedMs
+    watched.tick()
+  }
+  expect(lateMs).toEqual([0, 40, 0, 4 * TICK_MS])
+})
+
 describe('a wheel that runs', () => {
   afterEach(() => vi.useRealTimers())
 

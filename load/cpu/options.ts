@@ -16,7 +16,7 @@ export interface CpuOptions {
   isSmoke: boolean
 }
 
-const FULL = { subscribers: '1000', rates: '20,100,1000', pairs: '10', seconds: '3' }
+const FULL = { subscribers: '1000', rates: '20,100,1000', pairs: '10', seconds: '5' }
 const SMOKE = { subscribers: '200', rates: '20,200', pairs: '1', seconds: '1' }
 
 /** What `ws` has to be beaten by is settled with raw frames. */
@@ -29,7 +29,7 @@ const SERVERS: Readonly<Record<Protocol, string>> = {
 const MAX_SUBSCRIBERS = 15_000
 
 export const CPU_USAGE =
-  'cpu [--subscribers 1000] [--rates 20,100,1000] [--pairs 10] [--seconds 3] [--servers fanfare,uws,ws] [--protocol raw] [--smoke]'
+  'cpu [--subscribers 1000] [--rates 20,100,1000] [--pairs 10] [--seconds 5] [--servers fanfare,uws,ws] [--protocol raw] [--smoke]'
 
 /** Throws one line that says which option is wrong. */
 export function parseCpuOptions(args: string[]): CpuOptions {

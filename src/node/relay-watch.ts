@@ -2,10 +2,9 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { ANNOUNCE_INTERVAL_MS, type Peers } from './peers.js'
 
-/** With each it is looked whether there is silence, which is so noticed within 3 s of its beginning. */
+const PROBE_INTERVAL_MS = 1_000
+/** Between two looks at the clock. With each comes one for silence, which is so noticed within 3 s of its beginning. */
 const BEAT_MS = 500
-const BEATS_PER_PROBE = 2
-const BEATS_PER_ANNOUNCEMENT = ANNOUNCE_INTERVAL_MS / BEAT_MS
 /** A probe is expected back within this. */
 const PROBE_TIMEOUT_MS = 2_000
 /**
@@ -28,7 +27,8 @@ export class RelayWatch {
   private lastReconnectMs = Number.NEGATIVE_INFINITY
   /** One for everything: each timer of its own would wake the process. */
   private timer: NodeJS.Timeout | undefined
-  private beats = 0
+  private lastProbeMs = 0
+  private lastAnnouncementMs = 0
 
   constructor(
     private readonly node: string,
@@ -45,6 +45,7 @@ export class RelayWatch {
 
   start(): void {
     this.lastCheckMs = performance.now()
+    this.lastAnnouncementMs = this.lastCheckMs
     this.timer = setInterval(() => this.beat(), BEAT_MS)
     this.probe()
   }
@@ -66,16 +67,17 @@ export class RelayWatch {
     this.become('alive')
   }
 
+  /** By the clock: after beats that were late, as on a busy node, nothing is put off. */
   private beat(): void {
-    this.beats++
-    if (this.beats % BEATS_PER_PROBE === 0) this.probe()
+    if (isDue(this.lastProbeMs, PROBE_INTERVAL_MS)) this.probe()
     this.check()
-    if (this.beats % BEATS_PER_ANNOUNCEMENT === 0) this.announce()
+    if (isDue(this.lastAnnouncementMs, ANNOUNCE_INTERVAL_MS)) this.announce()
   }
 
   private probe(): void {
+    this.lastProbeMs = performance.now()
     // That a probe can't be sent shows in its not coming back.
-    this.peers.sendTo(this.node, { type: 'probe', sentAtMs: performance.now() }).catch(() => undefined)
+    this.peers.sendTo(this.node, { type: 'probe', sentAtMs: this.lastProbeMs }).catch(() => undefined)
   }
 
   private check(): void {
@@ -107,6 +109,7 @@ export class RelayWatch {
   }
 
   private announce(): void {
+    this.lastAnnouncementMs = performance.now()
     this.peers
       .announce()
       .then((hasLapsed) => {
@@ -136,4 +139,9 @@ export class RelayWatch {
         'the relay is silent; established connections stay',
       )
   }
+}
+
+/** Whether the beat that is nearest to the time has come. */
+function isDue(lastMs: number, intervalMs: number): boolean {
+  return performance.now() - lastMs >= intervalMs - BEAT_MS / 2
 }

@@ -11,6 +11,8 @@ const DEADLINE_MS = 1_250
 const DEADLINE_CHECK_MS = 250
 /** A timer that is later than this was kept by a stall of this process. */
 const STALL_MS = 50
+/** Timers count from the beginning of the loop's iteration, and would come a moment before what they are for. */
+const TIMER_SLACK_MS = 5
 /** Messages in one pipeline; the rest waits for the next. */
 const MAX_BATCH_MESSAGES = 10_000
 
@@ -240,9 +242,10 @@ export class RelayPublisher {
   }
 
   private checkDeadlinesIn(delayMs: number): void {
-    this.nextCheckMs = performance.now() + delayMs
+    const timerMs = delayMs + TIMER_SLACK_MS
+    this.nextCheckMs = performance.now() + timerMs
     // At the end of that iteration: by then the answers are read that came while this process was busy.
-    this.deadlineTimer = setTimeout(() => setImmediate(() => this.checkDeadlines()), delayMs)
+    this.deadlineTimer = setTimeout(() => setImmediate(() => this.checkDeadlines()), timerMs)
   }
 
   private checkDeadlines(): void {
@@ -250,14 +253,15 @@ export class RelayPublisher {
     this.deadlineTimer = undefined
     const nowMs = performance.now()
     const isLate = nowMs - this.nextCheckMs > STALL_MS
+    const isOverdue = (this.earliestDeadlineMs() ?? Number.POSITIVE_INFINITY) <= nowMs
     // While this process stood still Redis could not be heard, so everything gets until the next check, but only once.
-    this.isGraceGiven = isLate && !this.isGraceGiven
-    if (!this.isGraceGiven) this.giveUpLate(nowMs)
+    this.isGraceGiven = isOverdue && isLate && !this.isGraceGiven
+    if (!this.isGraceGiven) this.giveUpOverdue(nowMs)
     const earliestMs = this.earliestDeadlineMs()
     if (earliestMs !== undefined) this.checkDeadlinesIn(Math.max(DEADLINE_CHECK_MS, earliestMs - nowMs))
   }
 
-  private giveUpLate(nowMs: number): void {
+  private giveUpOverdue(nowMs: number): void {
     if (this.inFlight !== undefined && this.inFlight.deadlineMs <= nowMs) this.giveUpInFlight(this.inFlight)
     this.rejectWaiting(nowMs, 'Redis cannot be reached')
   }

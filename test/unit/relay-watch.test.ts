@@ -10,6 +10,7 @@ class CuttablePeers implements Peers {
   isReachable = true
   nodes: readonly string[] = ['me']
   reconnections = 0
+  announcements = 0
   watch: RelayWatch | undefined
 
   start(): Promise<void> {
@@ -17,6 +18,7 @@ class CuttablePeers implements Peers {
   }
 
   announce(): Promise<boolean> {
+    this.announcements++
     return this.isReachable ? Promise.resolve(false) : Promise.reject(new Error('unreachable'))
   }
 
@@ -151,6 +153,17 @@ describe('the relay', () => {
     peers.nodes = []
     await vi.advanceTimersByTimeAsync(3_000)
     expect(watch.nodes).toBe(1)
+  })
+
+  it('is probed, and told of this node, with the first beat after a stall', async () => {
+    watch.start()
+    await vi.advanceTimersByTimeAsync(3_900)
+    const { announcements } = peers
+    const clock = performance.now.bind(performance)
+    const stall = vi.spyOn(performance, 'now').mockImplementation(() => clock() + 20_000)
+    await vi.advanceTimersByTimeAsync(100)
+    stall.mockRestore()
+    expect([peers.announcements, watch.state]).toEqual([announcements + 1, 'alive'])
   })
 
   it('is left alone once the watch is stopped', async () => {

@@ -47,8 +47,12 @@ export class Contestant {
   async warmUp(): Promise<void> {
     const { messages, ratePerSecond, subscribers: subscriberCount } = WARM_UP
     const few = await Room.open(this.server, roomOptions(this.name, this.options, 'warm-up', subscriberCount))
-    await few.publish(messages, ratePerSecond)
-    await few.close()
+    try {
+      const { isComplete } = await few.publish(messages, ratePerSecond)
+      if (!isComplete) console.log(`${this.name} fell behind as it was warmed up: expect high figures`)
+    } finally {
+      await few.close()
+    }
   }
 
   /** Publishes `rate × seconds` messages and measures from the first one due to the last one delivered. */

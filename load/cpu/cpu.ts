@@ -6,15 +6,15 @@ import { pin, requireLinux, shareCores } from '../process-usage.js'
 import type { ServerName } from '../servers.js'
 import { Contestant, type ContestantOptions } from './contestant.js'
 import { type CpuOptions, parseCpuOptions } from './options.js'
-import { barsAt, planSteps, type Step, type Turn } from './plan.js'
+import { barsAt, planSteps, type Turn } from './plan.js'
 import { formatRatios, formatServers, judge, type RateResult } from './report.js'
 import type { Round } from './room.js'
 
 /**
- * V8 collects garbage again and again while a process is young and mostly idle, for 20 to 50 ms of CPU each: as much as
- * a second of 20/s. By then it is done with it.
+ * V8 collects garbage again and again while a process is young and idle, for 20 to 50 ms of CPU each: as much as a third
+ * of a second of 20/s costs. So long after its warm-up a server is done with it.
  */
-const SETTLING_MS = 45_000
+const SETTLING_MS = 30_000
 
 /** Compares CPU per verified delivery with the peers; returns the exit code. */
 export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> {
@@ -30,9 +30,9 @@ export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> 
   )
   const steps = planSteps(options)
   for (const [index, step] of steps.entries()) {
-    const settling = step.isSettled ? ', a minute until they have settled' : ''
-    console.log(`${index + 1} of ${steps.length}: starting ${step.servers.join(', ')}${settling}`)
-    const contestants = await startContestants(step, contestantOptions, cleanup)
+    console.log(`${index + 1} of ${steps.length}: starting ${step.servers.join(', ')}`)
+    const contestants = await startContestants(step.servers, contestantOptions, cleanup)
+    if (!options.isSmoke) await settle([...contestants.values()])
     for (const turn of step.turns) {
       const rounds = await measure(turn, options.seconds, contestants)
       for (const [name, round] of rounds) addRound(results.get(turn.ratePerSecond), name, round)
@@ -53,31 +53,26 @@ async function prepare(options: CpuOptions, cleanup: Cleanup): Promise<Contestan
   return { subscriberCount, protocol, redisUrl: redis.url, cores }
 }
 
-/**
- * All started, and then warmed up, which for the first time takes until V8 has settled: what idle-time collections then
- * find unused, compiled code among it, is gone again.
- */
 async function startContestants(
-  { servers, isSettled }: Step,
+  names: readonly ServerName[],
   options: ContestantOptions,
   cleanup: Cleanup,
 ): Promise<Map<ServerName, Contestant>> {
   const contestants = new Map<ServerName, Contestant>()
-  for (const name of servers) {
+  for (const name of names) {
     const contestant = await Contestant.start(name, options)
     cleanup.defer(() => contestant.stop())
     contestants.set(name, contestant)
   }
-  const settledMs = performance.now() + SETTLING_MS
-  const warmUp = async () => {
-    for (const contestant of contestants.values()) await contestant.warmUp()
-  }
-  await warmUp()
-  if (isSettled) {
-    await sleep(Math.max(0, settledMs - performance.now()))
-    await warmUp()
-  }
   return contestants
+}
+
+/** Warms up twice: what idle-time collections find unused, compiled code among it, is gone after them. */
+async function settle(contestants: readonly Contestant[]): Promise<void> {
+  console.log('warming up, and waiting until they have settled')
+  for (const contestant of contestants) await contestant.warmUp()
+  await sleep(SETTLING_MS)
+  for (const contestant of contestants) await contestant.warmUp()
 }
 
 async function measure(

@@ -37,8 +37,6 @@ export interface Turn {
 /** Servers that are started, measured in turns, and stopped. */
 export interface Step {
   servers: ServerName[]
-  /** Whether what V8 does in a process' first minute may not be in the turns. */
-  isSettled: boolean
   turns: Turn[]
 }
 
@@ -50,13 +48,12 @@ export function planSteps(options: CpuOptions): Step[] {
     const count = Math.min(PAIRS_OF_A_PROCESS, pairs - first)
     const turns = ratesPerSecond.flatMap((rate) => planPairs(rate, count, servers))
     const measured = servers.filter((name) => turns.some(({ order }) => order.includes(name)))
-    steps.push({ servers: measured, isSettled: !options.isSmoke, turns })
+    steps.push({ servers: measured, turns })
   }
   const overload = ratesPerSecond.filter((rate) => rate > MAX_WS_RATE && servers.includes('ws'))
   const turns = overload.map((ratePerSecond): Turn => ({ ratePerSecond, order: ['ws'] }))
   if (turns.length > 0) {
-    for (let round = 0; round < OVERLOAD_ROUNDS; round += 1)
-      steps.push({ servers: ['ws'], isSettled: false, turns })
+    for (let round = 0; round < OVERLOAD_ROUNDS; round += 1) steps.push({ servers: ['ws'], turns })
   }
   return steps
 }

@@ -41,11 +41,11 @@ export class Room {
 
   static async open(server: Server, { name, protocol, subscriberCount, cores }: RoomOptions): Promise<Room> {
     const room = new Room(server)
-    pin(room.subscribers.pid, cores.subscribers)
-    pin(room.publisher.pid, cores.others)
     const { url, access } = server
     const where = { url, access, protocol, rooms: [name], roomsEach: 1 }
     try {
+      pin(room.subscribers.pid, cores.subscribers)
+      pin(room.publisher.pid, cores.others)
       await room.subscribers.connect({ ...where, connections: subscriberCount })
       await room.publisher.connect({ ...where, connections: 1 })
     } catch (error) {

@@ -55,10 +55,22 @@ describe('a static token', () => {
     expect(auth.authenticate('second')).toEqual({ identity: { user: '', channels: undefined } })
   })
 
-  it.each(['First', 'firs', 'first ', 'firstfirst', 'second\0', 'ann', 'ann=first', ' '])(
+  it.each(['First', 'firsT', 'firß', 'firs', 'first ', 'firstfirst', 'second\0', 'ann', 'ann=first', ' '])(
     'is not %j',
     (token) => expect(auth.authenticate(token)).toEqual(invalid),
   )
+
+  it('is right after a wrong one of the same length', () => {
+    auth.authenticate('wrong')
+    expect(auth.authenticate('first')).toEqual({ identity: { user: 'ann', channels: undefined } })
+  })
+
+  it('may have any letters', () => {
+    const token = 'schlüssel-🔑'
+    const unusual = authenticator({ staticTokens: [{ user: 'ann', token }] })
+    expect(unusual.authenticate(token)).toEqual({ identity: { user: 'ann', channels: undefined } })
+    expect(unusual.authenticate('schlüssel-🔒')).toEqual(invalid)
+  })
 
   it('is enough where no secret for JWTs is configured, and no JWT is then', () => {
     const without = authenticator({ staticTokens, jwts: verifier(undefined) })

@@ -10,6 +10,3 @@ export function channelNameProblem(name: string): string | undefined {
   }
   return undefined
 }
-
-/** The namespace that a channel belongs to; until namespaces can be configured there is one, without a name. */
-export const DEFAULT_NAMESPACE = ''

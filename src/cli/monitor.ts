@@ -12,7 +12,7 @@ import {
   MachineSampler,
 } from './monitor/report.js'
 
-export { DEFAULT_CHANNEL, MonitorUsageError, monitorAddress } from './monitor/address.js'
+export { MonitorUsageError } from './monitor/address.js'
 
 /** The header that a node reads tokens from unless told otherwise. */
 export const DEFAULT_TOKEN_HEADER = 'X-Auth-Token'

@@ -14,6 +14,19 @@ export function protocolName(value: string): Protocol {
   throw new Error(`--protocol: ${value} is neither raw nor centrifuge`)
 }
 
+/** `FANFARE_PORT=8000` and the like, as an environment; throws one line that names what is not of that form. */
+export function fanfareSettings(values: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    values.map((value) => {
+      const [, name, text] = /^(FANFARE_\w+)=(.*)$/s.exec(value) ?? []
+      if (name === undefined || text === undefined) {
+        throw new Error(`--setting: ${value} is not of the form FANFARE_BUSY_DELIVERY_DELAY=0`)
+      }
+      return [name, text]
+    }),
+  )
+}
+
 /** `fanfare,uws` as names of servers; throws one line that names an unknown one. */
 export function serverNames(list: string): ServerName[] {
   return list.split(',').map((value) => {

@@ -16,6 +16,8 @@ export interface ContestantOptions {
   subscriberCount: number
   /** What Fanfare's clients speak; the peers know raw frames only. */
   protocol: Protocol
+  /** Of Fanfare's node, as its environment. */
+  settings: Record<string, string>
   redisUrl: string
   cores: Cores
 }
@@ -79,7 +81,7 @@ export class Contestant {
 }
 
 async function open(name: ServerName, options: ContestantOptions): Promise<{ server: Server; room: Room }> {
-  const server = await startServer(name, options.redisUrl)
+  const server = await startServer(name, options.redisUrl, name === 'fanfare' ? options.settings : {})
   pin(server.pid, options.cores.server)
   try {
     return {

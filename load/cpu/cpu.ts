@@ -6,7 +6,7 @@ import { pin, requireLinux, shareCores } from '../process-usage.js'
 import type { ServerName } from '../servers.js'
 import { Contestant, type ContestantOptions } from './contestant.js'
 import { type CpuOptions, parseCpuOptions } from './options.js'
-import { barsAt, planSteps, type Turn } from './plan.js'
+import { comparisonsAt, planSteps, type Turn } from './plan.js'
 import { formatRatios, formatServers, judge, type RateResult } from './report.js'
 import type { Round } from './room.js'
 
@@ -25,7 +25,7 @@ export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> 
   const results = new Map(
     options.ratesPerSecond.map((ratePerSecond): [number, RateResult] => [
       ratePerSecond,
-      { ratePerSecond, rounds: new Map(), bars: barsAt(ratePerSecond, options) },
+      { ratePerSecond, rounds: new Map(), comparisons: comparisonsAt(ratePerSecond, options) },
     ]),
   )
   const steps = planSteps(options)
@@ -49,8 +49,8 @@ async function prepare(options: CpuOptions, cleanup: Cleanup): Promise<Contestan
   pin(redis.pid, cores.others)
   if (cores.server === undefined)
     console.log('No two cores, or no taskset: nothing is pinned, expect more noise.')
-  const { subscribers: subscriberCount, protocol } = options
-  return { subscriberCount, protocol, redisUrl: redis.url, cores }
+  const { subscribers: subscriberCount, protocol, settings } = options
+  return { subscriberCount, protocol, settings, redisUrl: redis.url, cores }
 }
 
 async function startContestants(
@@ -101,6 +101,7 @@ function report(results: RateResult[], options: CpuOptions): number {
   console.log(
     `\nCPU of the server per verified delivery, ${options.subscribers} subscribers (Fanfare's: ${options.protocol}), 128-byte messages`,
   )
+  for (const [name, value] of Object.entries(options.settings)) console.log(`Fanfare with ${name}=${value}`)
   console.log(`\n${formatServers(results)}\n\n${formatRatios(results)}\n`)
   const verdicts = judge(results)
   const counted = verdicts.filter((verdict) => verdict.of === 'delivery' || !options.isSmoke)

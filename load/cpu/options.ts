@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { protocolName, serverNames, wholeNumber } from '../arguments.js'
+import { fanfareSettings, protocolName, serverNames, wholeNumber } from '../arguments.js'
 import type { Protocol } from '../clients/requests.js'
 import { SERVER_NAMES, type ServerName } from '../servers.js'
 
@@ -12,6 +12,8 @@ export interface CpuOptions {
   servers: ServerName[]
   /** What Fanfare's clients speak. */
   protocol: Protocol
+  /** Of Fanfare's node, as its environment. */
+  settings: Record<string, string>
   /** A short run that checks deliveries; too few rounds to hold anybody to a ratio. */
   isSmoke: boolean
 }
@@ -29,7 +31,7 @@ const SERVERS: Readonly<Record<Protocol, string>> = {
 const MAX_SUBSCRIBERS = 15_000
 
 export const CPU_USAGE =
-  'cpu [--subscribers 1000] [--rates 20,100,1000] [--pairs 10] [--seconds 5] [--servers fanfare,uws,ws] [--protocol raw] [--smoke]'
+  'cpu [--subscribers 1000] [--rates 20,100,1000] [--pairs 10] [--seconds 5] [--servers fanfare,uws,ws] [--protocol raw] [--setting FANFARE_…=…]… [--smoke]'
 
 /** Throws one line that says which option is wrong. */
 export function parseCpuOptions(args: string[]): CpuOptions {
@@ -42,6 +44,7 @@ export function parseCpuOptions(args: string[]): CpuOptions {
       seconds: { type: 'string' },
       servers: { type: 'string' },
       protocol: { type: 'string', default: 'raw' },
+      setting: { type: 'string', multiple: true, default: [] },
       smoke: { type: 'boolean', default: false },
     },
   })
@@ -55,6 +58,7 @@ export function parseCpuOptions(args: string[]): CpuOptions {
     seconds: wholeNumber('seconds', values.seconds ?? defaults.seconds, 60),
     servers: serverNames(values.servers ?? SERVERS[protocol]),
     protocol,
+    settings: fanfareSettings(values.setting),
     isSmoke: values.smoke,
   }
 }

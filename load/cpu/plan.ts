@@ -15,18 +15,17 @@ const OVERLOAD_ROUNDS = 2
  */
 const PAIRS_OF_A_PROCESS = 2
 
-export interface Bar {
+/** A server's CPU per delivery over a peer's. */
+export interface Comparison {
+  server: ServerName
   peer: 'uws' | 'ws'
-  /** The most that Fanfare's CPU per delivery may be of the peer's. */
-  maxRatio: number
+  /** The most that it may be; undefined: it is only shown. */
+  maxRatio: number | undefined
 }
 
 /** A push of the Centrifuge protocol is twice as long as what the peers send. */
-const UWS_BARS: Readonly<Record<Protocol, Bar>> = {
-  raw: { peer: 'uws', maxRatio: 1.15 },
-  centrifuge: { peer: 'uws', maxRatio: 1.2 },
-}
-const WS_BAR: Bar = { peer: 'ws', maxRatio: 0.7 }
+const MAX_OF_UWS: Readonly<Record<Protocol, number>> = { raw: 1.15, centrifuge: 1.2 }
+const MAX_OF_WS = 0.7
 
 /** A round of each server at a rate, one after the other. */
 export interface Turn {
@@ -72,7 +71,12 @@ function planPairs(ratePerSecond: number, count: number, servers: readonly Serve
   }))
 }
 
-export function barsAt(ratePerSecond: number, { servers, protocol }: CpuOptions): Bar[] {
-  const bars = ratePerSecond <= MAX_WS_RATE ? [UWS_BARS[protocol], WS_BAR] : [UWS_BARS[protocol]]
-  return bars.filter(({ peer }) => servers.includes(peer) && servers.includes('fanfare'))
+/** Of the servers that are measured in pairs at a rate. What bare uWS has of `ws` is the floor of one send a delivery. */
+export function comparisonsAt(ratePerSecond: number, { servers, protocol }: CpuOptions): Comparison[] {
+  const comparisons: Comparison[] = [{ server: 'fanfare', peer: 'uws', maxRatio: MAX_OF_UWS[protocol] }]
+  if (ratePerSecond <= MAX_WS_RATE) {
+    comparisons.push({ server: 'fanfare', peer: 'ws', maxRatio: MAX_OF_WS })
+    comparisons.push({ server: 'uws', peer: 'ws', maxRatio: undefined })
+  }
+  return comparisons.filter(({ server, peer }) => servers.includes(server) && servers.includes(peer))
 }

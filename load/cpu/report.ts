@@ -1,6 +1,6 @@
 import type { ServerName } from '../servers.js'
 import { formatTable } from '../table.js'
-import type { Bar } from './plan.js'
+import type { Comparison } from './plan.js'
 import type { Round } from './room.js'
 import { medianOf, type Spread, spreadOf } from './statistics.js'
 
@@ -16,7 +16,7 @@ const SERVER_TITLES = { fanfare: 'Fanfare', uws: 'uWS + ioredis', ws: 'ws + iore
 export interface RateResult {
   ratePerSecond: number
   rounds: Map<ServerName, Round[]>
-  bars: Bar[]
+  comparisons: Comparison[]
 }
 
 /** One thing that was demanded, and whether it held. */
@@ -35,12 +35,12 @@ function p99Of(rounds: readonly Round[]): number {
   return medianOf(rounds.map((round) => round.tally.p99Ms))
 }
 
-/** Fanfare's CPU per delivery over the peer's, pair by pair. */
-function ratiosTo(peer: ServerName, { rounds }: RateResult): number[] {
-  const fanfare = rounds.get('fanfare') ?? []
-  return (rounds.get(peer) ?? []).flatMap((round, pair) => {
-    const ours = fanfare[pair]
-    return ours === undefined ? [] : [ours.cpuUsPerDelivery / round.cpuUsPerDelivery]
+/** The server's CPU per delivery over the peer's, pair by pair. */
+function ratiosOf({ server, peer }: Comparison, { rounds }: RateResult): number[] {
+  const ours = rounds.get(server) ?? []
+  return (rounds.get(peer) ?? []).flatMap((theirs, pair) => {
+    const our = ours[pair]
+    return our === undefined ? [] : [our.cpuUsPerDelivery / theirs.cpuUsPerDelivery]
   })
 }
 
@@ -53,8 +53,10 @@ export function judge(results: readonly RateResult[]): Verdict[] {
 }
 
 function judgeRatios(result: RateResult): Verdict[] {
-  return result.bars.map(({ peer, maxRatio }) => {
-    const ratio = medianOf(ratiosTo(peer, result))
+  return result.comparisons.flatMap((comparison) => {
+    const { peer, maxRatio } = comparison
+    if (maxRatio === undefined) return []
+    const ratio = medianOf(ratiosOf(comparison, result))
     return {
       of: 'cpu',
       text: `${result.ratePerSecond}/s: CPU per delivery ${ratio.toFixed(2)} × ${peer} + ioredis, at most ${maxRatio}`,
@@ -147,17 +149,19 @@ export function formatServers(results: readonly RateResult[]): string {
 }
 
 export function formatRatios(results: readonly RateResult[]): string {
-  const head = ['Fanfare against', 'rate/s', 'pairs', 'median', 'min', 'q1', 'q3', 'max', 'bar']
+  const head = ['server', 'against', 'rate/s', 'pairs', 'median', 'min', 'q1', 'q3', 'max', 'bar']
   const rows = results.flatMap((result) =>
-    result.bars.map(({ peer, maxRatio }) => {
-      const ratios = ratiosTo(peer, result)
+    result.comparisons.map((comparison) => {
+      const { server, peer, maxRatio } = comparison
+      const ratios = ratiosOf(comparison, result)
       const spread: Spread = spreadOf(ratios)
       return [
+        SERVER_TITLES[server],
         SERVER_TITLES[peer],
         String(result.ratePerSecond),
         String(ratios.length),
         ...fixed([spread.median, spread.min, spread.q1, spread.q3, spread.max], 2),
-        `≤ ${maxRatio}`,
+        maxRatio === undefined ? '' : `≤ ${maxRatio}`,
       ]
     }),
   )

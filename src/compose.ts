@@ -6,7 +6,12 @@ import { TokenAuthenticator } from './auth/token-authenticator.js'
 import type { Broker } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory-broker.js'
 import { RedisBroker } from './broker/redis-broker.js'
-import { keepsStream, Namespaces } from './channel/namespaces.js'
+import {
+  DEFAULT_NAMESPACE_OPTIONS,
+  keepsStream,
+  type NamespaceOptions,
+  Namespaces,
+} from './channel/namespaces.js'
 import { MAX_INTERNAL_SOCKETS, mostSockets } from './config/descriptor-limit.js'
 import type { Config } from './config/settings.js'
 import { openApiRoute } from './http/openapi.js'
@@ -15,6 +20,7 @@ import { ServerApi } from './http/server-api.js'
 import { Admission } from './hub/admission.js'
 import { Channels } from './hub/channels.js'
 import { Hub } from './hub/hub.js'
+import type { ChannelRules } from './hub/local-channel.js'
 import { PresenceAnnouncer } from './hub/presence-announcer.js'
 import { Publisher } from './hub/publisher.js'
 import { TimerWheel } from './hub/timer-wheel.js'
@@ -77,19 +83,11 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const { broker, peers, shared, close: closeRelay } = relay
 
   const namespaces = new Namespaces(config.namespaces)
-  const hub = new Hub(
-    broker,
-    (...frame) => publicTransport.publish(...frame),
-    metrics,
-    (channel) => namespaces.of(channel)?.name ?? '',
-    {
-      metaTtlMsOf: (channel) => {
-        const namespace = namespaces.of(channel)
-        return namespace !== undefined && keepsStream(namespace) ? namespace.historyMetaTtlMs : undefined
-      },
-      failed: (error) => log.error({ err: error }, 'repairing a gap failed'),
-    },
-  )
+  const hub = new Hub(broker, (...frame) => publicTransport.publish(...frame), metrics, {
+    rulesOf: (channel) => rulesOf(namespaces.of(channel)),
+    busyDeliveryDelayMs: config.busyDeliveryDelay,
+    failed: (error) => log.error({ err: error }, 'delivering failed'),
+  })
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)
   const presence = new PresenceAnnouncer(relay.presenceStore, broker, log)
@@ -198,6 +196,12 @@ export function composeInternalListener(config: Config, log: Logger, source: Ope
     tls: certificate(config.internalTlsCert, config.internalTlsKey),
     onDefect: logDefect(log),
   })
+}
+
+function rulesOf(namespace: NamespaceOptions | undefined): ChannelRules {
+  const { name, historyMetaTtlMs, deliveryDelayMs } = namespace ?? { ...DEFAULT_NAMESPACE_OPTIONS, name: '' }
+  const metaTtlMs = namespace !== undefined && keepsStream(namespace) ? historyMetaTtlMs : undefined
+  return { namespace: name, metaTtlMs, deliveryDelayMs }
 }
 
 function logDefect(log: Logger) {

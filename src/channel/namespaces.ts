@@ -28,6 +28,8 @@ export interface NamespaceOptions {
   readonly channelRegex: RegExp | undefined
   /** `json`: what raw clients publish must be JSON. What others publish always is. */
   readonly publicationDataFormat: 'json' | 'any'
+  /** The least time between two deliveries in a channel; 0: none. */
+  readonly deliveryDelayMs: number
 }
 
 /** A namespace that allows and keeps nothing but what it says. */
@@ -55,6 +57,7 @@ export const DEFAULT_NAMESPACE_OPTIONS: Omit<NamespaceOptions, 'name'> = {
   allowPresenceForAnonymous: false,
   channelRegex: undefined,
   publicationDataFormat: 'any',
+  deliveryDelayMs: 0,
 }
 
 /** Without any namespace configured: whoever is let in may subscribe, publish and see who is there; nothing is kept. */

@@ -38,12 +38,14 @@ function showWithUnit(value: number, units: Readonly<Record<string, number>>): s
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** Milliseconds, written `500ms`, `30s`, `5m`, `1h`, `7d`. */
-export const duration = (least = 0): Kind<number> => ({
+export const duration = (least = 0, most = MAX_TIMER_MS): Kind<number> => ({
   unit: 'duration',
-  expects: `a duration such as 500ms, 30s or 5m, from ${showWithUnit(least, DURATION_UNITS_MS)} to 24d`,
+  expects: `a duration such as 500ms, 30s or 5m, from ${showWithUnit(least, DURATION_UNITS_MS)} to ${
+    most === MAX_TIMER_MS ? '24d' : showWithUnit(most, DURATION_UNITS_MS)
+  }`,
   read: (input) => {
     const value = input === 0 || input === '0' ? 0 : readWithUnit(input, DURATION_UNITS_MS)
-    return value !== undefined && value >= least && value <= MAX_TIMER_MS ? value : undefined
+    return value !== undefined && value >= least && value <= most ? value : undefined
   },
   show: (value) => showWithUnit(value, DURATION_UNITS_MS),
 })

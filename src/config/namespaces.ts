@@ -8,6 +8,8 @@ type OptionKey = Exclude<keyof NamespaceOptions, 'name'>
 /** Publications that a channel may keep at the most. */
 const MAX_HISTORY_SIZE = 100_000
 const MAX_REGEX_LENGTH = 255
+/** More would be felt by everybody. */
+export const MAX_DELIVERY_DELAY_MS = 1_000
 const NAME = /^[\w.-]{0,64}$/
 
 const regex: Kind<RegExp> = {
@@ -56,6 +58,7 @@ const KINDS: Readonly<Record<OptionKey, Kind<unknown>>> = {
   allowPresenceForAnonymous: boolean,
   channelRegex: regex,
   publicationDataFormat: choice('json', 'any'),
+  deliveryDelayMs: duration(0, MAX_DELIVERY_DELAY_MS),
 } as Readonly<Record<OptionKey, Kind<unknown>>>
 
 const OPTION_KEYS = Object.keys(KINDS) as OptionKey[]

@@ -14,7 +14,7 @@ import {
   staticToken,
   text,
 } from './kinds.js'
-import { namespaces } from './namespaces.js'
+import { MAX_DELIVERY_DELAY_MS, namespaces } from './namespaces.js'
 import { publicKeys } from './public-keys.js'
 
 /** One row of the table of settings. Its key is the name in a file; environment and flag are spelled from it. */
@@ -124,6 +124,11 @@ export const SETTINGS = {
     size(64 * 1024, 1024 ** 3),
     4 * 1024 ** 2,
     'bytes a slow raw client may leave unread before it is closed: four of the largest messages',
+  ),
+  busyDeliveryDelay: required(
+    duration(0, MAX_DELIVERY_DELAY_MS),
+    20,
+    'least time between two deliveries in a channel while this node is busy, so that what is said in between leaves together; 0: none',
   ),
   pingInterval: required(
     duration(100),

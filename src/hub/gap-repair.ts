@@ -23,6 +23,8 @@ export interface Deliveries {
   isLive(channel: LocalChannel): boolean
   /** Hands a publication to the channel's members, and goes on from its position. */
   hand(channel: LocalChannel, publication: Publication): void
+  /** Hands out what waits to leave together with what follows it. */
+  flush(channel: LocalChannel): void
   /** Tells the members that publications were missed for good. */
   missed(channel: LocalChannel): void
 }
@@ -57,6 +59,8 @@ export class GapRepair {
 
   /** Resolves when the channel has been delivered up to a position, repaired if need be, or when that can't be. */
   catchUp(channel: LocalChannel, target: Position): Promise<void> {
+    this.deliveries.flush(channel)
+    if (hasReached(channel.position, target)) return Promise.resolve()
     return new Promise((resolve) => {
       const grace = setTimeout(() => {
         if (channel.position !== undefined) this.begin(channel)
@@ -124,10 +128,10 @@ export class GapRepair {
   }
 
   /** What the stream has after the channel's position; undefined when the broker fails. */
-  private async read({ name, position, metaTtlMs }: LocalChannel): Promise<History | undefined> {
+  private async read({ name, position, rules }: LocalChannel): Promise<History | undefined> {
     const query = { limit: PAGE_PUBLICATIONS, sinceOffset: position?.offset, isReverse: false }
     try {
-      return await this.broker.history(name, { ...query, metaTtlMs: metaTtlMs ?? 1 })
+      return await this.broker.history(name, { ...query, metaTtlMs: rules.metaTtlMs ?? 1 })
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error
       return undefined

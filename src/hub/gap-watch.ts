@@ -86,14 +86,15 @@ export class GapWatch {
   }
 
   private async checkEach(channels: readonly LocalChannel[]): Promise<void> {
-    const streams = channels.filter(({ metaTtlMs }) => metaTtlMs !== undefined)
+    const streams = channels.filter(({ rules }) => rules.metaTtlMs !== undefined)
     for (let start = 0; start < streams.length; start += BATCH_CHANNELS) {
       await Promise.all(streams.slice(start, start + BATCH_CHANNELS).map((channel) => this.check(channel)))
     }
   }
 
   private async check(channel: LocalChannel): Promise<void> {
-    const { name, metaTtlMs, held, position } = channel
+    const { name, held, position } = channel
+    const { metaTtlMs } = channel.rules
     if (metaTtlMs === undefined || held !== undefined || memberCount(channel) === 0) return
     const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs }
     const { position: top } = await this.broker.history(name, query)

@@ -9,10 +9,12 @@ import type {
 import type { Metrics } from '../metrics/metrics.js'
 import type { Close } from '../protocol/closes.js'
 import type { Socket } from '../transport/transport.js'
+import { Coalescer } from './coalescer.js'
 import { FanOut, type PublishToTopic, topics } from './fan-out.js'
 import { GapRepair } from './gap-repair.js'
 import { GapWatch } from './gap-watch.js'
 import {
+  type ChannelRules,
   type Codec,
   continuityOf,
   createLocalChannel,
@@ -21,6 +23,7 @@ import {
   type LocalChannel,
   memberCount,
 } from './local-channel.js'
+import { LoopLoad } from './loop-load.js'
 import { copyOf, PublicationBuffer } from './publication-buffer.js'
 
 /** How long a channel stays subscribed after its last member left: leaving and coming back costs Redis nothing. */
@@ -71,20 +74,20 @@ export interface Wishes {
   readonly leave: boolean
 }
 
-/** What the hub has to know to keep what it delivers of streams whole. */
-export interface StreamCare {
-  /** How long the metadata of a channel's stream is kept; undefined where it keeps none. */
-  metaTtlMsOf(channel: string): number | undefined
+export interface HubOptions {
+  /** What the namespace of a channel says. */
+  rulesOf(channel: string): ChannelRules
+  /** The least time between two deliveries in a channel while this node is busy; 0: none. */
+  readonly busyDeliveryDelayMs: number
   /** Told of defects. */
   failed(error: unknown): void
 }
-
-const NO_STREAMS: StreamCare = { metaTtlMsOf: () => undefined, failed: () => undefined }
 
 /** This node's connections and the channels they are in: asks the broker for what they want, and hands it out to them. */
 export class Hub implements BrokerHandler {
   private readonly members = new Map<string, Member>()
   private readonly channels = new Map<string, LocalChannel>()
+  private readonly coalescer: Coalescer
   private readonly fanOut: FanOut
   private readonly gapRepair: GapRepair
   private readonly gapWatch: GapWatch
@@ -93,15 +96,21 @@ export class Hub implements BrokerHandler {
     private readonly broker: Broker,
     publishToTopic: PublishToTopic,
     private readonly metrics: Metrics,
-    /** The name of a channel's namespace. */
-    private readonly namespaceOf: (channel: string) => string,
-    private readonly streams: StreamCare = NO_STREAMS,
+    private readonly options: HubOptions,
   ) {
+    const failed = (error: unknown) => options.failed(error)
+    this.coalescer = new Coalescer(
+      new LoopLoad(performance.now()),
+      options.busyDeliveryDelayMs,
+      metrics,
+      this.handOut.bind(this),
+      failed,
+    )
     this.fanOut = new FanOut(publishToTopic, metrics)
-    const failed = (error: unknown) => streams.failed(error)
     const deliveries = {
       isLive: (channel: LocalChannel) => this.channels.get(channel.name) === channel,
       hand: (channel: LocalChannel, publication: Publication) => this.hand(channel, publication),
+      flush: (channel: LocalChannel) => this.coalescer.flush(channel),
       missed: (channel: LocalChannel) => this.tellMissed(channel),
     }
     this.gapRepair = new GapRepair(broker, metrics, deliveries, failed)
@@ -182,8 +191,8 @@ export class Hub implements BrokerHandler {
   join(name: string, member: Member, wishes: Wishes): void {
     const channel = this.channels.get(name)
     if (channel === undefined) throw new Error('joined a channel that is not held')
-    // What was delivered before, it must not hear.
-    this.fanOut.flush(channel)
+    // What was said before, it must not hear.
+    this.flushChannel(channel)
     const { codec, socket } = member
     const audience = channel[codec]
     audience.members++
@@ -203,7 +212,8 @@ export class Hub implements BrokerHandler {
   leave(name: string, member: Member, wishes: Wishes): void {
     const channel = this.channels.get(name)
     if (channel === undefined) return
-    // What was delivered before, it must still hear.
+    // What was said before, it must still hear, if it can.
+    if (member.socket !== undefined) this.coalescer.flush(channel)
     this.fanOut.flush(channel)
     const { codec, socket } = member
     const audience = channel[codec]
@@ -221,11 +231,18 @@ export class Hub implements BrokerHandler {
     this.release(name)
   }
 
+  /** Hands out all that was said in a channel until now, before a member of it is closed. */
+  flush(name: string): void {
+    const channel = this.channels.get(name)
+    if (channel !== undefined) this.flushChannel(channel)
+  }
+
   /** Keeps what is said in a channel that is held, until it is unbuffered. */
   buffer(name: string): PublicationBuffer {
     const buffer = new PublicationBuffer()
     const channel = this.channels.get(name)
     if (channel === undefined) throw new Error('buffered a channel that is not held')
+    this.coalescer.flush(channel)
     channel.buffers ??= new Set()
     channel.buffers.add(buffer)
     return buffer
@@ -235,6 +252,7 @@ export class Hub implements BrokerHandler {
   canBeginAt(name: string, position: Position): boolean {
     const channel = this.channels.get(name)
     if (channel === undefined) return false
+    this.coalescer.flush(channel)
     if (isAhead(channel.position, position)) return false
     return memberCount(channel) === 0 || hasReached(channel.position, position)
   }
@@ -242,9 +260,7 @@ export class Hub implements BrokerHandler {
   /** Resolves when members have heard a stream up to this position, or can't any more. */
   catchUp(name: string, position: Position): Promise<void> {
     const channel = this.channels.get(name)
-    if (channel === undefined || memberCount(channel) === 0 || hasReached(channel.position, position)) {
-      return Promise.resolve()
-    }
+    if (channel === undefined || memberCount(channel) === 0) return Promise.resolve()
     return this.gapRepair.catchUp(channel, position)
   }
 
@@ -264,13 +280,15 @@ export class Hub implements BrokerHandler {
 
   deliver(name: string, events: readonly ChannelEvent[]): void {
     const channel = this.channels.get(name)
-    if (channel === undefined) return
+    if (channel !== undefined) this.coalescer.take(channel, events)
+  }
+
+  private handOut(channel: LocalChannel, events: readonly ChannelEvent[], startMs: number): void {
     if (memberCount(channel) === 0 && channel.held === undefined) {
       // Nobody hears a gap; whoever reads history looks for itself.
       channel.position = undefined
       if (channel.buffers === undefined) return
     }
-    const startMs = performance.now()
     let publishedAtMs: number | undefined
     for (const event of events) {
       if (event.type !== 'publication') {
@@ -304,6 +322,11 @@ export class Hub implements BrokerHandler {
     this.fanOut.publication(channel, publication, excluded?.isIn(channel.name) ? excluded : undefined)
   }
 
+  private flushChannel(channel: LocalChannel): void {
+    this.coalescer.flush(channel)
+    this.fanOut.flush(channel)
+  }
+
   /** Publications are lost for good: who follows the stream has to begin anew. */
   private tellMissed(channel: LocalChannel): void {
     this.fanOut.flush(channel)
@@ -311,8 +334,8 @@ export class Hub implements BrokerHandler {
   }
 
   private create(name: string): LocalChannel {
-    const subscriptions = this.metrics.subscriptions(this.namespaceOf(name))
-    const channel = createLocalChannel(name, subscriptions, this.streams.metaTtlMsOf(name))
+    const rules = this.options.rulesOf(name)
+    const channel = createLocalChannel(name, this.metrics.subscriptions(rules.namespace), rules)
     this.channels.set(name, channel)
     return channel
   }

@@ -1,5 +1,6 @@
 import type { Position, Publication } from '../broker/broker.js'
 import type { Tally } from '../metrics/tally.js'
+import type { Waiting } from './coalescer.js'
 import type { PublicationBuffer } from './publication-buffer.js'
 
 /** How a member is spoken to: frames as they are, or JSON pushes of the Centrifuge protocol. */
@@ -18,13 +19,22 @@ export interface Awaited {
   readonly reached: () => void
 }
 
+/** What a channel's namespace says about delivering in it. */
+export interface ChannelRules {
+  /** The namespace's name. */
+  readonly namespace: string
+  /** How long the metadata of a stream is kept; undefined where the channel keeps no stream. */
+  readonly metaTtlMs: number | undefined
+  /** The least time between two deliveries; what is said in between leaves together. */
+  readonly deliveryDelayMs: number
+}
+
 /** A channel that somebody on this node is in, or is about to be. */
 export interface LocalChannel {
   readonly name: string
   /** Subscriptions to channels of its namespace. */
   readonly subscriptions: Tally
-  /** How long the metadata of its stream is kept; undefined where it keeps no stream. */
-  readonly metaTtlMs: number | undefined
+  readonly rules: ChannelRules
   readonly raw: Audience
   readonly json: Audience
   /** Members, and those who wait for the subscription. */
@@ -40,20 +50,20 @@ export interface LocalChannel {
   /** What comes while a gap is being repaired; undefined while none is. */
   held: PublicationBuffer | undefined
   awaited: Set<Awaited> | undefined
+  /** What came since the latest delivery, to leave together; undefined while nothing waits. */
+  waiting: Waiting | undefined
+  /** Of the latest delivery, by the monotonic clock. */
+  deliveredAtMs: number
   /** JSON pushes of this tick, to leave as one frame. */
   pushes: string[]
   pushesLength: number
 }
 
-export function createLocalChannel(
-  name: string,
-  subscriptions: Tally,
-  metaTtlMs: number | undefined,
-): LocalChannel {
+export function createLocalChannel(name: string, subscriptions: Tally, rules: ChannelRules): LocalChannel {
   return {
     name,
     subscriptions,
-    metaTtlMs,
+    rules,
     raw: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
     json: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
     holds: 0,
@@ -64,6 +74,8 @@ export function createLocalChannel(
     buffers: undefined,
     held: undefined,
     awaited: undefined,
+    waiting: undefined,
+    deliveredAtMs: Number.NEGATIVE_INFINITY,
     pushes: [],
     pushesLength: 0,
   }

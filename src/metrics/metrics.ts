@@ -131,6 +131,11 @@ export class Metrics {
     'protocol',
     DELIVERED_TO,
   )
+  readonly delayedPublications = this.tallied.tally(
+    Counter,
+    'delayed_publications_total',
+    'Publications that waited to be delivered together with others of their channel.',
+  )
   readonly publicationFailures = this.counter(
     'publication_failures_total',
     'Publications that the relay did not take; their publisher was told where it can be.',

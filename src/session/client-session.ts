@@ -244,6 +244,11 @@ export class ClientSession extends CommandSession {
     this.lookAgain()
   }
 
+  override close(close: Close): void {
+    for (const { channel } of this.subscriptions) this.context.hub.flush(channel)
+    super.close(close)
+  }
+
   shutDown(): void {
     this.close(DISCONNECTS.shutdown)
   }

@@ -3,7 +3,7 @@ import type { NamespaceOptions } from '../channel/namespaces.js'
 import { mayPublish } from '../channel/permissions.js'
 import type { Wishes } from '../hub/hub.js'
 import type { ClientInfo } from '../protocol/client-info.js'
-import { CLOSES } from '../protocol/closes.js'
+import { CLOSES, type Close } from '../protocol/closes.js'
 import { PlainSession, type PlainSessionContext } from './plain-session.js'
 
 const PING = Buffer.from('ping')
@@ -27,6 +27,11 @@ export class RawSession extends PlainSession {
 
   get protocol() {
     return 'raw' as const
+  }
+
+  override close(close: Close): void {
+    this.context.hub.flush(this.channel)
+    super.close(close)
   }
 
   isIn(channel: string): boolean {

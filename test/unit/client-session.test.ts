@@ -18,6 +18,7 @@ import { errors } from '../../src/protocol/errors.js'
 import { ClientSession } from '../../src/session/client-session.js'
 import type { ClientSessionContext } from '../../src/session/command-session.js'
 import type { Socket } from '../../src/transport/transport.js'
+import { hubOptions } from '../support/hub-options.js'
 
 const SECRET = 'a secret that signs tokens, long enough'
 const START_MS = 1_800_000_000_000
@@ -32,12 +33,7 @@ function createContext(): ClientSessionContext {
   const metrics = new Metrics('test')
   const broker = new MemoryBroker()
   const namespaces = new Namespaces(undefined)
-  const hub = new Hub(
-    broker,
-    () => undefined,
-    metrics,
-    () => '',
-  )
+  const hub = new Hub(broker, () => undefined, metrics, hubOptions())
   broker.start(hub)
   const store = new MemoryPresenceStore()
   const publisher = new Publisher(broker, metrics, log)

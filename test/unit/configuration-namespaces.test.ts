@@ -40,6 +40,7 @@ const EVERYTHING = {
   allow_presence_for_anonymous: true,
   channel_regex: '^\\d+$',
   publication_data_format: 'json',
+  delivery_delay: '20ms',
 }
 
 describe('namespaces', () => {
@@ -54,6 +55,7 @@ describe('namespaces', () => {
       forceRecoveryMode: 'cache',
       channelRegex: /^\d+$/,
       publicationDataFormat: 'json',
+      deliveryDelayMs: 20,
     })
     for (const [key, value] of Object.entries(DEFAULT_NAMESPACE_OPTIONS)) {
       expect(chat?.[key as keyof NamespaceOptions]).not.toEqual(value)
@@ -114,6 +116,10 @@ describe('namespaces', () => {
     [
       [{ name: 'a', force_recovery_mode: 'both' }],
       'namespace "a": force_recovery_mode must be one of stream, cache',
+    ],
+    [
+      [{ name: 'a', delivery_delay: '1001ms' }],
+      'namespace "a": delivery_delay must be a duration such as 500ms, 30s or 5m, from 0ms to 1s',
     ],
     [
       [{ name: 'a', publication_data_format: 'xml' }],

@@ -5,18 +5,14 @@ import { Hub, type Member } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { UNSUBSCRIBES } from '../../src/protocol/closes.js'
 import { errors } from '../../src/protocol/errors.js'
+import { hubOptions } from '../support/hub-options.js'
 
 let hub: Hub
 let control: ConnectionControl
 let done: string[]
 
 beforeEach(() => {
-  hub = new Hub(
-    new MemoryBroker(),
-    () => undefined,
-    new Metrics('test'),
-    () => '',
-  )
+  hub = new Hub(new MemoryBroker(), () => undefined, new Metrics('test'), hubOptions())
   control = new ConnectionControl(hub)
   done = []
 })

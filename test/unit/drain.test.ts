@@ -3,6 +3,7 @@ import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Hub, type Member } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { closeAll, drainDurationMs, LEAST_CLOSES_PER_SECOND } from '../../src/node/drain.js'
+import { hubOptions } from '../support/hub-options.js'
 
 // Vitest's clock does not rule the promises of node:timers.
 vi.mock('node:timers/promises', () => ({
@@ -24,12 +25,7 @@ let closed: Closed[]
 
 beforeEach(() => {
   vi.useFakeTimers()
-  hub = new Hub(
-    new MemoryBroker(),
-    () => undefined,
-    new Metrics('test'),
-    () => '',
-  )
+  hub = new Hub(new MemoryBroker(), () => undefined, new Metrics('test'), hubOptions())
   closed = []
 })
 afterEach(() => {

@@ -10,6 +10,7 @@ import {
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Hub, type Member } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
+import { hubOptions } from '../support/hub-options.js'
 import { metric } from '../support/metric.js'
 
 const CHANNEL = 'feed'
@@ -84,13 +85,7 @@ beforeEach(async () => {
       whenHeard()
     },
     metrics,
-    () => '',
-    {
-      metaTtlMsOf: () => META_TTL_MS,
-      failed: (error) => {
-        throw error
-      },
-    },
+    hubOptions({ metaTtlMs: META_TTL_MS }),
   )
   broker.start(hub)
   await join('member')

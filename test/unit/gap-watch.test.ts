@@ -6,6 +6,7 @@ import { GapWatch } from '../../src/hub/gap-watch.js'
 import { createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { Tally } from '../../src/metrics/tally.js'
+import { hubOptions } from '../support/hub-options.js'
 
 const ROUND_MS = 4_500
 const META_TTL_MS = 60_000
@@ -38,7 +39,12 @@ beforeEach(() => {
   broker = new CountingBroker()
   channels = []
   failed = []
-  const deliveries = { isLive: () => true, hand: () => undefined, missed: () => undefined }
+  const deliveries = {
+    isLive: () => true,
+    hand: () => undefined,
+    flush: () => undefined,
+    missed: () => undefined,
+  }
   const repair = new GapRepair(broker, new Metrics('test'), deliveries, (error) => failed.push(error))
   watch = new GapWatch(
     () => channels.values(),
@@ -53,10 +59,12 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+const rulesWith = (metaTtlMs: number | undefined) => hubOptions({ metaTtlMs }).rulesOf('')
+
 /** Channels with a member each. */
 function open(count: number, metaTtlMs: number | undefined = META_TTL_MS): void {
   for (let index = 0; index < count; index++) {
-    const channel = createLocalChannel(`${channels.length}`, new Tally({}), metaTtlMs)
+    const channel = createLocalChannel(`${channels.length}`, new Tally({}), rulesWith(metaTtlMs))
     channel.json.members = 1
     channels.push(channel)
   }
@@ -88,8 +96,8 @@ describe('the watch for gaps', () => {
   })
 
   it('leaves channels alone that keep no stream, and those that nobody is in', async () => {
-    channels = [createLocalChannel('empty', new Tally({}), META_TTL_MS)]
-    const unkept = createLocalChannel('unkept', new Tally({}), undefined)
+    channels = [createLocalChannel('empty', new Tally({}), rulesWith(META_TTL_MS))]
+    const unkept = createLocalChannel('unkept', new Tally({}), rulesWith(undefined))
     unkept.json.members = 1
     channels.push(unkept)
     watch.checkAll()

@@ -14,6 +14,7 @@ import type { Close } from '../../src/protocol/closes.js'
 import { EchoSession } from '../../src/session/echo-session.js'
 import type { PlainSessionContext } from '../../src/session/plain-session.js'
 import type { Socket } from '../../src/transport/transport.js'
+import { hubOptions } from '../support/hub-options.js'
 
 const TICK_MS = 1_000
 
@@ -26,12 +27,7 @@ function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number)
   const broker = new MemoryBroker()
   const publisher = new Publisher(broker, metrics, log)
   const store = new MemoryPresenceStore()
-  const hub = new Hub(
-    broker,
-    () => undefined,
-    metrics,
-    () => '',
-  )
+  const hub = new Hub(broker, () => undefined, metrics, hubOptions())
   return {
     hub,
     admission: new Admission(10),

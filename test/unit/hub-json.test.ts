@@ -5,6 +5,7 @@ import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
 import type { Codec } from '../../src/hub/local-channel.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { clientInfo, publication } from '../contract/publications.js'
+import { hubOptions } from '../support/hub-options.js'
 
 const NO_WISHES: Wishes = { join: false, leave: false }
 const ALL_WISHES: Wishes = { join: true, leave: true }
@@ -30,7 +31,7 @@ beforeEach(() => {
   frames = []
   const send = (topic: string, data: Uint8Array | string) =>
     frames.push(`all ${topic} ${Buffer.from(data).toString()}`)
-  hub = new Hub(new ForgetfulBroker(), send, metrics, (channel) => channel.split(':')[0] ?? '')
+  hub = new Hub(new ForgetfulBroker(), send, metrics, hubOptions({ namespace: 'chat' }))
 })
 afterEach(() => vi.useRealTimers())
 

@@ -9,6 +9,7 @@ import {
 import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import type { Socket } from '../../src/transport/transport.js'
+import { hubOptions } from '../support/hub-options.js'
 
 /** Writes down what it is asked, and answers when the test says. */
 class RecordingBroker implements Broker {
@@ -78,7 +79,7 @@ beforeEach(() => {
   metrics = new Metrics('test')
   frames = []
   const publish = (topic: string, data: Uint8Array | string) => frames.push(`all ${topic} ${textOf(data)}`)
-  hub = new Hub(broker, publish, metrics, () => '')
+  hub = new Hub(broker, publish, metrics, hubOptions())
 })
 afterEach(() => vi.useRealTimers())
 

@@ -1,0 +1,175 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { API_KEY, callApi } from '../support/api.js'
+import { afterThisTest, cleanUp } from '../support/clean-ups.js'
+import { FanfareProcess } from '../support/fanfare-process.js'
+import { eventually, metric } from '../support/metric.js'
+import { asAlice, connectTo, startNode } from '../support/node-in-application.js'
+import { RawClient } from '../support/raw-client.js'
+import { SdkClient } from '../support/sdk-client.js'
+
+/** The longest delay there may be, so that what has to wait does so on a slow machine too. */
+const OPEN = { allow_subscribe_for_client: true, allow_publish_for_subscriber: true, delivery_delay: '1s' }
+const SETTINGS = {
+  FANFARE_AUTH_TOKENS: 'alice=secret-a,bob=secret-b',
+  FANFARE_API_KEY: API_KEY,
+  FANFARE_DRAIN_WINDOW: '0',
+  FANFARE_NAMESPACES: JSON.stringify([
+    { name: 'slow', ...OPEN },
+    { name: 'kept', ...OPEN, history_size: 100, history_ttl: '1m' },
+  ]),
+}
+
+afterEach(cleanUp)
+
+function openRaw(node: FanfareProcess, channel: string, token = 'secret-a'): Promise<RawClient> {
+  return RawClient.connect(`${node.wsUrl}/ws/${channel}`, { token })
+}
+
+async function connectSdk(node: FanfareProcess): Promise<SdkClient> {
+  const client = await SdkClient.connect(node.wsUrl, { token: 'secret-a' })
+  afterThisTest(() => client.close())
+  return client
+}
+
+async function publish(node: FanfareProcess, channel: string, ...numbers: number[]): Promise<void> {
+  for (const data of numbers) {
+    expect((await callApi(node, 'publish', { channel, data })).body).toHaveProperty('result')
+  }
+}
+
+describe('in a namespace with a delivery delay', () => {
+  let node: FanfareProcess
+
+  beforeAll(async () => {
+    node = await FanfareProcess.start(SETTINGS)
+  })
+  afterAll(() => node.child.stop())
+
+  it('the first publication comes at once, and what follows sooner comes together', async () => {
+    const channel = 'slow:together'
+    const raw = await openRaw(node, channel)
+    const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
+    client.send('{"id":1,"connect":{"token":"secret-a"}}')
+    client.send(`{"id":2,"subscribe":{"channel":"${channel}"}}`)
+    await client.nextTexts(2)
+    const delayedBefore = metric(await node.metrics(), 'fanfare_delayed_publications_total')
+    const commands = [1, 2, 3].map((data) => ({ publish: { channel, data } }))
+    await callApi(node, 'batch', { commands })
+    const dataOf = (frame: string) => [...frame.matchAll(/"data":(\d)/g)].map(([, data]) => Number(data))
+    expect((await client.nextTexts(2)).map(dataOf)).toEqual([[1], [2, 3]])
+    expect(await raw.nextTexts(3)).toEqual(['1', '2', '3'])
+    const exposition = await node.metrics()
+    expect(metric(exposition, 'fanfare_delayed_publications_total') - delayedBefore).toBe(2)
+    const delivered = 'fanfare_deliveries_total'
+    expect(metric(exposition, delivered, '{protocol="raw"}')).toBeGreaterThanOrEqual(3)
+    raw.close()
+    client.close()
+  })
+
+  it('what clients say waits too, and comes to everybody but the one who said it', async () => {
+    const [ann, rob, eve] = await Promise.all([1, 2, 3].map(() => openRaw(node, 'slow:chat')))
+    ann?.send('1')
+    await eve?.nextText()
+    rob?.send('2')
+    ann?.send('3')
+    expect(await eve?.nextTexts(2)).toEqual(['2', '3'])
+    expect(await ann?.nextText()).toBe('2')
+    expect(await rob?.nextTexts(2)).toEqual(['1', '3'])
+    for (const client of [ann, rob, eve]) client?.close()
+  })
+
+  it('who is closed by the server has heard all that was said before', async () => {
+    const channel = 'slow:closed'
+    const [raw, sdk] = await Promise.all([openRaw(node, channel), connectSdk(node)])
+    const heard = await sdk.subscribe(channel)
+    await publish(node, channel, 1, 2)
+    await callApi(node, 'disconnect', { user: 'alice' })
+    await raw.closed
+    expect(raw.frames.map(({ data }) => data.toString())).toEqual(['1', '2'])
+    expect(await heard.data(2)).toEqual([1, 2])
+  })
+
+  it('who is unsubscribed by the server has, too', async () => {
+    const channel = 'slow:unsubscribed'
+    const heard = await (await connectSdk(node)).subscribe(channel)
+    await publish(node, channel, 1, 2)
+    await callApi(node, 'unsubscribe', { user: 'alice', channel })
+    await heard.unsubscribed.first(1)
+    expect(await heard.data(2)).toEqual([1, 2])
+  })
+
+  it('who comes hears nothing that was said before', async () => {
+    const channel = 'slow:newcomer'
+    const old = await openRaw(node, channel)
+    await publish(node, channel, 1, 2)
+    const young = await openRaw(node, channel)
+    await publish(node, channel, 3)
+    expect(await old.nextTexts(3)).toEqual(['1', '2', '3'])
+    expect(await young.nextText()).toBe('3')
+    old.close()
+    young.close()
+  })
+
+  it('who follows a stream begins after what still waits, and no gap is seen', async () => {
+    const channel = 'kept:stream'
+    const [alice, other] = await Promise.all([connectSdk(node), connectSdk(node)])
+    const heard = await alice.subscribe(channel, { positioned: true })
+    await publish(node, channel, 1, 2)
+    const later = await other.subscribe(channel, { positioned: true })
+    expect((await later.subscribed.first(1))[0]?.streamPosition?.offset).toBe(2)
+    await publish(node, channel, 3)
+    expect(await later.data(1)).toEqual([3])
+    expect(await heard.data(3)).toEqual([1, 2, 3])
+    expect(metric(await node.metrics(), 'fanfare_relay_gaps_total')).toBe(0)
+  })
+
+  it('a stop sends what waits before it closes', async () => {
+    const stopping = await FanfareProcess.start(SETTINGS)
+    const raw = await openRaw(stopping, 'slow:stop')
+    await publish(stopping, 'slow:stop', 1, 2)
+    const stopped = stopping.child.stop()
+    expect(await raw.nextTexts(2)).toEqual(['1', '2'])
+    expect(await raw.closed).toEqual({ code: 1001, reason: 'Going away' })
+    await stopped
+  })
+})
+
+describe('a node that is busy', () => {
+  /** Keeps this process's event loop at work, as many connections would. */
+  function workHard(): () => void {
+    let isOver = false
+    const work = () => {
+      const untilMs = performance.now() + 5
+      while (performance.now() < untilMs);
+      if (!isOver) setImmediate(work)
+    }
+    work()
+    return () => {
+      isOver = true
+    }
+  }
+
+  it.each([
+    ['delivers together what is said in a channel in short time, once and in order', '20ms', true],
+    ['does not where the setting says so', '0', false],
+  ])('%s', async (_does, busyDeliveryDelay, doesWait) => {
+    const node = await startNode({ settings: { busyDeliveryDelay }, hooks: asAlice })
+    const metrics = async () => (await fetch(`http://127.0.0.1:${node.internalPort}/metrics`)).text()
+    const delayed = async () => metric(await metrics(), 'fanfare_delayed_publications_total')
+    const heard = await (await connectTo(node)).subscribe('room')
+    let said = 0
+    const say = async (count: number) => {
+      for (let turn = 0; turn < count; turn++) await node.publish('room', said++)
+    }
+    const rest = workHard()
+    afterThisTest(rest)
+    const busySinceMs = performance.now()
+    await eventually(async () => {
+      await say(10)
+      return doesWait ? (await delayed()) > 0 : performance.now() - busySinceMs > 1_000
+    }, 'publications wait, where they do')
+    rest()
+    expect((await delayed()) > 0).toBe(doesWait)
+    expect(await heard.data(said)).toEqual(Array.from({ length: said }, (_, index) => index))
+  })
+})

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { API_SCHEMAS } from '../../src/http/api-schemas.js'
 import { HOOK_NAMES } from '../../src/session/hooks.js'
-import { callApi } from '../support/api.js'
+import { API_KEY, callApi } from '../support/api.js'
 import { Child } from '../support/child-process.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
@@ -48,14 +48,20 @@ describe('the README’s examples', () => {
     witness.send('hello back')
     await client.line(/hello back/)
     await node.child.stop()
-    await client.line(/1001 Going away/)
+    // It was closed with 1001, and tries again.
+    await client.line(/ECONNREFUSED/)
   })
 
-  it('have a raw client in JavaScript that does not insist on a wrong token', async () => {
-    const client = run('hello from JavaScript', await startNode(), (script) =>
+  it('have a raw client in JavaScript that says why it is refused, and ends when it is put out', async () => {
+    const node = await startNode({ FANFARE_API_KEY: API_KEY })
+    const refused = run('hello from JavaScript', node, (script) =>
       script.replace('token.change-me', 'token.wrong'),
     )
-    await client.line(/401/)
+    await refused.line(/401/)
+    const witness = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
+    const client = run('hello from JavaScript', node)
+    await witness.next()
+    await callApi(node, 'disconnect', { user: 'alice' })
     expect(await client.exited).toEqual({ code: 0, signal: null })
   })
 

@@ -23,8 +23,6 @@ export interface Deliveries {
   isLive(channel: LocalChannel): boolean
   /** Hands a publication to the channel's members, and goes on from its position. */
   hand(channel: LocalChannel, publication: Publication): void
-  /** Hands out what waits to leave together with what follows it. */
-  flush(channel: LocalChannel): void
   /** Tells the members that publications were missed for good. */
   missed(channel: LocalChannel): void
 }
@@ -59,8 +57,6 @@ export class GapRepair {
 
   /** Resolves when the channel has been delivered up to a position, repaired if need be, or when that can't be. */
   catchUp(channel: LocalChannel, target: Position): Promise<void> {
-    this.deliveries.flush(channel)
-    if (hasReached(channel.position, target)) return Promise.resolve()
     return new Promise((resolve) => {
       const grace = setTimeout(() => {
         if (channel.position !== undefined) this.begin(channel)

@@ -9,7 +9,6 @@ import type {
 import type { Metrics } from '../metrics/metrics.js'
 import type { Close } from '../protocol/closes.js'
 import type { Socket } from '../transport/transport.js'
-import { Coalescer } from './coalescer.js'
 import { FanOut, type PublishToTopic, topics } from './fan-out.js'
 import { GapRepair } from './gap-repair.js'
 import { GapWatch } from './gap-watch.js'
@@ -87,7 +86,6 @@ export interface HubOptions {
 export class Hub implements BrokerHandler {
   private readonly members = new Map<string, Member>()
   private readonly channels = new Map<string, LocalChannel>()
-  private readonly coalescer: Coalescer
   private readonly fanOut: FanOut
   private readonly gapRepair: GapRepair
   private readonly gapWatch: GapWatch
@@ -99,18 +97,12 @@ export class Hub implements BrokerHandler {
     private readonly options: HubOptions,
   ) {
     const failed = (error: unknown) => options.failed(error)
-    this.coalescer = new Coalescer(
-      new LoopLoad(performance.now()),
-      options.busyDeliveryDelayMs,
-      metrics,
-      this.handOut.bind(this),
-      failed,
-    )
-    this.fanOut = new FanOut(publishToTopic, metrics)
+    const load = new LoopLoad(performance.now())
+    this.fanOut = new FanOut(publishToTopic, metrics, load, options.busyDeliveryDelayMs)
     const deliveries = {
       isLive: (channel: LocalChannel) => this.channels.get(channel.name) === channel,
-      hand: (channel: LocalChannel, publication: Publication) => this.hand(channel, publication),
-      flush: (channel: LocalChannel) => this.coalescer.flush(channel),
+      hand: (channel: LocalChannel, publication: Publication) =>
+        this.hand(channel, publication, performance.now()),
       missed: (channel: LocalChannel) => this.tellMissed(channel),
     }
     this.gapRepair = new GapRepair(broker, metrics, deliveries, failed)
@@ -191,8 +183,8 @@ export class Hub implements BrokerHandler {
   join(name: string, member: Member, wishes: Wishes): void {
     const channel = this.channels.get(name)
     if (channel === undefined) throw new Error('joined a channel that is not held')
-    // What was said before, it must not hear.
-    this.flushChannel(channel)
+    // What was delivered before, it must not hear.
+    this.fanOut.flush(channel)
     const { codec, socket } = member
     const audience = channel[codec]
     audience.members++
@@ -212,9 +204,8 @@ export class Hub implements BrokerHandler {
   leave(name: string, member: Member, wishes: Wishes): void {
     const channel = this.channels.get(name)
     if (channel === undefined) return
-    // What was said before, it must still hear, if it can.
-    if (member.socket !== undefined) this.coalescer.flush(channel)
-    this.fanOut.flush(channel)
+    // What was delivered before, it must still hear, if it can.
+    if (member.socket !== undefined) this.fanOut.flush(channel)
     const { codec, socket } = member
     const audience = channel[codec]
     audience.members--
@@ -231,10 +222,10 @@ export class Hub implements BrokerHandler {
     this.release(name)
   }
 
-  /** Hands out all that was said in a channel until now, before a member of it is closed. */
+  /** Sends what was delivered in a channel and has not left yet: whoever is about to be closed must still hear it. */
   flush(name: string): void {
     const channel = this.channels.get(name)
-    if (channel !== undefined) this.flushChannel(channel)
+    if (channel !== undefined) this.fanOut.flush(channel)
   }
 
   /** Keeps what is said in a channel that is held, until it is unbuffered. */
@@ -242,7 +233,6 @@ export class Hub implements BrokerHandler {
     const buffer = new PublicationBuffer()
     const channel = this.channels.get(name)
     if (channel === undefined) throw new Error('buffered a channel that is not held')
-    this.coalescer.flush(channel)
     channel.buffers ??= new Set()
     channel.buffers.add(buffer)
     return buffer
@@ -252,7 +242,6 @@ export class Hub implements BrokerHandler {
   canBeginAt(name: string, position: Position): boolean {
     const channel = this.channels.get(name)
     if (channel === undefined) return false
-    this.coalescer.flush(channel)
     if (isAhead(channel.position, position)) return false
     return memberCount(channel) === 0 || hasReached(channel.position, position)
   }
@@ -260,7 +249,9 @@ export class Hub implements BrokerHandler {
   /** Resolves when members have heard a stream up to this position, or can't any more. */
   catchUp(name: string, position: Position): Promise<void> {
     const channel = this.channels.get(name)
-    if (channel === undefined || memberCount(channel) === 0) return Promise.resolve()
+    if (channel === undefined || memberCount(channel) === 0 || hasReached(channel.position, position)) {
+      return Promise.resolve()
+    }
     return this.gapRepair.catchUp(channel, position)
   }
 
@@ -280,15 +271,13 @@ export class Hub implements BrokerHandler {
 
   deliver(name: string, events: readonly ChannelEvent[]): void {
     const channel = this.channels.get(name)
-    if (channel !== undefined) this.coalescer.take(channel, events)
-  }
-
-  private handOut(channel: LocalChannel, events: readonly ChannelEvent[], startMs: number): void {
+    if (channel === undefined) return
     if (memberCount(channel) === 0 && channel.held === undefined) {
       // Nobody hears a gap; whoever reads history looks for itself.
       channel.position = undefined
       if (channel.buffers === undefined) return
     }
+    const startMs = performance.now()
     let publishedAtMs: number | undefined
     for (const event of events) {
       if (event.type !== 'publication') {
@@ -301,30 +290,27 @@ export class Hub implements BrokerHandler {
         continue
       }
       const continuity = continuityOf(channel.position, event)
-      if (continuity === 'next') this.hand(channel, channel.buffers === undefined ? event : copyOf(event))
+      if (continuity === 'next')
+        this.hand(channel, channel.buffers === undefined ? event : copyOf(event), startMs)
       else if (continuity === 'gap') this.gapRepair.begin(channel, copyOf(event))
     }
     this.gapRepair.advanced(channel)
     if (publishedAtMs === undefined) return
     this.metrics.fanoutDuration.observe((performance.now() - startMs) / 1_000)
+    const waitMs = channel.delayed === undefined ? 0 : channel.delayed.dueAtMs - startMs
     // The clocks of two machines may differ by more than the relay takes.
-    const lagMs = Math.min(MAX_LAG_MS, Math.max(0, Date.now() - publishedAtMs))
+    const lagMs = Math.min(MAX_LAG_MS, Math.max(0, Date.now() - publishedAtMs) + waitMs)
     this.metrics.deliveryLag.observe(lagMs / 1_000)
   }
 
-  /** Buffers keep it as it is. */
-  private hand(channel: LocalChannel, publication: Publication): void {
+  /** Buffers keep it as it is. What is handed at the same time leaves together. */
+  private hand(channel: LocalChannel, publication: Publication, nowMs: number): void {
     // One that was published past the history has no position, and changes none.
     if (publication.position !== undefined) channel.position = publication.position
     if (channel.buffers !== undefined) for (const buffer of channel.buffers) buffer.add(publication)
     const { excludedClient } = publication
     const excluded = excludedClient === undefined ? undefined : this.members.get(excludedClient)
-    this.fanOut.publication(channel, publication, excluded?.isIn(channel.name) ? excluded : undefined)
-  }
-
-  private flushChannel(channel: LocalChannel): void {
-    this.coalescer.flush(channel)
-    this.fanOut.flush(channel)
+    this.fanOut.publication(channel, publication, excluded?.isIn(channel.name) ? excluded : undefined, nowMs)
   }
 
   /** Publications are lost for good: who follows the stream has to begin anew. */

@@ -1,6 +1,6 @@
 import type { Position, Publication } from '../broker/broker.js'
 import type { Tally } from '../metrics/tally.js'
-import type { Waiting } from './coalescer.js'
+import type { DelayedDelivery, RawFrame } from './fan-out.js'
 import type { PublicationBuffer } from './publication-buffer.js'
 
 /** How a member is spoken to: frames as they are, or JSON pushes of the Centrifuge protocol. */
@@ -50,13 +50,16 @@ export interface LocalChannel {
   /** What comes while a gap is being repaired; undefined while none is. */
   held: PublicationBuffer | undefined
   awaited: Set<Awaited> | undefined
-  /** What came since the latest delivery, to leave together; undefined while nothing waits. */
-  waiting: Waiting | undefined
-  /** Of the latest delivery, by the monotonic clock. */
-  deliveredAtMs: number
-  /** JSON pushes of this tick, to leave as one frame. */
+  /** JSON pushes that leave as one frame, at the end of the tick or with a delayed delivery. */
   pushes: string[]
   pushesLength: number
+  /** Raw frames of a delayed delivery. */
+  frames: RawFrame[]
+  framesLength: number
+  /** Undefined while nothing has to wait. */
+  delayed: DelayedDelivery | undefined
+  /** Of the latest delivery, by the monotonic clock. */
+  deliveredAtMs: number
 }
 
 export function createLocalChannel(name: string, subscriptions: Tally, rules: ChannelRules): LocalChannel {
@@ -74,10 +77,12 @@ export function createLocalChannel(name: string, subscriptions: Tally, rules: Ch
     buffers: undefined,
     held: undefined,
     awaited: undefined,
-    waiting: undefined,
-    deliveredAtMs: Number.NEGATIVE_INFINITY,
     pushes: [],
     pushesLength: 0,
+    frames: [],
+    framesLength: 0,
+    delayed: undefined,
+    deliveredAtMs: Number.NEGATIVE_INFINITY,
   }
 }
 

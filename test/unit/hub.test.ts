@@ -291,6 +291,43 @@ describe('a publication', () => {
   })
 })
 
+describe('a publication that waits for its delivery', () => {
+  const DELAY_MS = 50
+
+  beforeEach(async () => {
+    const publish = (_topic: string, data: Uint8Array | string) => frames.push(textOf(data))
+    hub = new Hub(broker, publish, metrics, hubOptions({ deliveryDelayMs: DELAY_MS }))
+    await enter('ann')
+    hub.deliver('room', [publication('first')])
+    vi.advanceTimersByTime(10)
+  })
+
+  it('counts its wait as lag', () => {
+    hub.deliver('room', [publication('second')])
+    expect(metrics.deliveryLag.sum).toBeCloseTo((DELAY_MS - 10) / 1_000)
+  })
+
+  it('does not leave early for a client that is gone', async () => {
+    const bob = await enter('bob')
+    hub.deliver('room', [publication('second', 'bob')])
+    leave({ ...bob, socket: undefined })
+    expect(frames).toEqual(['first'])
+    vi.advanceTimersByTime(DELAY_MS)
+    expect(frames).toHaveLength(2)
+  })
+
+  it('leaves together with those that come in the same relay message', () => {
+    hub.deliver('room', [publication('second'), publication('third')])
+    expect(frames).toEqual(['first'])
+    vi.advanceTimersByTime(DELAY_MS - 9)
+    hub.deliver('room', [publication('fourth'), publication('fifth')])
+    expect(frames).toEqual(['first', 'second', 'third'])
+    vi.advanceTimersByTime(2 * DELAY_MS)
+    hub.deliver('room', [publication('sixth'), publication('seventh')])
+    expect(frames.slice(3)).toEqual(['fourth', 'fifth', 'sixth', 'seventh'])
+  })
+})
+
 describe('a join or leave', () => {
   const event = (type: 'join' | 'leave'): ChannelEvent => ({
     type,

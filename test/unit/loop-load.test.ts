@@ -41,6 +41,12 @@ describe('the load of the event loop', () => {
     expect(isBusyAfter(500, 0.61)).toBe(true)
   })
 
+  it('is judged by no less than half a second', () => {
+    expect(isBusyAfter(500, 0.1)).toBe(false)
+    expect(isBusyAfter(499, 1)).toBe(false)
+    expect(isBusyAfter(1, 1)).toBe(true)
+  })
+
   it('is looked at over the time since it was looked at last', () => {
     expect(isBusyAfter(3_600_000, 0.1)).toBe(false)
     expect(isBusyAfter(600, 0.9)).toBe(true)

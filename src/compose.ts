@@ -86,7 +86,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const hub = new Hub(broker, (...frame) => publicTransport.publish(...frame), metrics, {
     rulesOf: (channel) => rulesOf(namespaces.of(channel)),
     busyDeliveryDelayMs: config.busyDeliveryDelay,
-    failed: (error) => log.error({ err: error }, 'delivering failed'),
+    failed: (error) => log.error({ err: error }, 'repairing a gap failed'),
   })
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)

@@ -198,10 +198,13 @@ export function composeInternalListener(config: Config, log: Logger, source: Ope
   })
 }
 
-function rulesOf(namespace: NamespaceOptions | undefined): ChannelRules {
-  const { name, historyMetaTtlMs, deliveryDelayMs } = namespace ?? { ...DEFAULT_NAMESPACE_OPTIONS, name: '' }
-  const metaTtlMs = namespace !== undefined && keepsStream(namespace) ? historyMetaTtlMs : undefined
-  return { namespace: name, metaTtlMs, deliveryDelayMs }
+function rulesOf(namespace: NamespaceOptions = { ...DEFAULT_NAMESPACE_OPTIONS, name: '' }): ChannelRules {
+  const { name, historyMetaTtlMs, deliveryDelayMs } = namespace
+  return {
+    namespace: name,
+    metaTtlMs: keepsStream(namespace) ? historyMetaTtlMs : undefined,
+    deliveryDelayMs,
+  }
 }
 
 function logDefect(log: Logger) {

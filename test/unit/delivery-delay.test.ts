@@ -9,6 +9,7 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import { Tally } from '../../src/metrics/tally.js'
 import { clientInfo, publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
+import { stubMember } from '../support/stub-member.js'
 
 const BUSY_DELAY_MS = 20
 const JOIN: PresenceEvent = { type: 'join', info: clientInfo('c', ''), online: 1 }
@@ -252,10 +253,8 @@ describe('a channel with a delivery delay', () => {
         this.inTopic.set(topic, there)
         return there
       }
-      return {
+      return stubMember({
         client: `member-${index}`,
-        user: '',
-        session: undefined,
         codec,
         socket: {
           send: () => undefined,
@@ -267,14 +266,7 @@ describe('a channel with a delivery delay', () => {
           bufferedBytes: () => 0,
         },
         isIn: () => this.joined.has(index),
-        subscribe: () => Promise.resolve(),
-        unsubscribe: () => false,
-        pushMessage: () => false,
-        refresh: () => undefined,
-        close: () => undefined,
-        shutDown: () => undefined,
-        missed: () => undefined,
-      }
+      })
     }
   }
 

@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
-import { Hub, type Member } from '../../src/hub/hub.js'
+import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { closeAll, drainDurationMs, LEAST_CLOSES_PER_SECOND } from '../../src/node/drain.js'
 import { hubOptions } from '../support/hub-options.js'
+import { stubMember } from '../support/stub-member.js'
 
 // Vitest's clock does not rule the promises of node:timers.
 vi.mock('node:timers/promises', () => ({
@@ -36,24 +37,13 @@ afterEach(() => {
 function connect(count: number, prefix = 'client'): void {
   const startMs = Date.now()
   for (let index = 0; index < count; index++) {
-    const member: Member = {
+    const member = stubMember({
       client: `${prefix}-${index}`,
-      user: '',
-      session: undefined,
-      codec: 'raw',
-      socket: undefined,
-      isIn: () => false,
-      subscribe: () => Promise.resolve(),
-      unsubscribe: () => false,
-      pushMessage: () => false,
-      refresh: () => undefined,
-      close: () => undefined,
       shutDown: () => {
         hub.remove(member)
         closed.push({ client: member.client, atMs: Date.now() - startMs })
       },
-      missed: () => undefined,
-    }
+    })
     hub.add(member)
   }
 }

@@ -8,10 +8,11 @@ import {
   type Publication,
 } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
-import { Hub, type Member } from '../../src/hub/hub.js'
+import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { hubOptions } from '../support/hub-options.js'
 import { metric } from '../support/metric.js'
+import { stubMember } from '../support/stub-member.js'
 
 const CHANNEL = 'feed'
 const META_TTL_MS = 60_000
@@ -92,24 +93,15 @@ beforeEach(async () => {
 })
 
 async function join(client: string): Promise<void> {
-  const member: Member = {
+  const member = stubMember({
     client,
-    user: '',
-    session: undefined,
     codec: 'json',
-    socket: undefined,
     isIn: () => true,
-    subscribe: () => Promise.resolve(),
-    unsubscribe: () => false,
-    pushMessage: () => false,
-    refresh: () => undefined,
-    close: () => undefined,
-    shutDown: () => undefined,
     missed: () => {
       missed++
       whenHeard()
     },
-  }
+  })
   hub.add(member)
   await hub.hold(CHANNEL)
   hub.join(CHANNEL, member, NO_WISHES)

@@ -10,6 +10,7 @@ import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import type { Socket } from '../../src/transport/transport.js'
 import { hubOptions } from '../support/hub-options.js'
+import { stubMember } from '../support/stub-member.js'
 
 /** Writes down what it is asked, and answers when the test says. */
 class RecordingBroker implements Broker {
@@ -99,22 +100,7 @@ function member(client: string, channel: string): Member & { readonly topics: st
     publish: (topic, data) => frames.push(`but ${client} ${topic} ${textOf(data)}`),
     bufferedBytes: () => 0,
   }
-  return {
-    client,
-    user: '',
-    session: undefined,
-    codec: 'raw',
-    socket,
-    topics,
-    isIn: (name) => name === channel,
-    subscribe: () => Promise.resolve(),
-    unsubscribe: () => false,
-    pushMessage: () => false,
-    refresh: () => undefined,
-    close: () => undefined,
-    shutDown: () => undefined,
-    missed: () => undefined,
-  }
+  return { ...stubMember({ client, socket, isIn: (name) => name === channel }), topics }
 }
 
 async function enter(client: string, channel = 'room', wishes = NO_WISHES) {

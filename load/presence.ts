@@ -5,7 +5,7 @@ import { createLogger } from '../src/log.js'
 import { Metrics } from '../src/metrics/metrics.js'
 import { RedisPresenceStore } from '../src/presence/redis-presence-store.js'
 import { Keys } from '../src/redis/keys.js'
-import { RedisRelay } from '../src/redis/redis-relay.js'
+import { RedisLink } from '../src/redis/redis-link.js'
 import { RedisServer } from '../test/support/redis-server.js'
 import { ensureInstalled } from '../test/support/system-packages.js'
 import { wholeNumber } from './arguments.js'
@@ -82,10 +82,10 @@ export async function runPresence(args: string[], cleanup: Cleanup): Promise<num
 function openStore(redisUrl: string, cleanup: Cleanup): RedisPresenceStore {
   const log = createLogger({ level: 'silent', format: 'json' })
   const metrics = new Metrics('load')
-  const relay = new RedisRelay({ url: redisUrl, queueBytes: 1024 ** 2, log, metrics })
-  relay.start()
-  cleanup.defer(() => Promise.resolve(relay.close()))
-  return new RedisPresenceStore(randomUUID(), relay, new Keys('load'))
+  const link = new RedisLink({ url: redisUrl, queueBytes: 1024 ** 2, log, metrics })
+  link.start()
+  cleanup.defer(() => Promise.resolve(link.close()))
+  return new RedisPresenceStore(randomUUID(), link, new Keys('load'))
 }
 
 async function measure(

@@ -35,7 +35,7 @@ import { MemoryPresenceStore } from './presence/memory-presence-store.js'
 import type { PresenceChange, PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
 import { RedisPresenceStore } from './presence/redis-presence-store.js'
 import { Keys } from './redis/keys.js'
-import { RedisRelay } from './redis/redis-relay.js'
+import { RedisLink } from './redis/redis-link.js'
 import { Handshakes } from './session/handshake.js'
 import type { Hooks } from './session/hooks.js'
 import type { HttpRoute, Transport } from './transport/transport.js'
@@ -221,18 +221,18 @@ function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics)
       close: () => undefined,
     }
   }
-  const relay = new RedisRelay({ url: config.redisUrl, queueBytes: config.relayQueueBytes, log, metrics })
+  const link = new RedisLink({ url: config.redisUrl, queueBytes: config.relayQueueBytes, log, metrics })
   const keys = new Keys(config.redisPrefix)
-  const ignored = () => metrics.relayMalformed.inc()
-  const peers = new RedisPeers(id, relay, keys, ignored)
-  const presenceStore = new RedisPresenceStore(id, relay, keys)
-  relay.start()
+  const onMalformed = () => metrics.relayMalformed.inc()
+  const peers = new RedisPeers(id, link, keys, onMalformed)
+  const presenceStore = new RedisPresenceStore(id, link, keys)
+  link.start()
   return {
-    broker: new RedisBroker(relay, keys, ignored),
+    broker: new RedisBroker(link, keys, onMalformed),
     peers,
     presenceStore,
     shared: { upkeep: presenceStore, nodes: peers },
-    close: () => relay.close(),
+    close: () => link.close(),
   }
 }
 

@@ -1,5 +1,7 @@
+export { BrokerError } from './protocol/broker-error.js'
+export type { StreamPosition } from './protocol/publication.js'
+
 import { closest } from 'fastest-levenshtein'
-import type { Position } from './broker/broker.js'
 import { composeInternalListener, composeNode } from './compose.js'
 import { type Loaded, loadConfig, type Problem } from './config/load.js'
 import { authenticatesClients } from './config/rules.js'
@@ -9,10 +11,9 @@ import { parseBody } from './http/api-methods.js'
 import { createLogger, type Logger } from './log.js'
 import type { ClientInfo } from './protocol/client-info.js'
 import { errors } from './protocol/errors.js'
+import type { StreamPosition } from './protocol/publication.js'
 import { HOOK_NAMES, type Hooks } from './session/hooks.js'
 
-export type { Position } from './broker/broker.js'
-export { BrokerError } from './broker/broker.js'
 export type { Logger } from './log.js'
 export { errors, ProtocolError } from './protocol/errors.js'
 export type {
@@ -86,7 +87,7 @@ export interface FanfareNode {
    * Publishes any JSON value. Resolves with its place where the channel keeps history. Rejects with a ProtocolError
    * where the channel or the data is not right, with a BrokerError when the relay does not take it.
    */
-  publish(channel: string, data: unknown, options?: NodePublishOptions): Promise<Position | undefined>
+  publish(channel: string, data: unknown, options?: NodePublishOptions): Promise<StreamPosition | undefined>
   /**
    * Sends any JSON value to the connections of a user on every node of the cluster, past all channels: SDKs' `message`
    * event. Resolves with how many they were. Raw connections have no such messages. Nothing keeps it: whoever is not

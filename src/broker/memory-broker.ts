@@ -1,12 +1,5 @@
-import type {
-  Broker,
-  BrokerHandler,
-  ChannelEvent,
-  History,
-  HistoryQuery,
-  Position,
-  PublishOptions,
-} from './broker.js'
+import type { ChannelEvent, StreamPosition } from '../protocol/publication.js'
+import type { Broker, BrokerHandler, History, HistoryQuery, PublishOptions } from './broker.js'
 import { MemoryResults } from './memory-results.js'
 import { MemoryStreams } from './memory-streams.js'
 
@@ -37,7 +30,11 @@ export class MemoryBroker implements Broker {
     this.subscribed.delete(channel)
   }
 
-  publish(channel: string, event: ChannelEvent, options?: PublishOptions): Promise<Position | undefined> {
+  publish(
+    channel: string,
+    event: ChannelEvent,
+    options?: PublishOptions,
+  ): Promise<StreamPosition | undefined> {
     const key = options?.idempotencyKey
     const publish = () => this.take(channel, event, options)
     return Promise.resolve(key === undefined ? publish() : this.results.once(channel, key, publish))
@@ -52,7 +49,7 @@ export class MemoryBroker implements Broker {
     return Promise.resolve()
   }
 
-  private take(channel: string, event: ChannelEvent, options?: PublishOptions): Position | undefined {
+  private take(channel: string, event: ChannelEvent, options?: PublishOptions): StreamPosition | undefined {
     if (event.type !== 'publication' || options?.stream === undefined) {
       this.deliver(channel, event)
       return undefined
@@ -63,6 +60,6 @@ export class MemoryBroker implements Broker {
   }
 
   private deliver(channel: string, event: ChannelEvent): void {
-    if (this.subscribed.has(channel)) this.handler?.deliver(channel, [event])
+    if (this.subscribed.has(channel)) this.handler?.receive(channel, [event])
   }
 }

@@ -1,4 +1,5 @@
-import { IDEMPOTENCY_MS, type Position } from './broker.js'
+import type { StreamPosition } from '../protocol/publication.js'
+import { IDEMPOTENCY_MS } from './broker.js'
 
 /** Results that are kept; beyond them the oldest goes, and what has its key would be published again. */
 const MAX_RESULTS = 100_000
@@ -6,7 +7,7 @@ const MAX_RESULTS = 100_000
 /** What came of publications that had an idempotency key, for as long as the key counts. */
 export class MemoryResults {
   /** The oldest first. */
-  private readonly results = new Map<string, { position: Position | undefined; expiresAtMs: number }>()
+  private readonly results = new Map<string, { position: StreamPosition | undefined; expiresAtMs: number }>()
 
   constructor(
     /** Milliseconds on a clock that never goes back. */
@@ -15,7 +16,7 @@ export class MemoryResults {
   ) {}
 
   /** The first result of the key; of `publish` if there is none. */
-  once(channel: string, key: string, publish: () => Position | undefined): Position | undefined {
+  once(channel: string, key: string, publish: () => StreamPosition | undefined): StreamPosition | undefined {
     const nowMs = this.nowMs()
     this.forgetExpired(nowMs)
     const name = JSON.stringify([channel, key])

@@ -1,5 +1,6 @@
 import { randomEpoch, UNUSED_EPOCH_TTL_MS } from '../channel/stream-epoch.js'
-import type { History, HistoryQuery, Position, Publication, StreamOptions } from './broker.js'
+import type { Publication, StreamPosition } from '../protocol/publication.js'
+import type { History, HistoryQuery, StreamOptions } from './broker.js'
 
 /**
  * Streams that something was published in, and as many others, which readers begin; beyond them the one of the same
@@ -10,7 +11,7 @@ const MAX_STREAMS = 100_000
 const SWEPT_PER_USE = 2
 
 /** A publication that is in a stream. */
-type Kept = Publication & { readonly position: Position }
+type Kept = Publication & { readonly position: StreamPosition }
 
 interface Stream {
   readonly epoch: string

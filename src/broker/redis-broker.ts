@@ -1,175 +1,113 @@
-import {
-  decodeEntry,
-  type Entry,
-  MalformedMessage,
-  plainEntry,
-  type StreamPosition,
-} from '../redis/envelope.js'
+import type { ChannelEvent, Publication, StreamPosition } from '../protocol/publication.js'
 import type { Keys } from '../redis/keys.js'
-import type { RedisRelay } from '../redis/redis-relay.js'
-import type { EntryListener } from '../redis/relay-subscriber.js'
-import type { EntryHandling } from '../redis/stream-calls.js'
+import type { RedisLink } from '../redis/redis-link.js'
+import type { EntryStorage, StreamKeys } from '../redis/relay-batch.js'
+import {
+  decodeMessage,
+  decodeStreamEntry,
+  MalformedMessage,
+  type RelayEvent,
+} from '../redis/relay-message.js'
 import {
   type Broker,
   type BrokerHandler,
-  type ChannelEvent,
   type History,
   type HistoryQuery,
   IDEMPOTENCY_MS,
-  type Position,
-  type Publication,
   type PublishOptions,
 } from './broker.js'
-import { toBrokerError } from './redis-broker-error.js'
 
-/** Relays through Redis pub/sub. A node subscribes to a channel only while somebody on it is in the channel. */
+/** Relays through Redis pub/sub. A node is subscribed to the Redis channels of those channels that its clients are in. */
 export class RedisBroker implements Broker {
   private handler: BrokerHandler | undefined
 
   constructor(
-    private readonly relay: RedisRelay,
+    private readonly link: RedisLink,
     private readonly keys: Keys,
-    private readonly ignored: () => void,
+    /** Called for each stream entry that is ignored as malformed. */
+    private readonly onMalformed: () => void,
   ) {}
 
   start(handler: BrokerHandler): void {
     this.handler = handler
-    this.relay.onResumed(() => handler.resumed())
+    this.link.onResumed(() => handler.resumed())
   }
 
   subscribe(channel: string): Promise<void> {
-    const listener: EntryListener = (entries, first) => this.receive(channel, entries, first)
-    return this.relay.subscribe(this.keys.channel(channel), listener).catch(toBrokerError)
+    return this.link.subscriber.subscribe(this.keys.channelEvents(channel), (message) =>
+      this.receive(channel, message),
+    )
   }
 
   unsubscribe(channel: string): void {
-    this.relay.unsubscribe(this.keys.channel(channel))
+    this.link.subscriber.unsubscribe(this.keys.channelEvents(channel))
   }
 
-  publish(channel: string, event: ChannelEvent, options?: PublishOptions): Promise<Position | undefined> {
-    const handling = options === undefined ? undefined : this.handlingOf(channel, event, options)
-    return this.relay.publish(this.keys.channel(channel), toEntry(event), handling).catch(toBrokerError)
+  publish(
+    channel: string,
+    event: ChannelEvent,
+    options?: PublishOptions,
+  ): Promise<StreamPosition | undefined> {
+    const storage = options === undefined ? undefined : this.storageOf(channel, event, options)
+    return this.link.queue.relay(this.keys.channelEvents(channel), event, storage)
   }
 
   async history(channel: string, query: HistoryQuery): Promise<History> {
-    const slice = await this.relay.readStream(this.streamKeys(channel), query).catch(toBrokerError)
-    const { epoch } = slice.position
+    const { position, entries } = await this.link.readStream(this.streamKeys(channel), query)
     const publications: Publication[] = []
-    for (const { offset, bytes } of slice.entries) {
-      const publication = toKeptPublication(bytes, { epoch, offset })
-      if (publication === undefined) this.ignored()
+    for (const { offset, bytes } of entries) {
+      const publication = decodeKept(bytes, { epoch: position.epoch, offset })
+      if (publication === undefined) this.onMalformed()
       else publications.push(publication)
     }
-    return { publications, position: slice.position }
+    return { publications, position }
   }
 
   async removeHistory(channel: string): Promise<void> {
-    await this.relay.run((redis) => redis.del(this.keys.stream(channel))).catch(toBrokerError)
+    await this.link.run((redis) => redis.del(this.keys.stream(channel)))
   }
 
-  private streamKeys(channel: string) {
+  private streamKeys(channel: string): StreamKeys {
     return { meta: this.keys.streamMeta(channel), stream: this.keys.stream(channel) }
   }
 
-  private handlingOf(
+  private storageOf(
     channel: string,
     event: ChannelEvent,
     { stream, idempotencyKey }: PublishOptions,
-  ): EntryHandling | undefined {
+  ): EntryStorage | undefined {
     const isKept = stream !== undefined && event.type === 'publication'
     if (!isKept && idempotencyKey === undefined) return undefined
     return {
       stream: isKept ? { ...stream, ...this.streamKeys(channel) } : undefined,
-      once:
+      idempotency:
         idempotencyKey === undefined
           ? undefined
           : { resultKey: this.keys.idempotency(channel, idempotencyKey), ttlMs: IDEMPOTENCY_MS },
     }
   }
 
-  private receive(channel: string, entries: readonly Entry[], first: StreamPosition | undefined): void {
-    const events: ChannelEvent[] = []
-    for (const [index, entry] of entries.entries()) {
-      const { kind } = entry
-      // When thousands come back at once, reading what nobody wants would be a good part of what they cost. Nor is it
-      // looked at whether it could be read.
-      if ((kind === 'join' || kind === 'leave') && this.handler?.hears(channel, kind) !== true) continue
-      const event = toEvent(entry, first && { epoch: first.epoch, offset: first.offset + index })
-      if (event === undefined) {
-        this.ignored()
-        return
-      }
-      events.push(event)
-    }
-    if (events.length > 0) this.handler?.deliver(channel, events)
+  /** Throws MalformedMessage. */
+  private receive(channel: string, message: Buffer): void {
+    const { handler } = this
+    if (handler === undefined) return
+    const events = decodeMessage(message, (type) => handler.hasPresenceWatchers(channel, type))
+    if (!areChannelEvents(events)) throw new MalformedMessage('control in a channel')
+    if (events.length > 0) handler.receive(channel, events)
   }
 }
 
-function toEntry(event: ChannelEvent): Entry {
-  if (event.type === 'publication') {
-    const { data, isBinary, isJson, info, tags, excludedClient, publishedAtMs } = event
-    return {
-      kind: 'publication',
-      isBinary,
-      isJson,
-      info,
-      tags,
-      client: excludedClient,
-      timeMs: publishedAtMs,
-      payload: data,
-    }
-  }
-  const { type, info, online } = event
-  const { client, user, connInfo, chanInfo } = info
-  const payload = Buffer.from(JSON.stringify({ user, connInfo, chanInfo, online }))
-  return plainEntry({ kind: type, client, timeMs: Date.now(), payload })
+function areChannelEvents(events: readonly RelayEvent[]): events is readonly ChannelEvent[] {
+  return events.every(({ type }) => type !== 'control')
 }
 
-/** Undefined for what no node of ours would have kept. */
-function toKeptPublication(bytes: Buffer | undefined, position: StreamPosition): Publication | undefined {
+/** Returns undefined for an entry that no node would have kept. */
+function decodeKept(bytes: Buffer | undefined, position: StreamPosition): Publication | undefined {
+  if (bytes === undefined) return undefined
   try {
-    const event = bytes === undefined ? undefined : toEvent(decodeEntry(bytes), position)
-    return event?.type === 'publication' ? event : undefined
+    return decodeStreamEntry(bytes, position)
   } catch (error) {
     if (!(error instanceof MalformedMessage)) throw error
     return undefined
   }
-}
-
-/** Undefined for what no node of ours would have sent. */
-function toEvent(entry: Entry, position: StreamPosition | undefined): ChannelEvent | undefined {
-  const { kind, isBinary, isJson, info, tags, client, timeMs, payload } = entry
-  if (kind === 'publication') {
-    return {
-      type: kind,
-      data: payload,
-      isBinary,
-      isJson,
-      info,
-      tags,
-      position,
-      excludedClient: client,
-      publishedAtMs: timeMs,
-    }
-  }
-  if (position !== undefined) return undefined
-  if (kind === 'control' || client === undefined) return undefined
-  try {
-    const { user, online, connInfo, chanInfo } = JSON.parse(Buffer.from(payload).toString()) as {
-      user?: unknown
-      online?: unknown
-      connInfo?: unknown
-      chanInfo?: unknown
-    }
-    if (typeof user !== 'string') return undefined
-    if (online !== undefined && typeof online !== 'number') return undefined
-    if (!isOptionalText(connInfo) || !isOptionalText(chanInfo)) return undefined
-    return { type: kind, info: { client, user, connInfo, chanInfo }, online }
-  } catch {
-    return undefined
-  }
-}
-
-function isOptionalText(value: unknown): value is string | undefined {
-  return value === undefined || typeof value === 'string'
 }

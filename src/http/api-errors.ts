@@ -1,5 +1,5 @@
-import { BrokerError } from '../broker/broker.js'
 import type { Logger } from '../log.js'
+import { BrokerError } from '../protocol/broker-error.js'
 import { errors, ProtocolError } from '../protocol/errors.js'
 
 /** What a caller is told of what was thrown. What is nobody's business but ours is logged. */

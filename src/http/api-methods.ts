@@ -1,11 +1,11 @@
 import { closest } from 'fastest-levenshtein'
-import type { Publication } from '../broker/broker.js'
 import type { Channels } from '../hub/channels.js'
 import { dataText } from '../hub/pushes.js'
 import type { Logger } from '../log.js'
 import type { Node } from '../node/node.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import { errors } from '../protocol/errors.js'
+import type { Publication } from '../protocol/publication.js'
 import type { BatchedMethod } from './api-batch.js'
 import {
   control,

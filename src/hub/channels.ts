@@ -1,9 +1,10 @@
-import type { Broker, History, Position, Publication, StreamOptions } from '../broker/broker.js'
+import type { Broker, History, StreamOptions } from '../broker/broker.js'
 import { channelNameProblem } from '../channel/channel-name.js'
 import { keepsStream, type NamespaceOptions, type Namespaces } from '../channel/namespaces.js'
 import type { PresenceStats, PresenceStore } from '../presence/presence-store.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import { errors } from '../protocol/errors.js'
+import type { Publication, StreamPosition } from '../protocol/publication.js'
 import type { Draft, PublicationSource, Publisher } from './publisher.js'
 import { publicationBytes } from './pushes.js'
 
@@ -19,7 +20,7 @@ export interface ChannelPublishOptions {
 export interface ChannelHistoryQuery {
   /** 0: only the position; -1: everything, up to the largest answer. */
   readonly limit: number
-  readonly since: Position | undefined
+  readonly since: StreamPosition | undefined
   readonly isReverse: boolean
   /** About the most bytes to give, as SDKs get them; one publication is given however large. */
   readonly maxBytes: number
@@ -55,7 +56,7 @@ export class Channels {
     channel: string,
     draft: Draft,
     { skipHistory = false, idempotencyKey }: ChannelPublishOptions = {},
-  ): Promise<Position | undefined> {
+  ): Promise<StreamPosition | undefined> {
     const namespace = this.namespaceOf(channel)
     const stream = skipHistory ? undefined : streamOf(namespace)
     return this.publisher.publish(source, namespace.name, channel, draft, { stream, idempotencyKey })

@@ -1,5 +1,5 @@
-import type { PresenceEvent, Publication } from '../broker/broker.js'
 import type { Metrics } from '../metrics/metrics.js'
+import type { PresenceEvent, Publication } from '../protocol/publication.js'
 import type { Socket } from '../transport/transport.js'
 import type { Codec, LocalChannel } from './local-channel.js'
 import type { LoopLoad } from './loop-load.js'

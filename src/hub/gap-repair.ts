@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Broker, BrokerError, type History, type Position, type Publication } from '../broker/broker.js'
+import type { Broker, History } from '../broker/broker.js'
 import type { Metrics } from '../metrics/metrics.js'
+import { BrokerError } from '../protocol/broker-error.js'
+import type { Publication, StreamPosition } from '../protocol/publication.js'
 import { continuityOf, hasReached, isAhead, type LocalChannel } from './local-channel.js'
 import { PublicationBuffer } from './publication-buffer.js'
 
@@ -56,7 +58,7 @@ export class GapRepair {
   }
 
   /** Resolves when the channel has been delivered up to a position, repaired if need be, or when that can't be. */
-  catchUp(channel: LocalChannel, target: Position): Promise<void> {
+  catchUp(channel: LocalChannel, target: StreamPosition): Promise<void> {
     return new Promise((resolve) => {
       const grace = setTimeout(() => {
         if (channel.position !== undefined) this.begin(channel)
@@ -81,7 +83,10 @@ export class GapRepair {
       this.wake(channel, ({ target }) => hasReached(channel.position, target))
   }
 
-  private wake(channel: LocalChannel, isDue: (awaited: { readonly target: Position }) => boolean): void {
+  private wake(
+    channel: LocalChannel,
+    isDue: (awaited: { readonly target: StreamPosition }) => boolean,
+  ): void {
     for (const awaited of channel.awaited ?? []) {
       if (!isDue(awaited)) continue
       channel.awaited?.delete(awaited)
@@ -138,7 +143,7 @@ export class GapRepair {
    * Drops what no stream has given its place: forged, or of an epoch that is over. A publication is kept before it is
    * relayed, so whatever came before the stream was read is in its epoch and not past its top.
    */
-  private dropUnfounded({ publications }: PublicationBuffer, heldBefore: number, top: Position): void {
+  private dropUnfounded({ publications }: PublicationBuffer, heldBefore: number, top: StreamPosition): void {
     const founded = publications.filter(
       ({ position }, index) => index >= heldBefore || position === undefined || hasReached(top, position),
     )

@@ -1,4 +1,5 @@
-import { type Broker, BrokerError } from '../broker/broker.js'
+import type { Broker } from '../broker/broker.js'
+import { BrokerError } from '../protocol/broker-error.js'
 import type { GapRepair } from './gap-repair.js'
 import { hasReached, isAhead, type LocalChannel, memberCount } from './local-channel.js'
 

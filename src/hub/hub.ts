@@ -1,13 +1,7 @@
-import type {
-  Broker,
-  BrokerHandler,
-  ChannelEvent,
-  Position,
-  PresenceEvent,
-  Publication,
-} from '../broker/broker.js'
+import type { Broker, BrokerHandler } from '../broker/broker.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Close } from '../protocol/closes.js'
+import type { ChannelEvent, PresenceEvent, Publication, StreamPosition } from '../protocol/publication.js'
 import type { Socket } from '../transport/transport.js'
 import { FanOut, type PublishToTopic, topics } from './fan-out.js'
 import { GapRepair } from './gap-repair.js'
@@ -39,7 +33,7 @@ export interface ServerSubscription {
   /** Unix time in milliseconds; undefined: it does not expire. */
   readonly expiresAtMs?: number | undefined
   /** After which the client is told what it has missed. */
-  readonly recoverSince?: Position | undefined
+  readonly recoverSince?: StreamPosition | undefined
 }
 
 /** A connection, which may be in channels. */
@@ -239,7 +233,7 @@ export class Hub implements BrokerHandler {
   }
 
   /** Whether somebody who begins at this position of the stream hears all that follows, and nothing twice. */
-  canBeginAt(name: string, position: Position): boolean {
+  canBeginAt(name: string, position: StreamPosition): boolean {
     const channel = this.channels.get(name)
     if (channel === undefined) return false
     if (isAhead(channel.position, position)) return false
@@ -247,7 +241,7 @@ export class Hub implements BrokerHandler {
   }
 
   /** Resolves when members have heard a stream up to this position, or can't any more. */
-  catchUp(name: string, position: Position): Promise<void> {
+  catchUp(name: string, position: StreamPosition): Promise<void> {
     const channel = this.channels.get(name)
     if (channel === undefined || memberCount(channel) === 0 || hasReached(channel.position, position)) {
       return Promise.resolve()
@@ -256,7 +250,7 @@ export class Hub implements BrokerHandler {
   }
 
   /** Ends keeping; the position of whoever goes on from there, if somebody does: one at which it can begin. */
-  unbuffer(name: string, buffer: PublicationBuffer, position: Position | undefined): void {
+  unbuffer(name: string, buffer: PublicationBuffer, position: StreamPosition | undefined): void {
     const channel = this.channels.get(name)
     if (channel === undefined) return
     channel.buffers?.delete(buffer)
@@ -264,12 +258,12 @@ export class Hub implements BrokerHandler {
     if (position !== undefined) channel.position = position
   }
 
-  hears(name: string, type: PresenceEvent['type']): boolean {
+  hasPresenceWatchers(name: string, type: PresenceEvent['type']): boolean {
     const channel = this.channels.get(name)
     return channel !== undefined && this.fanOut.hears(channel, type)
   }
 
-  deliver(name: string, events: readonly ChannelEvent[]): void {
+  receive(name: string, events: readonly ChannelEvent[]): void {
     const channel = this.channels.get(name)
     if (channel === undefined) return
     if (memberCount(channel) === 0 && channel.held === undefined) {

@@ -1,5 +1,5 @@
-import type { Position, Publication } from '../broker/broker.js'
 import type { Tally } from '../metrics/tally.js'
+import type { Publication, StreamPosition } from '../protocol/publication.js'
 import type { DelayedDelivery, RawFrame } from './fan-out.js'
 import type { PublicationBuffer } from './publication-buffer.js'
 
@@ -15,7 +15,7 @@ export interface Audience {
 
 /** Somebody who waits until the channel has been delivered up to a position. */
 export interface Awaited {
-  readonly target: Position
+  readonly target: StreamPosition
   readonly reached: () => void
 }
 
@@ -44,7 +44,7 @@ export interface LocalChannel {
   subscribing: number
   lingerTimer: NodeJS.Timeout | undefined
   /** Of the latest publication that was delivered, where the channel keeps a stream. */
-  position: Position | undefined
+  position: StreamPosition | undefined
   /** Subscribers that are still reading history. */
   buffers: Set<PublicationBuffer> | undefined
   /** What comes while a gap is being repaired; undefined while none is. */
@@ -94,7 +94,7 @@ export function memberCount({ raw, json }: LocalChannel): number {
 export type Continuity = 'next' | 'old' | 'gap'
 
 /** Compares a publication's position with the latest one delivered. Anything may follow where nothing is known. */
-export function continuityOf(last: Position | undefined, { position }: Publication): Continuity {
+export function continuityOf(last: StreamPosition | undefined, { position }: Publication): Continuity {
   if (position === undefined || last === undefined) return 'next'
   if (position.epoch !== last.epoch) return 'gap'
   if (position.offset <= last.offset) return 'old'
@@ -102,11 +102,11 @@ export function continuityOf(last: Position | undefined, { position }: Publicati
 }
 
 /** Whether what was delivered goes up to a position at least. */
-export function hasReached(last: Position | undefined, target: Position): boolean {
+export function hasReached(last: StreamPosition | undefined, target: StreamPosition): boolean {
   return last !== undefined && last.epoch === target.epoch && last.offset >= target.offset
 }
 
 /** Whether what was delivered is past a position of the same epoch. */
-export function isAhead(last: Position | undefined, top: Position): boolean {
+export function isAhead(last: StreamPosition | undefined, top: StreamPosition): boolean {
   return last !== undefined && last.epoch === top.epoch && last.offset > top.offset
 }

@@ -1,6 +1,7 @@
-import { type Broker, BrokerError } from '../broker/broker.js'
+import type { Broker } from '../broker/broker.js'
 import type { Logger } from '../log.js'
 import type { PresenceChange, PresenceStore } from '../presence/presence-store.js'
+import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 
 /** What a channel's namespace wants of those who come and go. */

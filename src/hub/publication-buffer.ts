@@ -1,10 +1,9 @@
-import type { Publication } from '../broker/broker.js'
-
 /** Publications and bytes that may come while one subscriber reads history; beyond, it has to start over. */
 const MAX_PUBLICATIONS = 10_000
 const MAX_BYTES = 16 * 1024 * 1024
 
 /** A copy to keep: the broker takes its buffer back when delivery returns. */
+import type { Publication } from '../protocol/publication.js'
 export function copyOf(publication: Publication): Publication {
   return { ...publication, data: Buffer.from(publication.data) }
 }

@@ -1,7 +1,9 @@
-import { type Broker, BrokerError, type Position, type PublishOptions } from '../broker/broker.js'
+import type { Broker, PublishOptions } from '../broker/broker.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
+import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
+import type { StreamPosition } from '../protocol/publication.js'
 
 export type PublicationSource = 'raw' | 'centrifuge' | 'api'
 
@@ -39,7 +41,7 @@ export class Publisher {
     channel: string,
     { data, isBinary, isJson, excludedClient, info, tags }: Draft,
     options?: PublishOptions,
-  ): Promise<Position | undefined> {
+  ): Promise<StreamPosition | undefined> {
     try {
       const publishedAtMs = Date.now()
       const position = await this.broker.publish(

@@ -1,7 +1,7 @@
-import type { PresenceEvent, Publication } from '../broker/broker.js'
 import { encodePush } from '../protocol/client-frames.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import { JsonText, type JsonValue, jsonText } from '../protocol/json-writer.js'
+import type { PresenceEvent, Publication } from '../protocol/publication.js'
 
 /** A client, as others are told of it. */
 export function infoJson({ client, user, connInfo, chanInfo }: ClientInfo): JsonValue {

@@ -1,6 +1,6 @@
-import { BrokerError } from '../broker/broker.js'
 import type { Logger } from '../log.js'
 import type { PresenceUpkeep, ReportPresence } from '../presence/presence-store.js'
+import { BrokerError } from '../protocol/broker-error.js'
 
 /**
  * Announcements without a lapse before this node calls others dead: after an outage that all shared every lease has run

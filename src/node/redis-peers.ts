@@ -1,9 +1,8 @@
 import { z } from 'zod'
-import { toBrokerError } from '../broker/redis-broker-error.js'
 import { MAX_REASON_BYTES } from '../protocol/closes.js'
-import { type Entry, plainEntry } from '../redis/envelope.js'
 import type { Keys } from '../redis/keys.js'
-import type { RedisRelay } from '../redis/redis-relay.js'
+import type { RedisLink } from '../redis/redis-link.js'
+import { type ControlEvent, decodeMessage, type RelayEvent } from '../redis/relay-message.js'
 import { LEASE_MS, type PeerMessage, type Peers } from './peers.js'
 import type { DeadNodes } from './presence-keeper.js'
 
@@ -60,30 +59,31 @@ export class RedisPeers implements Peers, DeadNodes {
 
   constructor(
     private readonly node: string,
-    private readonly relay: RedisRelay,
+    private readonly link: RedisLink,
     private readonly keys: Keys,
-    private readonly ignored: () => void,
+    /** Called for each message that is ignored as malformed. */
+    private readonly onMalformed: () => void,
   ) {}
 
   async start(handler: (message: PeerMessage) => void): Promise<void> {
-    const listener = (entries: readonly Entry[]) => {
-      for (const { payload } of entries) {
-        const message = parse(payload)
-        if (message === undefined) this.ignored()
+    const listener = (bytes: Buffer) => {
+      for (const event of decodeMessage(bytes)) {
+        const message = parse(event)
+        if (message === undefined) this.onMalformed()
         else handler(message)
       }
     }
-    const names = [this.keys.allNodes(), this.keys.oneNode(this.node)]
-    await Promise.all(names.map((name) => this.relay.subscribe(name, listener))).catch(toBrokerError)
+    const names = [this.keys.allNodesMessages(), this.keys.nodeMessages(this.node)]
+    await Promise.all(names.map((name) => this.link.subscriber.subscribe(name, listener)))
   }
 
   async announce(): Promise<boolean> {
     const wasUnsure = this.isUnsure
     this.isUnsure = true
-    const [lease] = await this.run((redis) =>
+    const [lease] = await this.link.run((redis) =>
       Promise.all([
         redis.set(this.keys.lease(this.node), '1', 'PX', LEASE_MS, 'GET'),
-        redis.sadd(this.keys.members(), this.node),
+        redis.sadd(this.keys.knownNodes(), this.node),
       ]),
     )
     this.isUnsure = false
@@ -99,50 +99,46 @@ export class RedisPeers implements Peers, DeadNodes {
   }
 
   async forget(node: string): Promise<void> {
-    await this.run((redis) => redis.srem(this.keys.members(), node))
+    await this.link.run((redis) => redis.srem(this.keys.knownNodes(), node))
   }
 
   async sendToAll(message: PeerMessage): Promise<void> {
-    await this.relay.publish(this.keys.allNodes(), toEntry(message)).catch(toBrokerError)
+    await this.link.queue.relay(this.keys.allNodesMessages(), toControlEvent(message))
   }
 
   async sendTo(node: string, message: PeerMessage): Promise<void> {
-    await this.relay.publish(this.keys.oneNode(node), toEntry(message)).catch(toBrokerError)
+    await this.link.queue.relay(this.keys.nodeMessages(node), toControlEvent(message))
   }
 
   async leave(): Promise<void> {
-    await this.run((redis) =>
-      Promise.all([redis.del(this.keys.lease(this.node)), redis.srem(this.keys.members(), this.node)]),
+    await this.link.run((redis) =>
+      Promise.all([redis.del(this.keys.lease(this.node)), redis.srem(this.keys.knownNodes(), this.node)]),
     )
   }
 
   reconnect(): void {
-    this.relay.reconnect()
+    this.link.reconnect()
   }
 
   private membersWhere(isWanted: (hasLease: boolean) => boolean): Promise<readonly string[]> {
-    return this.run(async (redis) => {
-      const members = await redis.smembers(this.keys.members())
+    return this.link.run(async (redis) => {
+      const members = await redis.smembers(this.keys.knownNodes())
       if (members.length === 0) return []
       const leases = await redis.mget(members.map((member) => this.keys.lease(member)))
       return members.filter((_, index) => isWanted(leases[index] !== null))
     })
   }
-
-  private run<T>(commands: Parameters<typeof this.relay.run<T>>[0]): Promise<T> {
-    return this.relay.run(commands).catch(toBrokerError)
-  }
 }
 
-function toEntry(message: PeerMessage): Entry {
-  const payload = Buffer.from(JSON.stringify(message))
-  return plainEntry({ kind: 'control', client: undefined, timeMs: Date.now(), payload })
+function toControlEvent(message: PeerMessage): ControlEvent {
+  return { type: 'control', payload: Buffer.from(JSON.stringify(message)) }
 }
 
-/** Undefined for what no node of ours would have sent. */
-function parse(payload: Uint8Array): PeerMessage | undefined {
+/** Returns undefined for an event that no node would have sent. */
+function parse(event: RelayEvent): PeerMessage | undefined {
+  if (event.type !== 'control') return undefined
   try {
-    return peerMessage.parse(JSON.parse(Buffer.from(payload).toString()))
+    return peerMessage.parse(JSON.parse(Buffer.from(event.payload).toString()))
   } catch {
     return undefined
   }

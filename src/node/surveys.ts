@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
-import { BrokerError } from '../broker/broker.js'
+import { BrokerError } from '../protocol/broker-error.js'
 import type { PeerMessage, Peers, Question } from './peers.js'
 
 /** From the beginning, after which the nodes that have not answered are named instead. */

@@ -1,15 +1,17 @@
+import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
-import { presenceAdd } from '../redis/lua/presence-add-3.js'
-import { presenceRemove } from '../redis/lua/presence-remove-3.js'
-import type { RedisRelay } from '../redis/redis-relay.js'
-import { RelayError } from '../redis/relay-publisher.js'
+import type { RedisLink } from '../redis/redis-link.js'
+import { Script } from '../redis/script.js'
 import { encodePresenceEntry } from './presence-entry.js'
+
+const addScript = new Script('presence-add-3', 'presence-functions')
+const removeScript = new Script('presence-remove-3', 'presence-functions')
 
 /** Clients that one script call is about: short for Redis, which does nothing else meanwhile. */
 const SCRIPT_BATCH = 100
 
-type RunCommands = Parameters<RedisRelay['run']>[0]
+type RunCommands = Parameters<RedisLink['run']>[0]
 export type Redis = Parameters<RunCommands>[0]
 
 /** Of a client that was added. */
@@ -50,7 +52,7 @@ export class RedisPresenceOrders {
           info.user,
           encodePresenceEntry({ node: this.node, info }, this.generation),
         ])
-        return presenceAdd.run(redis, this.keysOf(channel), args) as Promise<number[]>
+        return addScript.run(redis, this.keysOf(channel), args) as Promise<number[]>
       }),
     )
     const numbers = answers.flat()
@@ -68,7 +70,7 @@ export class RedisPresenceOrders {
     const answers = await Promise.all(
       inPieces(clients).map((piece) => {
         const args = piece.flatMap(({ client, user }) => [client, user])
-        return presenceRemove.run(redis, this.keysOf(channel), args) as Promise<[number, ...number[]]>
+        return removeScript.run(redis, this.keysOf(channel), args) as Promise<[number, ...number[]]>
       }),
     )
     return { ofThisNode: answers.at(-1)?.[0] ?? 0, online: answers.flatMap(([, ...online]) => online) }
@@ -83,13 +85,13 @@ export class RedisPresenceOrders {
   }
 }
 
-/** What became of each order: what Redis refuses of one channel is no other's affair. Reasons are RelayErrors. */
+/** What became of each order: what Redis refuses of one channel is no other's affair. Reasons are BrokerErrors. */
 export function outcomesOf<T>(orders: readonly Promise<T>[]): Promise<PromiseSettledResult<T>[]> {
   return Promise.allSettled(
     orders.map((order) =>
       order.catch((error: unknown) => {
         const why = error instanceof Error ? error.message : String(error)
-        throw new RelayError('unavailable', `Redis did not take it: ${why}`)
+        throw new BrokerError('unavailable', `Redis did not take it: ${why}`, { cause: error })
       }),
     ),
   )

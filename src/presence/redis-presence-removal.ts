@@ -1,8 +1,10 @@
 import type { Keys } from '../redis/keys.js'
-import { presenceSweep } from '../redis/lua/presence-sweep-3.js'
-import type { RedisRelay } from '../redis/redis-relay.js'
+import type { RedisLink } from '../redis/redis-link.js'
+import { Script } from '../redis/script.js'
 import { decodePresenceEntry } from './presence-entry.js'
 import type { ReportPresence } from './presence-store.js'
+
+const sweepScript = new Script('presence-sweep-3', 'presence-functions')
 
 /** Clients that are read and taken out together: short for Redis, which does nothing else meanwhile. */
 const CLIENT_BATCH = 100
@@ -25,11 +27,11 @@ export interface Removal {
 /** Takes a node's clients out of presence, channel by channel, in bounded batches. */
 export class RedisPresenceRemoval {
   constructor(
-    private readonly relay: RedisRelay,
+    private readonly link: RedisLink,
     private readonly keys: Keys,
   ) {}
 
-  /** Resolves with whether it came to its end. Rejects with a RelayError. */
+  /** Resolves with whether it came to its end. Rejects with a BrokerError. */
   async run(removal: Removal): Promise<boolean> {
     const channelsKey = this.keys.presenceChannels(removal.node)
     for await (const channels of this.scan(channelsKey, CHANNELS_AT_ONCE)) {
@@ -58,12 +60,12 @@ export class RedisPresenceRemoval {
   private async forgetChannel(channel: string, { node, isKept, mayGoOn }: Removal): Promise<boolean> {
     const nodeKey = this.keys.presenceOfNode(node, channel)
     const channelsKey = this.keys.presenceChannels(node)
-    const left = await this.relay.run((redis) => redis.scard(nodeKey))
+    const left = await this.link.run((redis) => redis.scard(nodeKey))
     if (left > 0 || isKept(channel)) return true
-    await this.relay.run((redis) => redis.srem(channelsKey, channel))
+    await this.link.run((redis) => redis.srem(channelsKey, channel))
     if (await mayGoOn()) return true
     // The node may have come back and named the channel a moment before it was forgotten.
-    await this.relay.run((redis) => redis.sadd(channelsKey, channel))
+    await this.link.run((redis) => redis.sadd(channelsKey, channel))
     return false
   }
 
@@ -77,14 +79,14 @@ export class RedisPresenceRemoval {
       this.keys.presenceUsers(channel),
       this.keys.presenceOfNode(node, channel),
     ] as const
-    const entries = await this.relay.run((redis) => redis.hmget(keys[0], ...clients))
+    const entries = await this.link.run((redis) => redis.hmget(keys[0], ...clients))
     if (!(await mayGoOn())) return false
     const unwanted = clients
       .map((client, index) => ({ client, entry: entries[index] ?? '' }))
       .filter(({ client }) => !isKept(channel, client))
     if (unwanted.length === 0) return true
     const args = unwanted.flatMap(({ client, entry }) => [client, entry])
-    const answer = (await this.relay.run((redis) => presenceSweep.run(redis, keys, args))) as number[]
+    const answer = (await this.link.run((redis) => sweepScript.run(redis, keys, args))) as number[]
     const [left = 0, , ...taken] = answer
     const gone = unwanted.filter((_, index) => taken[index] === 1)
     const reports = gone.map(({ client, entry }, index) => {
@@ -99,7 +101,7 @@ export class RedisPresenceRemoval {
   private async *scan(key: string, count: number): AsyncIterableIterator<string[]> {
     let cursor = '0'
     do {
-      const [next, members] = await this.relay.run((redis) => redis.sscan(key, cursor, 'COUNT', count))
+      const [next, members] = await this.link.run((redis) => redis.sscan(key, cursor, 'COUNT', count))
       cursor = next
       yield members
     } while (cursor !== '0')

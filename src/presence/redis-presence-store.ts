@@ -1,7 +1,6 @@
-import { toBrokerError } from '../broker/redis-broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
-import type { RedisRelay } from '../redis/redis-relay.js'
+import type { RedisLink } from '../redis/redis-link.js'
 import { type ChannelBatch, ChannelBatches } from './channel-batches.js'
 import { type LocalClient, LocalPresence } from './local-presence.js'
 import { decodePresenceEntry } from './presence-entry.js'
@@ -43,10 +42,10 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   constructor(
     private readonly node: string,
-    private readonly relay: RedisRelay,
+    private readonly link: RedisLink,
     private readonly keys: Keys,
   ) {
-    this.removal = new RedisPresenceRemoval(relay, keys)
+    this.removal = new RedisPresenceRemoval(link, keys)
     this.orders = new RedisPresenceOrders(node, keys)
   }
 
@@ -60,7 +59,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     } catch (error) {
       client.state = 'failed'
       this.isUnsure = true
-      return toBrokerError(error)
+      throw error
     }
   }
 
@@ -71,7 +70,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     } catch (error) {
       this.isUnsure = true
       if (known?.state === 'kept' && this.untold.length < MAX_UNTOLD) this.untold.push(known)
-      return toBrokerError(error)
+      throw error
     }
   }
 
@@ -81,43 +80,39 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   ): Promise<ReadonlyMap<string, ClientInfo>> {
     const key = this.keys.presenceClients(channel)
     this.flush()
-    return this.relay
-      .run(async (redis) => {
-        const found = new Map<string, ClientInfo>()
-        const leases = new Map<string, boolean>([[this.node, true]])
-        let cursor = '0'
-        do {
-          const [next, fields] = await redis.hscan(key, cursor, 'COUNT', LIST_BATCH)
-          cursor = next
-          await this.collect(redis, fields, leases, found)
-        } while (cursor !== '0' && found.size <= maxClients)
-        return found
-      })
-      .catch(toBrokerError)
+    return this.link.run(async (redis) => {
+      const found = new Map<string, ClientInfo>()
+      const leases = new Map<string, boolean>([[this.node, true]])
+      let cursor = '0'
+      do {
+        const [next, fields] = await redis.hscan(key, cursor, 'COUNT', LIST_BATCH)
+        cursor = next
+        await this.collect(redis, fields, leases, found)
+      } while (cursor !== '0' && found.size <= maxClients)
+      return found
+    })
   }
 
   async stats(channel: string): Promise<PresenceStats> {
     this.flush()
-    const [clients, users] = await this.relay
-      .run((redis) =>
-        Promise.all([
-          redis.hlen(this.keys.presenceClients(channel)),
-          redis.hlen(this.keys.presenceUsers(channel)),
-        ]),
-      )
-      .catch(toBrokerError)
+    const [clients, users] = await this.link.run((redis) =>
+      Promise.all([
+        redis.hlen(this.keys.presenceClients(channel)),
+        redis.hlen(this.keys.presenceUsers(channel)),
+      ]),
+    )
     return { clients, users }
   }
 
   async restore(hasLapsed: boolean, report: ReportPresence): Promise<void> {
     this.mayHaveLapsed ||= hasLapsed
-    const { connections } = this.relay
+    const { connections } = this.link
     this.flush()
     if (!this.mayHaveLapsed && !this.isUnsure && connections === this.seenConnections) return
     this.isUnsure = false
     try {
       if (this.mayHaveLapsed) {
-        const mark = await this.relay.run((redis) => redis.getdel(this.keys.swept(this.node)))
+        const mark = await this.link.run((redis) => redis.getdel(this.keys.swept(this.node)))
         this.wasSwept ||= mark !== null
         this.orders.generation++
         this.mayHaveLapsed = false
@@ -128,37 +123,33 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       this.seenConnections = connections
     } catch (error) {
       this.isUnsure = true
-      toBrokerError(error)
+      throw error
     }
   }
 
   async sweep(node: string, report: ReportPresence): Promise<boolean> {
     const lock = this.keys.sweepLock(node)
-    try {
-      const isMine = await this.relay.run((redis) => redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'))
-      if (isMine === null) return false
-      // Before the first look at its lease: a node that comes back later than that finds this.
-      await this.relay.run((redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
-      const isDead = () =>
-        this.relay.run(async (redis) => {
-          const [lease] = await Promise.all([
-            redis.exists(this.keys.lease(node)),
-            redis.pexpire(lock, SWEEP_LOCK_MS),
-          ])
-          return lease === 0
-        })
-      const isClear = await this.removal.run({ node, isKept: () => false, mayGoOn: isDead, report })
-      await this.relay.run((redis) => redis.del(lock))
-      return isClear
-    } catch (error) {
-      return toBrokerError(error)
-    }
+    const isMine = await this.link.run((redis) => redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'))
+    if (isMine === null) return false
+    // Before the first look at its lease: a node that comes back later than that finds this.
+    await this.link.run((redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
+    const isDead = () =>
+      this.link.run(async (redis) => {
+        const [lease] = await Promise.all([
+          redis.exists(this.keys.lease(node)),
+          redis.pexpire(lock, SWEEP_LOCK_MS),
+        ])
+        return lease === 0
+      })
+    const isClear = await this.removal.run({ node, isKept: () => false, mayGoOn: isDead, report })
+    await this.link.run((redis) => redis.del(lock))
+    return isClear
   }
 
   async removeOwn(report: ReportPresence): Promise<void> {
     this.flush()
     const all = { node: this.node, isKept: () => false, mayGoOn: () => Promise.resolve(true), report }
-    await this.removal.run(all).catch(toBrokerError)
+    await this.removal.run(all)
   }
 
   /** Takes out who has left meanwhile, and tells of it. */
@@ -175,7 +166,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     if (this.wasSwept) this.untold = []
     while (this.untold.length > 0) {
       const some = this.untold.slice(0, RESTORE_BATCH)
-      const counts = await this.relay.run((redis) =>
+      const counts = await this.link.run((redis) =>
         Promise.all(some.map(({ channel }) => redis.hlen(this.keys.presenceClients(channel)))),
       )
       this.untold = this.untold.slice(some.length)
@@ -219,7 +210,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       else sameChannel.push(client)
     }
     const batches = Array.from(byChannel, ([channel, items]) => ({ channel, items }))
-    const outcomes = await this.relay.run((redis) => this.addAll(redis, [...byChannel.keys()], batches))
+    const outcomes = await this.link.run((redis) => this.addAll(redis, [...byChannel.keys()], batches))
     const refused: unknown[] = []
     const reports: (Promise<void> | undefined)[] = []
     for (const [index, outcome] of outcomes.entries()) {
@@ -230,7 +221,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
         }
     }
     await Promise.all(reports)
-    if (refused.length > 0 && !this.relay.isUp) throw refused[0]
+    if (refused.length > 0 && !this.link.isUp) throw refused[0]
     return refused
   }
 
@@ -253,7 +244,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   private putAll(batches: readonly ChannelBatch<LocalClient>[]): Promise<PromiseSettledResult<Added[]>[]> {
     const channels = batches.map(({ channel }) => channel).filter((channel) => this.unnoted.delete(channel))
-    return this.relay.run((redis) => this.addAll(redis, channels, batches))
+    return this.link.run((redis) => this.addAll(redis, channels, batches))
   }
 
   /** Notes channels as this node's, and puts clients into theirs. */
@@ -273,7 +264,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private takeAll(
     batches: readonly ChannelBatch<ClientInfo>[],
   ): Promise<PromiseSettledResult<readonly number[]>[]> {
-    return this.relay.run(async (redis) => {
+    return this.link.run(async (redis) => {
       const empty: string[] = []
       const take = async ({ channel, items }: ChannelBatch<ClientInfo>) => {
         const { ofThisNode, online } = await this.orders.remove(redis, channel, items)

@@ -5,8 +5,8 @@ export class Keys {
   constructor(private readonly prefix: string) {}
 
   /** Redis channel that carries a channel's events. */
-  channel(name: string): string {
-    return `${this.prefix}:channel:${name}`
+  channelEvents(channel: string): string {
+    return `${this.prefix}:channel:${channel}`
   }
 
   /** Stream of the publications that a channel keeps, by offset. */
@@ -19,45 +19,45 @@ export class Keys {
     return `${this.prefix}:stream-meta:${hashTag(channel)}`
   }
 
-  /** What came of the publication that had this key; a digest, since anything may be in a key, of any length. */
+  /** List: result of the publication with this idempotency key, which is hashed since it may hold any text of any length. */
   idempotency(channel: string, key: string): string {
     const digest = createHash('sha256').update(key).digest('base64url')
     return `${this.prefix}:idempotency:${hashTag(channel)}:${digest}`
   }
 
-  /** Redis channel that all nodes listen to. */
-  allNodes(): string {
+  /** Redis channel that all nodes subscribe to. */
+  allNodesMessages(): string {
     return `${this.prefix}:nodes`
   }
 
-  /** Redis channel that one node listens to. */
-  oneNode(node: string): string {
+  /** Redis channel that one node subscribes to. */
+  nodeMessages(node: string): string {
     return `${this.prefix}:node:${node}`
   }
 
   /** Set of the ids of nodes that have announced themselves. */
-  members(): string {
+  knownNodes(): string {
     return `${this.prefix}:members`
   }
 
-  /** A node's lease: there while the node is alive. */
+  /** A node's lease: exists while the node is alive. */
   lease(node: string): string {
     return `${this.prefix}:lease:${node}`
   }
 
-  /** Hash of everybody in a channel: client → who it is, and on which node. */
+  /** Hash of the clients in a channel: client → node, user and infos. */
   presenceClients(channel: string): string {
-    return `${this.prefix}:presence:clients:${tag(channel)}`
+    return `${this.prefix}:presence:clients:${hashTag(channel)}`
   }
 
   /** Hash of the users in a channel: user → number of its clients. */
   presenceUsers(channel: string): string {
-    return `${this.prefix}:presence:users:${tag(channel)}`
+    return `${this.prefix}:presence:users:${hashTag(channel)}`
   }
 
   /** Set of a node's clients in a channel. */
   presenceOfNode(node: string, channel: string): string {
-    return `${this.prefix}:presence:node:${node}:${tag(channel)}`
+    return `${this.prefix}:presence:node:${node}:${hashTag(channel)}`
   }
 
   /** Set of the channels that a node has clients in, and perhaps of some more. */
@@ -65,28 +65,20 @@ export class Keys {
     return `${this.prefix}:presence:channels:${node}`
   }
 
-  /** There while somebody sweeps a dead node. */
+  /** Lock: exists while another node sweeps the presence of this dead node. */
   sweepLock(node: string): string {
     return `${this.prefix}:sweep:${node}`
   }
 
-  /** There since somebody began to sweep a node, to tell it should it come back. */
+  /** Mark that a sweep of this node began, for the node to find should it come back. */
   swept(node: string): string {
     return `${this.prefix}:swept:${node}`
   }
 }
 
 /**
- * Keeps a channel's keys in one slot of a Redis Cluster. The equals sign keeps a channel whose name begins with a brace
- * from making the tag empty, which would not count as one.
- */
-function tag(channel: string): string {
-  return `{=${channel}}`
-}
-
-/**
- * Puts the keys of a channel into one slot of a Redis Cluster, so that scripts may use them together. A tag must not be
- * empty, as one of a name that opens with a brace would be without the colon.
+ * Puts the keys of a channel into one slot of a Redis Cluster, so that scripts may use them together. An empty tag does
+ * not count as one, and the tag of a channel whose name begins with a closing brace would be empty without the colon.
  */
 function hashTag(channel: string): string {
   return `{:${channel}}`

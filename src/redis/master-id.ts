@@ -2,9 +2,9 @@ import type { Redis } from 'ioredis'
 import type { Logger } from '../log.js'
 
 /**
- * The replication id of the master that a connection leads to, which changes on a promotion and on a restart. Empty
- * where Redis refuses to tell, and for a replica: it has its master's, and another one if it is promoted under this
- * connection. Rejects when the connection is lost.
+ * Reads the replication id of the master that a connection leads to, which changes on a promotion and on a restart.
+ * Resolves with an empty string where Redis refuses, and for a replica: a replica has the id of its master, and gets
+ * another one if it is promoted under this connection. Rejects when the connection is lost.
  */
 export async function readMasterId(redis: Redis, warn: (error: string) => void): Promise<string> {
   try {
@@ -18,12 +18,12 @@ export async function readMasterId(redis: Redis, warn: (error: string) => void):
   }
 }
 
-/** Says once that positions can't be bound to a master. */
+/** Logs once that the identity of the master is unknown. */
 export function warnOfUnknownMaster(log: Logger): (error: string) => void {
-  let isSaid = false
+  let isLogged = false
   return (error) => {
-    if (isSaid) return
-    isSaid = true
+    if (isLogged) return
+    isLogged = true
     log.warn(
       { error },
       'Redis does not tell its replication id; a failover that loses publications may go unnoticed',

@@ -8,39 +8,42 @@ const CONNECT_TIMEOUT_MS = 2_000
 const FIRST_RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
 
-/** Half of a doubling delay is random, so that the nodes of a cluster don't come back to a restarted Redis in step. */
+/** Half of a doubling delay is random, so that the nodes of a cluster do not reconnect to a restarted Redis in step. */
 function retryDelayMs(attempt: number): number {
   const delay = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 10))
   return delay / 2 + (Math.random() * delay) / 2
 }
 
-/** A connection that comes back by itself for ever, keeps nothing back while it is down, and says in log and metrics when that changes. */
+/**
+ * Creates a connection that reconnects for ever, fails commands at once while it is down, and reports each change in the
+ * log and in metrics.
+ */
 export function createRedisConnection(url: string, role: RedisRole, log: Logger, metrics: Metrics): Redis {
   const redis = new Redis(url, {
     lazyConnect: true,
     connectionName: `fanfare:${role}`,
     connectTimeout: CONNECT_TIMEOUT_MS,
     retryStrategy: retryDelayMs,
-    // What a lost connection means is decided by the relay: it knows deadlines, and what may be said twice.
+    // RedisLink decides what a lost connection means: it knows deadlines, and which commands may be repeated.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
     maxRetriesPerRequest: null,
   })
   const labels = { shard: '0', role }
-  let isSaid = false
+  let isLogged = false
   let hasBeenReady = false
   metrics.redisUp.set(labels, 0)
   redis.on('ready', () => {
-    isSaid = false
+    isLogged = false
     metrics.redisUp.set(labels, 1)
     if (hasBeenReady) metrics.redisReconnects.inc(labels)
     hasBeenReady = true
     log.info({ role }, 'connected to Redis')
   })
   redis.on('error', (error: Error) => {
-    if (isSaid) return
-    isSaid = true
+    if (isLogged) return
+    isLogged = true
     log.warn({ role, error: error.message }, 'Redis cannot be reached; trying again until it can')
   })
   redis.on('close', () => metrics.redisUp.set(labels, 0))

@@ -1,136 +1,127 @@
 import type { Redis } from 'ioredis'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import {
-  decodeMessage,
-  type Entry,
-  MalformedMessage,
-  type RelayMessage,
-  type StreamPosition,
-} from './envelope.js'
-import { RelayError } from './relay-publisher.js'
+import { BrokerError } from '../protocol/broker-error.js'
+import { MalformedMessage } from './relay-message.js'
 
-/** After which somebody who waits for a SUBSCRIBE is told that it failed. */
+/** Time after which a caller that waits for a SUBSCRIBE is refused. */
 const SUBSCRIBE_DEADLINE_MS = 1_500
 /** Names in one SUBSCRIBE. */
 const SUBSCRIBE_BATCH = 1_000
-/** Between attempts to subscribe that Redis refused. */
+/** Time between attempts to subscribe that Redis refused. */
 const RETRY_MS = 1_000
 
-/**
- * Receives the entries of one message, and the position of the first where they are in a stream. Payloads live until
- * the call returns.
- */
-export type EntryListener = (entries: readonly Entry[], position: StreamPosition | undefined) => void
+/** Receives a message, whose bytes are valid until the call returns. May throw MalformedMessage. */
+export type MessageListener = (message: Buffer) => void
 
-interface Interest {
-  readonly listener: EntryListener
+/** A Redis channel that this node is to be subscribed to. */
+interface Subscription {
+  readonly listener: MessageListener
   isConfirmed: boolean
-  /** Whether somebody was promised it: it is then kept until it is unsubscribed, whatever becomes of the connection. */
-  isPromised: boolean
-  /** Who waits for the confirmation. */
+  /** Whether a caller was told that it is subscribed. It is then kept until `unsubscribe`, over every lost connection. */
+  isRetained: boolean
+  /** Callers that wait for the confirmation. */
   readonly waiters: Set<Waiter>
 }
 
-/** Each is called once, and before its deadline. */
+/** One of the two is called, once, before the deadline. */
 interface Waiter {
-  readonly confirmed: () => void
-  readonly refused: (why: string) => void
+  readonly confirm: () => void
+  readonly refuse: (why: string, cause?: Error) => void
 }
 
 /** Keeps a set of Redis channels subscribed, over every loss of the connection. */
 export class RelaySubscriber {
-  private readonly interests = new Map<string, Interest>()
-  private unsaid: string[] = []
+  private readonly subscriptions = new Map<string, Subscription>()
+  /** Names for the next SUBSCRIBE. */
+  private pendingNames: string[] = []
   private isUp = false
-  /** Tells the current round of subscribing from one that a lost connection has ended. */
+  /** Distinguishes the current resubscription from one that a lost connection has ended. */
   private attempt = 0
-  /** What went wrong since the last success, as logged: a refusal that lasts is said once. */
+  /** The last failure that was logged since the last success: a refusal that lasts is logged once. */
   private lastWarning: string | undefined
-  /** When Redis last said anything. */
-  private lastProgressMs = 0
+  /** When Redis last sent anything on this connection. */
+  private lastReceivedMs = 0
 
   constructor(
     private readonly redis: Redis,
     private readonly log: Logger,
     private readonly metrics: Metrics,
     /** Called when everything is subscribed (again), and when the connection is lost. */
-    private readonly changed: (isUp: boolean) => void,
+    private readonly onStateChange: (isUp: boolean) => void,
   ) {
-    redis.on('ready', () => void this.sayAll())
-    redis.on('close', () => this.lost())
+    redis.on('ready', () => void this.resubscribeAll())
+    redis.on('close', () => this.connectionLost())
     redis.on('messageBuffer', (redisChannel: Buffer, message: Buffer) => this.receive(redisChannel, message))
   }
 
   /**
-   * Resolves when Redis confirmed the subscription; rejects with a RelayError within 2 s otherwise, sooner when Redis
-   * refuses. It is forgotten when nobody waits for it any more and nobody was promised it.
+   * Resolves when Redis confirmed the subscription. Rejects with a BrokerError within 2 s otherwise, sooner when Redis
+   * refuses. A subscription that no caller waits for, and no caller was told of, is dropped.
    */
-  subscribe(redisChannel: string, listener: EntryListener): Promise<void> {
-    const known = this.interests.get(redisChannel)
+  subscribe(redisChannel: string, listener: MessageListener): Promise<void> {
+    const known = this.subscriptions.get(redisChannel)
     if (known?.isConfirmed === true) return Promise.resolve()
-    const interest: Interest = known ?? {
+    const subscription: Subscription = known ?? {
       listener,
       isConfirmed: false,
-      isPromised: false,
+      isRetained: false,
       waiters: new Set(),
     }
-    this.interests.set(redisChannel, interest)
+    this.subscriptions.set(redisChannel, subscription)
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
-        confirmed: () => {
+        confirm: () => {
           clearTimeout(deadline)
           resolve()
         },
-        refused: (why) => {
+        refuse: (why, cause) => {
           clearTimeout(deadline)
-          interest.waiters.delete(waiter)
-          this.forgetUnwanted(redisChannel, interest)
-          reject(new RelayError('unavailable', why))
+          subscription.waiters.delete(waiter)
+          this.dropIfUnused(redisChannel, subscription)
+          reject(new BrokerError('unavailable', why, { cause }))
         },
       }
-      const deadline = setTimeout(() => waiter.refused('Redis cannot be reached'), SUBSCRIBE_DEADLINE_MS)
-      interest.waiters.add(waiter)
-      if (known === undefined) this.saySoon(redisChannel)
+      const deadline = setTimeout(() => waiter.refuse('Redis cannot be reached'), SUBSCRIBE_DEADLINE_MS)
+      subscription.waiters.add(waiter)
+      if (known === undefined) this.scheduleSubscribe(redisChannel)
     })
   }
 
-  /** How long Redis has said nothing: no message, and no progress with subscribing. */
+  /** Milliseconds since Redis last sent a message, or confirmed subscriptions. */
   get silenceMs(): number {
-    return performance.now() - this.lastProgressMs
+    return performance.now() - this.lastReceivedMs
   }
 
   unsubscribe(redisChannel: string): void {
-    const interest = this.interests.get(redisChannel)
-    if (interest === undefined) return
-    this.interests.delete(redisChannel)
-    // A lost connection has forgotten it already.
+    if (!this.subscriptions.delete(redisChannel)) return
+    // A lost connection has no subscriptions left, and resubscribing leaves this one out.
     if (this.redis.status === 'ready') this.redis.unsubscribe(redisChannel).catch(() => undefined)
   }
 
-  private forgetUnwanted(redisChannel: string, interest: Interest): void {
-    if (interest.waiters.size > 0 || interest.isPromised) return
-    if (this.interests.get(redisChannel) === interest) this.unsubscribe(redisChannel)
+  private dropIfUnused(redisChannel: string, subscription: Subscription): void {
+    if (subscription.waiters.size > 0 || subscription.isRetained) return
+    if (this.subscriptions.get(redisChannel) === subscription) this.unsubscribe(redisChannel)
   }
 
-  /** SUBSCRIBEs of one loop iteration go out together. */
-  private saySoon(redisChannel: string): void {
+  /** SUBSCRIBEs of one loop iteration leave together. */
+  private scheduleSubscribe(redisChannel: string): void {
     if (!this.isUp) return
-    if (this.unsaid.length === 0) setImmediate(() => this.sayUnsaid())
-    this.unsaid.push(redisChannel)
+    if (this.pendingNames.length === 0) setImmediate(() => this.subscribePending())
+    this.pendingNames.push(redisChannel)
   }
 
-  private sayUnsaid(): void {
-    const names = this.unsaid
-    this.unsaid = []
-    if (this.isUp) this.sayInBatches(names).catch((error: unknown) => this.warn(error))
+  private subscribePending(): void {
+    const names = this.pendingNames
+    this.pendingNames = []
+    if (this.isUp) this.subscribeInBatches(names).catch((error: unknown) => this.warn(error))
   }
 
-  /** All on their way at once: a round trip for each batch would add up. */
-  private async sayInBatches(names: readonly string[]): Promise<void> {
+  /** Sends all batches at once: a round trip for each would add up. */
+  private async subscribeInBatches(names: readonly string[]): Promise<void> {
     const batches: Promise<void>[] = []
     for (let start = 0; start < names.length; start += SUBSCRIBE_BATCH) {
-      batches.push(this.say(names.slice(start, start + SUBSCRIBE_BATCH)))
+      batches.push(this.subscribeBatch(names.slice(start, start + SUBSCRIBE_BATCH)))
     }
     await Promise.all(batches)
   }
@@ -142,87 +133,82 @@ export class RelaySubscriber {
     this.log.warn({ error: message }, 'could not subscribe in Redis')
   }
 
-  private async say(names: readonly string[]): Promise<void> {
-    const saidTo = names.map((name) => this.interests.get(name))
+  private async subscribeBatch(names: readonly string[]): Promise<void> {
+    const sentFor = names.map((name) => this.subscriptions.get(name))
     try {
       await this.redis.subscribe(...names)
     } catch (error) {
-      // After anything else, such as a lost connection, it is said again once Redis is back.
-      if (isRefusal(error)) for (const interest of saidTo) refuse(interest, error)
+      // After any other failure, such as a lost connection, it is sent again once Redis is back.
+      if (isRefusal(error)) for (const subscription of sentFor) refuse(subscription, error)
       throw error
     }
-    this.lastProgressMs = performance.now()
+    this.lastReceivedMs = performance.now()
     this.lastWarning = undefined
     for (const [index, name] of names.entries()) {
-      const interest = this.interests.get(name)
+      const subscription = this.subscriptions.get(name)
       // One that was unsubscribed and subscribed again meanwhile has a SUBSCRIBE of its own under way.
-      if (interest !== undefined && interest === saidTo[index]) confirm(interest)
+      if (subscription !== undefined && subscription === sentFor[index]) confirm(subscription)
     }
   }
 
-  /** After every (re)connect: nothing counts as up before all of it is subscribed. */
-  private async sayAll(): Promise<void> {
-    this.lastProgressMs = performance.now()
+  /** Runs on every new connection. The subscriber is up only when every channel is subscribed. */
+  private async resubscribeAll(): Promise<void> {
+    this.lastReceivedMs = performance.now()
     const attempt = ++this.attempt
     try {
-      await this.sayInBatches([...this.interests.keys()])
+      await this.subscribeInBatches([...this.subscriptions.keys()])
     } catch (error) {
       if (attempt !== this.attempt) return
-      // Refused by an ACL, say, which somebody may mend. A lost connection starts over when it is ready again.
+      // Redis refused, because of an ACL for example, which can be changed. A lost connection resubscribes when it is back.
       this.warn(error)
       setTimeout(() => {
-        if (attempt === this.attempt && this.redis.status === 'ready') void this.sayAll()
+        if (attempt === this.attempt && this.redis.status === 'ready') void this.resubscribeAll()
       }, RETRY_MS)
       return
     }
     if (attempt !== this.attempt) return
     this.isUp = true
-    const late = [...this.interests].filter(([, interest]) => !interest.isConfirmed).map(([name]) => name)
-    for (const name of late) this.saySoon(name)
-    this.changed(true)
+    const added = [...this.subscriptions].filter(([, { isConfirmed }]) => !isConfirmed)
+    for (const [name] of added) this.scheduleSubscribe(name)
+    this.onStateChange(true)
   }
 
-  private lost(): void {
+  private connectionLost(): void {
     this.attempt++
     this.isUp = false
-    for (const interest of this.interests.values()) interest.isConfirmed = false
-    this.changed(false)
+    for (const subscription of this.subscriptions.values()) subscription.isConfirmed = false
+    this.onStateChange(false)
   }
 
   private receive(redisChannel: Buffer, message: Buffer): void {
-    this.lastProgressMs = performance.now()
-    const interest = this.interests.get(redisChannel.toString('latin1'))
-    if (interest === undefined) return
-    let decoded: RelayMessage
+    this.lastReceivedMs = performance.now()
+    const subscription = this.subscriptions.get(redisChannel.toString('latin1'))
+    if (subscription === undefined) return
     try {
-      decoded = decodeMessage(message)
+      subscription.listener(message)
     } catch (error) {
-      if (!(error instanceof MalformedMessage)) throw error
-      this.metrics.relayMalformed.inc()
-      return
-    }
-    try {
-      interest.listener(decoded.entries, decoded.position)
-    } catch (error) {
-      // It would surface in the connection's data handler and end the process.
-      this.log.error({ err: error }, 'a relay message could not be delivered')
+      if (error instanceof MalformedMessage) this.metrics.relayMalformed.inc()
+      // Thrown on, it would surface in the connection's data handler and end the process.
+      else this.log.error({ err: error }, 'a relay message could not be delivered')
     }
   }
 }
 
-function confirm(interest: Interest): void {
-  interest.isConfirmed = true
-  interest.isPromised ||= interest.waiters.size > 0
-  for (const waiter of interest.waiters) waiter.confirmed()
-  interest.waiters.clear()
+function confirm(subscription: Subscription): void {
+  subscription.isConfirmed = true
+  subscription.isRetained ||= subscription.waiters.size > 0
+  for (const waiter of subscription.waiters) waiter.confirm()
+  subscription.waiters.clear()
 }
 
-/** Whether Redis answered, and not as hoped. */
+/** Whether Redis answered with an error, as opposed to not answering. */
 function isRefusal(error: unknown): error is Error {
   return error instanceof Error && error.name === 'ReplyError'
 }
 
-/** As by an ACL: whoever waits need not wait for the deadline. */
-function refuse(interest: Interest | undefined, { message }: Error): void {
-  for (const waiter of interest?.waiters ?? []) waiter.refused(`Redis refused the subscription: ${message}`)
+/** Refuses all waiters at once, who need not wait for the deadline. */
+function refuse(subscription: Subscription | undefined, error: Error): void {
+  for (const waiter of subscription?.waiters ?? []) {
+    waiter.refuse(`Redis refused the subscription: ${error.message}`, error)
+  }
 }

@@ -1,20 +1,29 @@
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { ChainableCommander, Redis } from 'ioredis'
 
 export type ScriptArgument = string | number | Buffer
 
 /** A Lua script that Redis runs: by its digest, which is short, or in full, after which Redis knows the digest. */
 export class Script {
+  private readonly keyCount: number
+  private readonly source: string
   private readonly digest: string
 
-  constructor(
-    private readonly keyCount: number,
-    private readonly source: string,
-  ) {
-    this.digest = createHash('sha1').update(source).digest('hex')
+  /**
+   * Loads `lua/<name>.lua`, once for the process. The name ends with the number of keys.
+   * @param functions name of the file whose functions the script uses
+   */
+  constructor(name: string, functions?: string) {
+    this.keyCount = Number(/-(\d)$/.exec(name)?.[1])
+    this.source = `${functions === undefined ? '' : readLua(functions)}${readLua(name)}`
+    this.digest = createHash('sha1').update(this.source).digest('hex')
   }
 
-  /** Runs it by its digest, or in full if Redis does not know that, as after a restart. Texts in the reply are Buffers. */
+  /**
+   * Runs the script by its digest, or in full if Redis does not know that, as after a restart. Strings in the reply are
+   * Buffers. Rejects with an error of ioredis.
+   */
   async run(redis: Redis, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
     try {
       return await redis.callBuffer('EVALSHA', ...this.call(this.digest, keys, args))
@@ -24,7 +33,10 @@ export class Script {
     }
   }
 
-  /** Adds it to a pipeline, where it can't be known in time whether Redis knows the digest. */
+  /**
+   * Adds the script to a pipeline, which cannot wait to learn whether Redis knows the digest.
+   * @param isInFull whether to send the source, which never fails for an unknown digest
+   */
   addTo(
     pipeline: ChainableCommander,
     keys: readonly string[],
@@ -42,6 +54,10 @@ export class Script {
   ): [string, number, ...ScriptArgument[]] {
     return [script, this.keyCount, ...keys, ...args]
   }
+}
+
+function readLua(name: string): string {
+  return readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
 }
 
 /** Whether Redis has not run a script because it does not know its digest. */

@@ -1,5 +1,6 @@
 import type { Authenticator } from '../auth/authenticator.js'
-import { type Broker, BrokerError } from '../broker/broker.js'
+import type { Broker } from '../broker/broker.js'
+import { BrokerError } from '../protocol/broker-error.js'
 import { type ClientLine, encodeErrorReply, encodeReply, readClientFrame } from '../protocol/client-frames.js'
 import type { ClientCommand, CommandName } from '../protocol/client-requests.js'
 import { Closing, DISCONNECTS } from '../protocol/closes.js'

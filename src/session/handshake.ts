@@ -1,11 +1,11 @@
 import type { Authenticator, Identity } from '../auth/authenticator.js'
 import type { OriginPolicy } from '../auth/origins.js'
 import { chooseSubprotocol, findToken, offeredSubprotocols } from '../auth/token-source.js'
-import { BrokerError } from '../broker/broker.js'
 import { channelNameProblem } from '../channel/channel-name.js'
 import type { NamespaceOptions } from '../channel/namespaces.js'
 import { subscribeRule } from '../channel/permissions.js'
 import type { Wishes } from '../hub/hub.js'
+import { BrokerError } from '../protocol/broker-error.js'
 import type {
   Acceptance,
   HttpRequest,

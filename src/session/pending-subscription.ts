@@ -1,4 +1,3 @@
-import type { Position } from '../broker/broker.js'
 import { keepsStream, type NamespaceOptions } from '../channel/namespaces.js'
 import type { Wishes } from '../hub/hub.js'
 import type { PublicationBuffer } from '../hub/publication-buffer.js'
@@ -6,6 +5,7 @@ import { publicationJson } from '../hub/pushes.js'
 import { Closing, DISCONNECTS } from '../protocol/closes.js'
 import { errors } from '../protocol/errors.js'
 import { type JsonValue, jsonText } from '../protocol/json-writer.js'
+import type { StreamPosition } from '../protocol/publication.js'
 import type { ClientSession } from './client-session.js'
 import { expiryOf } from './hooks.js'
 import { StreamReader, type StreamStart } from './stream-start.js'
@@ -26,7 +26,7 @@ export interface SubscriptionOptions {
   readonly wantsPosition: boolean
   readonly wantsRecovery: boolean
   /** Where it was; undefined: it is new. */
-  readonly since: Position | undefined
+  readonly since: StreamPosition | undefined
   /** One line of JSON each. */
   readonly chanInfo: string | undefined
   readonly data: string | undefined

@@ -1,15 +1,16 @@
-import type { Broker, History, Position, Publication } from '../broker/broker.js'
+import type { Broker, History } from '../broker/broker.js'
 import type { NamespaceOptions } from '../channel/namespaces.js'
 import type { PublicationBuffer } from '../hub/publication-buffer.js'
 import { publicationBytes } from '../hub/pushes.js'
 import { errors } from '../protocol/errors.js'
+import type { Publication, StreamPosition } from '../protocol/publication.js'
 
 /** Where a subscriber begins in a channel's stream. */
 export interface StreamStart {
   /** What it missed, in order, up to the position; nothing unless it recovered. */
   readonly publications: readonly Publication[]
   /** After those. What is delivered from now on follows it without a gap. */
-  readonly position: Position
+  readonly position: StreamPosition
   readonly recovered: boolean
   /** About what the publications take in a reply. */
   readonly bytes: number
@@ -26,7 +27,7 @@ export class StreamReader {
     /** What comes in the channel from before the first read on. */
     private readonly buffer: PublicationBuffer,
     /** Where the subscriber was; undefined: it is new. */
-    private readonly since: Position | undefined,
+    private readonly since: StreamPosition | undefined,
     /** Publications that may be recovered at once. */
     private readonly maxPublications: number,
     /** Bytes that may be recovered at once. */
@@ -34,7 +35,7 @@ export class StreamReader {
   ) {}
 
   /** Reads the stream, and gives its top. */
-  async read(): Promise<Position> {
+  async read(): Promise<StreamPosition> {
     const { since, namespace, maxBytes } = this
     const isCache = namespace.forceRecoveryMode === 'cache'
     const metaTtlMs = namespace.historyMetaTtlMs
@@ -87,7 +88,7 @@ export class StreamReader {
   }
 
   /** The latest publication, unless there is none; nothing where it has been seen. */
-  private latest(latest: Publication | undefined, top: Position): readonly Publication[] | undefined {
+  private latest(latest: Publication | undefined, top: StreamPosition): readonly Publication[] | undefined {
     const { since } = this
     if (since === undefined || latest === undefined) return undefined
     return since.epoch === top.epoch && since.offset === top.offset ? [] : [latest]

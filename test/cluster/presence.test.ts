@@ -50,7 +50,7 @@ describe('presence of a cluster', () => {
     }
     return clients
   }
-  const kept = (channel: string) => admin.hlen(`fanfare:presence:clients:{=${channel}}`)
+  const kept = (channel: string) => admin.hlen(`fanfare:presence:clients:{:${channel}}`)
 
   it('shows clients themselves, however fast they come, go and come back', async () => {
     const client = await cluster.open(0, '/connection/websocket')

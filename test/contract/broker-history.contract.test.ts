@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Broker, HistoryQuery, Position, PublishOptions } from '../../src/broker/broker.js'
+import type { Broker, HistoryQuery, PublishOptions } from '../../src/broker/broker.js'
+import type { StreamPosition } from '../../src/protocol/publication.js'
 import { type BrokerCluster, type BrokerNode, memoryCluster, redisCluster } from './broker-clusters.js'
 import { clientInfo, publication } from './publications.js'
 
@@ -40,7 +41,7 @@ describe.each([
     return Promise.all(said.map((text) => broker.publish(channel, publication(text), options)))
   }
 
-  function offsets(positions: readonly (Position | undefined)[]) {
+  function offsets(positions: readonly (StreamPosition | undefined)[]) {
     return positions.map((position) => position?.offset)
   }
 
@@ -50,13 +51,13 @@ describe.each([
     return publications.map(({ position, data }) => `${position?.offset} ${Buffer.from(data).toString()}`)
   }
 
-  async function position(metaTtlMs = HOUR_MS): Promise<Position> {
+  async function position(metaTtlMs = HOUR_MS): Promise<StreamPosition> {
     return (await last.broker.history(channel, { ...ALL, limit: 0, metaTtlMs })).position
   }
 
   describe('publishing with history', () => {
     it('counts up from 1 in one epoch, on whichever node', async () => {
-      const positions: (Position | undefined)[] = []
+      const positions: (StreamPosition | undefined)[] = []
       for (const { broker } of [first, last, first]) positions.push(...(await keep(['x'], KEPT, broker)))
       expect(offsets(positions)).toEqual([1, 2, 3])
       expect(new Set(positions.map((one) => one?.epoch)).size).toBe(1)

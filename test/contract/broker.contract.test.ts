@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { PresenceEvent, Publication } from '../../src/broker/broker.js'
+import type { PresenceEvent, Publication } from '../../src/protocol/publication.js'
 import { type BrokerCluster, type BrokerNode, memoryCluster, redisCluster } from './broker-clusters.js'
 import { clientInfo, digests, publication } from './publications.js'
 

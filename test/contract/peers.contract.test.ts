@@ -181,7 +181,7 @@ describe('RedisPeers', () => {
     expect(await one.peers.dead()).toEqual(['two'])
     await one.peers.forget('two')
     expect(await one.peers.dead()).toEqual([])
-    expect(await admin.smembers(one.keys.members())).toEqual(['one'])
+    expect(await admin.smembers(one.keys.knownNodes())).toEqual(['one'])
   })
 
   it('tell a node that others may have taken it for dead', async () => {
@@ -192,7 +192,7 @@ describe('RedisPeers', () => {
   })
 
   it('leave nothing in Redis when all have left, and only leases that end before', async () => {
-    await admin.persist(one.keys.members())
+    await admin.persist(one.keys.knownNodes())
     await one.peers.leave()
     await two.peers.leave()
     expect(await admin.keys('*')).toEqual([])

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
-import { BrokerError, type ChannelEvent, type Publication } from '../../src/broker/broker.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
+import type { ChannelEvent, Publication } from '../../src/protocol/publication.js'
 
 /** A client without further infos. */
 export function clientInfo(client: string, user: string): ClientInfo {

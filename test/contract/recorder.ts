@@ -1,4 +1,5 @@
-import type { BrokerHandler, ChannelEvent } from '../../src/broker/broker.js'
+import type { BrokerHandler } from '../../src/broker/broker.js'
+import type { ChannelEvent } from '../../src/protocol/publication.js'
 
 /** Keeps what a broker delivers, and can be waited on. */
 export class Recorder implements BrokerHandler {
@@ -6,13 +7,13 @@ export class Recorder implements BrokerHandler {
   private readonly watchers = new Set<() => void>()
 
   /** Whether joins and leaves are wanted. */
-  hearsPresence = true
+  isPresenceWatched = true
 
-  hears(): boolean {
-    return this.hearsPresence
+  hasPresenceWatchers(): boolean {
+    return this.isPresenceWatched
   }
 
-  deliver(channel: string, events: readonly ChannelEvent[]): void {
+  receive(channel: string, events: readonly ChannelEvent[]): void {
     const known = this.events.get(channel) ?? []
     this.events.set(channel, known)
     for (const event of events) {

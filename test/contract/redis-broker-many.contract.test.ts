@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { BrokerError } from '../../src/broker/broker.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
 import { RedisServer } from '../support/redis-server.js'
 import { eventually, publication } from './publications.js'
 import { RedisNode } from './redis-node.js'
@@ -52,7 +52,7 @@ it('subscribes to 15,000 channels again, a thousand at a time, and is left alone
   const reconnectionsBefore = await node.reconnections()
 
   await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
-  const isBack = async () => (await admin.pubsub('NUMSUB', node.keys.channel('channel 14999')))[1] === 1
+  const isBack = async () => (await admin.pubsub('NUMSUB', node.keys.channelEvents('channel 14999')))[1] === 1
   const giveUpAt = performance.now() + 15_000
   while (!(await isBack())) {
     expect(performance.now()).toBeLessThan(giveUpAt)

@@ -29,7 +29,7 @@ describe('while Redis is down', () => {
     await redis.startAgain()
     await publishUntilHeard(cluster, 'back')
     const admin = new Redis(redis.url)
-    expect(await admin.pubsub('CHANNELS', '*')).toEqual([node.keys.channel(CHANNEL)])
+    expect(await admin.pubsub('CHANNELS', '*')).toEqual([node.keys.channelEvents(CHANNEL)])
     admin.disconnect()
   })
 
@@ -141,7 +141,7 @@ describe('when Redis is back', () => {
     await redis.startAgain()
     await publishUntilHeard(cluster, 'back')
     const admin = new Redis(redis.url)
-    expect(await admin.pubsub('CHANNELS', '*')).toEqual([node.keys.channel(CHANNEL)])
+    expect(await admin.pubsub('CHANNELS', '*')).toEqual([node.keys.channelEvents(CHANNEL)])
     admin.disconnect()
   })
 })

@@ -2,9 +2,9 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { HistoryQuery, PublishOptions } from '../../src/broker/broker.js'
 import type { Logger } from '../../src/log.js'
-import { encodeEntry, plainEntry } from '../../src/redis/envelope.js'
 import { freePort } from '../support/free-port.js'
 import { RedisServer } from '../support/redis-server.js'
+import { relayEntry } from '../support/relay-entry.js'
 import { CHANNEL, clusterTest } from './cluster-test.js'
 import { eventually, publication, refusal } from './publications.js'
 import { RedisNode } from './redis-node.js'
@@ -106,12 +106,12 @@ describe('streams in Redis', () => {
 
   it('entries that no node has kept are counted and left out', async () => {
     await keep(other, channel, ['1'])
-    const entry = plainEntry({ kind: 'join', client: 'ann', timeMs: 1, payload: Buffer.from('{}') })
+    const join = relayEntry({ kind: 'join', client: 'ann', payload: '{}' })
     const stream = node.keys.stream(channel)
     await admin.xadd(stream, '2-0', 'e', 'hello')
     await admin.xadd(stream, '3-0', 'e', '')
-    await admin.xadd(stream, '4-0', 'e', encodeEntry(entry))
-    await admin.xadd(stream, '5-0', 'e', Buffer.concat([encodeEntry(entry), Buffer.of(0)]))
+    await admin.xadd(stream, '4-0', 'e', join)
+    await admin.xadd(stream, '5-0', 'e', Buffer.concat([join, Buffer.of(0)]))
     const before = await node.malformedCount()
     expect(await kept(node, channel)).toEqual(['1 1'])
     expect((await node.malformedCount()) - before).toBe(4)

@@ -56,8 +56,8 @@ clusterTest('a refusal of Redis is named at once, and asked again after it was m
     expect(performance.now() - startMs).toBeLessThan(1_400)
     await admin.acl('SETUSER', 'limited', '&test:*')
     await eventually(() => limited.broker.subscribe('secret'))
-    expect(await admin.pubsub('NUMSUB', limited.keys.channel('secret'))).toEqual([
-      limited.keys.channel('secret'),
+    expect(await admin.pubsub('NUMSUB', limited.keys.channelEvents('secret'))).toEqual([
+      limited.keys.channelEvents('secret'),
       1,
     ])
   } finally {

@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { encodeEntry, encodeMessage, plainEntry } from '../../src/redis/envelope.js'
+import { encodeMessage } from '../../src/redis/relay-message.js'
 import { RedisServer } from '../support/redis-server.js'
+import { relayEntry } from '../support/relay-entry.js'
 import { clientInfo, publication } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
@@ -36,15 +37,15 @@ async function publishCalls(): Promise<number> {
 }
 
 async function subscribersOf(name: string): Promise<number> {
-  const [, count] = (await admin.pubsub('NUMSUB', node.keys.channel(name))) as [string, number]
+  const [, count] = (await admin.pubsub('NUMSUB', node.keys.channelEvents(name))) as [string, number]
   return count
 }
 
 describe('what is malformed in Redis is counted and ignored', () => {
-  const entry = plainEntry({ kind: 'publication', client: undefined, timeMs: 1, payload: Buffer.alloc(0) })
-  const good = encodeEntry({ ...entry, payload: Buffer.from('good') })
+  const good = relayEntry({ kind: 'publication', payload: 'good' })
+  const control = (payload: string) => encodeMessage([relayEntry({ kind: 'control', payload })])
   const join = (payload: string, client: string | undefined = 'ann') =>
-    encodeMessage([encodeEntry({ ...entry, kind: 'join', client, payload: Buffer.from(payload) })])
+    encodeMessage([relayEntry({ kind: 'join', client, payload })])
 
   it.each([
     ['nothing', Buffer.alloc(0)],
@@ -57,19 +58,11 @@ describe('what is malformed in Redis is counted and ignored', () => {
     ['a good entry before a bad one', Buffer.concat([encodeMessage([good]), Buffer.from('bad')])],
     ['a length beyond all memory', Buffer.from([1, 0, 255, 255, 255, 255, 1, 0])],
     ['a megabyte of zeros', Buffer.alloc(1024 ** 2)],
+    ['control in a channel', control('')],
+    ['a good entry before control', encodeMessage([good, relayEntry({ kind: 'control', payload: '' })])],
     [
-      'control in a channel',
-      encodeMessage([encodeEntry({ ...entry, kind: 'control', payload: Buffer.of() })]),
-    ],
-    [
-      'a good entry before control',
-      encodeMessage([good, encodeEntry({ ...entry, kind: 'control', payload: Buffer.of() })]),
-    ],
-    [
-      'a join of nobody',
-      encodeMessage([
-        encodeEntry({ ...entry, kind: 'join', payload: Buffer.from('{"user":"a","online":1}') }),
-      ]),
+      'a join of no client',
+      encodeMessage([relayEntry({ kind: 'join', payload: '{"user":"a","online":1}' })]),
     ],
     ['a join that is not JSON', join('{')],
     ['a join that is null', join('null')],
@@ -78,7 +71,7 @@ describe('what is malformed in Redis is counted and ignored', () => {
   ])('%s', async (_, bytes) => {
     await node.broker.subscribe(channel)
     const before = await node.malformedCount()
-    await admin.publish(node.keys.channel(channel), bytes)
+    await admin.publish(node.keys.channelEvents(channel), bytes)
     await other.broker.publish(channel, publication('next'))
     await node.recorder.until(channel, 1)
     expect(node.recorder.textsOf(channel)).toEqual(['next'])
@@ -96,8 +89,6 @@ describe('what is malformed in Redis is counted and ignored', () => {
       heard.push(message)
       hear()
     })
-    const control = (text: string) =>
-      encodeMessage([encodeEntry({ ...entry, kind: 'control', payload: Buffer.from(text) })])
     const bad = [
       Buffer.from('hello'),
       control('{'),
@@ -108,8 +99,8 @@ describe('what is malformed in Redis is counted and ignored', () => {
       control('{"type":"question","id":"1","from":"x","ask":{"about":"secrets"}}'),
     ]
     for (const bytes of bad) {
-      await admin.publish(node.keys.allNodes(), bytes)
-      await admin.publish(node.keys.oneNode('node'), bytes)
+      await admin.publish(node.keys.allNodesMessages(), bytes)
+      await admin.publish(node.keys.nodeMessages('node'), bytes)
     }
     await node.peers.sendTo('node', { type: 'probe', sentAtMs: 1 })
     await probed
@@ -120,14 +111,14 @@ describe('what is malformed in Redis is counted and ignored', () => {
 
 it('joins and leaves that nobody wants are not delivered, and hold up nothing', async () => {
   await other.broker.subscribe(channel)
-  other.recorder.hearsPresence = false
+  other.recorder.isPresenceWatched = false
   const info = clientInfo('c-1', 'ann')
   for (const event of [publication('a'), { type: 'join', info, online: 1 } as const, publication('b')]) {
     await node.broker.publish(channel, event)
   }
   await other.recorder.until(channel, 2)
   expect(other.recorder.textsOf(channel)).toEqual(['a', 'b'])
-  other.recorder.hearsPresence = true
+  other.recorder.isPresenceWatched = true
 })
 
 describe('packing', () => {

@@ -4,7 +4,7 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import { RedisPeers } from '../../src/node/redis-peers.js'
 import { RedisPresenceStore } from '../../src/presence/redis-presence-store.js'
 import { Keys } from '../../src/redis/keys.js'
-import { RedisRelay } from '../../src/redis/redis-relay.js'
+import { RedisLink } from '../../src/redis/redis-link.js'
 import { Recorder } from './recorder.js'
 
 const DEFAULT_QUEUE_BYTES = 16 * 1024 ** 2
@@ -21,20 +21,20 @@ export class RedisNode {
   readonly broker: RedisBroker
   readonly peers: RedisPeers
   readonly presence: RedisPresenceStore
-  private readonly relay: RedisRelay
+  private readonly link: RedisLink
 
   constructor(url: string, id = 'node', queueBytes = DEFAULT_QUEUE_BYTES, log = silentLogger()) {
-    this.relay = new RedisRelay({ url, queueBytes, log, metrics: this.metrics })
-    const ignored = () => this.metrics.relayMalformed.inc()
-    this.broker = new RedisBroker(this.relay, this.keys, ignored)
-    this.peers = new RedisPeers(id, this.relay, this.keys, ignored)
-    this.presence = new RedisPresenceStore(id, this.relay, this.keys)
+    this.link = new RedisLink({ url, queueBytes, log, metrics: this.metrics })
+    const onMalformed = () => this.metrics.relayMalformed.inc()
+    this.broker = new RedisBroker(this.link, this.keys, onMalformed)
+    this.peers = new RedisPeers(id, this.link, this.keys, onMalformed)
+    this.presence = new RedisPresenceStore(id, this.link, this.keys)
     this.broker.start(this.recorder)
-    this.relay.start()
+    this.link.start()
   }
 
   close(): void {
-    this.relay.close()
+    this.link.close()
   }
 
   async malformedCount(): Promise<number> {

@@ -60,7 +60,7 @@ describe('presence that nodes share', () => {
     for (const { presence } of [one, two]) {
       for (const channel of ['room', 'lobby']) await presence.remove(channel, clientInfo('c-1', 'ann'))
     }
-    const keys = [one.keys.lease('one'), one.keys.lease('two'), one.keys.members()]
+    const keys = [one.keys.lease('one'), one.keys.lease('two'), one.keys.knownNodes()]
     expect((await admin.keys('*')).sort()).toEqual(keys.sort())
   })
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Child } from '../support/child-process.js'
 import { freePort } from '../support/free-port.js'
@@ -20,7 +20,9 @@ describe('the package', () => {
     expect(project.files).toEqual(
       expect.arrayContaining(['dist/src/main.js', 'dist/src/index.js', 'dist/src/index.d.ts']),
     )
-    expect(project.files.filter((path) => !/\.(js|d\.ts)$/.test(path)).sort()).toEqual(rest)
+    const scripts = readdirSync(new URL('../../src/redis/lua/', import.meta.url))
+    const expected = [...rest, ...scripts.map((name) => `dist/src/redis/lua/${name}`)]
+    expect(project.files.filter((path) => !/\.(js|d\.ts)$/.test(path)).sort()).toEqual(expected.sort())
   })
 
   it('tells the compiler of a wrong setting, hook or value', async () => {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { History, Position, Publication } from '../../src/broker/broker.js'
+import type { History } from '../../src/broker/broker.js'
 import { type ApiChannels, ApiMethods } from '../../src/http/api-methods.js'
 import { API_RESULTS, type ApiResult } from '../../src/http/api-results.js'
 import { parseExactly, stringifyExactly } from '../../src/http/exact-json.js'
@@ -8,9 +8,10 @@ import type { Draft, PublicationSource } from '../../src/hub/publisher.js'
 import { createLogger } from '../../src/log.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
 import { errors } from '../../src/protocol/errors.js'
+import type { Publication, StreamPosition } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 
-const POSITION: Position = { epoch: 'AbCd', offset: 7 }
+const POSITION: StreamPosition = { epoch: 'AbCd', offset: 7 }
 
 /** Channels that write down what they are asked, and answer what the test says. */
 class RecordedChannels implements ApiChannels {
@@ -23,7 +24,7 @@ class RecordedChannels implements ApiChannels {
     channel: string,
     { data, ...more }: Draft,
     options?: ChannelPublishOptions,
-  ): Promise<Position | undefined> {
+  ): Promise<StreamPosition | undefined> {
     this.calls.push([source, channel, Buffer.from(data).toString(), more, options])
     if (channel === 'nowhere') return Promise.reject(errors.unknownChannel('nowhere'))
     return Promise.resolve(channel === 'kept' ? POSITION : undefined)

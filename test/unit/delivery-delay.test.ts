@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { PresenceEvent } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { FanOut } from '../../src/hub/fan-out.js'
 import { Hub, type Member } from '../../src/hub/hub.js'
 import { type Codec, createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { Tally } from '../../src/metrics/tally.js'
+import type { PresenceEvent } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
 import { stubMember } from '../support/stub-member.js'
@@ -233,11 +233,11 @@ describe('a channel with a delivery delay', () => {
 
     say(text: string, excluded: number): void {
       const excludedClient = this.members[excluded]?.client
-      this.hub.deliver('room', [publication(text, { excludedClient })])
+      this.hub.receive('room', [publication(text, { excludedClient })])
     }
 
     tell(): void {
-      this.hub.deliver('room', [JOIN])
+      this.hub.receive('room', [JOIN])
     }
 
     private sendTo(topic: string, data: Uint8Array | string, except?: number): void {

@@ -1,15 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import {
-  BrokerError,
-  type ChannelEvent,
-  type History,
-  type HistoryQuery,
-  type Position,
-  type Publication,
-} from '../../src/broker/broker.js'
+import type { History, HistoryQuery } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
+import type { ChannelEvent, Publication, StreamPosition } from '../../src/protocol/publication.js'
 import { hubOptions } from '../support/hub-options.js'
 import { metric } from '../support/metric.js'
 import { stubMember } from '../support/stub-member.js'
@@ -37,10 +32,10 @@ class LossyBroker extends MemoryBroker {
     this.hub = hub
     super.start({
       resumed: () => hub.resumed(),
-      hears: (channel, type) => hub.hears(channel, type),
-      deliver: (channel, events) => {
+      hasPresenceWatchers: (channel, type) => hub.hasPresenceWatchers(channel, type),
+      receive: (channel, events) => {
         if (this.isLosing) this.late.push([...events])
-        else hub.deliver(channel, events)
+        else hub.receive(channel, events)
       },
     })
   }
@@ -55,7 +50,7 @@ class LossyBroker extends MemoryBroker {
 
   /** What was lost comes after all. */
   deliverLate(): void {
-    for (const events of this.late.splice(0)) this.hub?.deliver(CHANNEL, events)
+    for (const events of this.late.splice(0)) this.hub?.receive(CHANNEL, events)
   }
 }
 
@@ -107,7 +102,7 @@ async function join(client: string): Promise<void> {
   hub.join(CHANNEL, member, NO_WISHES)
 }
 
-function said(data: number, position: Position | undefined): Publication {
+function said(data: number, position: StreamPosition | undefined): Publication {
   return {
     type: 'publication',
     data: Buffer.from(String(data)),
@@ -121,7 +116,7 @@ function said(data: number, position: Position | undefined): Publication {
   }
 }
 
-function say(data: number): Promise<Position | undefined> {
+function say(data: number): Promise<StreamPosition | undefined> {
   const publication = said(data, undefined)
   const stream = { size, ttlMs: 60_000, metaTtlMs: META_TTL_MS }
   return broker.publish(CHANNEL, publication, { stream, idempotencyKey: undefined })
@@ -263,8 +258,8 @@ describe('the hub, when the relay loses publications of a stream', () => {
     ['an epoch that is over', () => ({ epoch: 'over', offset: 7 })],
   ])('drops what comes with %s, and goes on', async (_what, placeIn) => {
     const first = await say(1)
-    hub.deliver(CHANNEL, [said(666, placeIn(first?.epoch ?? ''))])
-    hub.deliver(CHANNEL, [said(2, undefined)])
+    hub.receive(CHANNEL, [said(666, placeIn(first?.epoch ?? ''))])
+    hub.receive(CHANNEL, [said(2, undefined)])
     await until(() => heard.length >= 2)
     await say(3)
     await until(() => heard.length >= 3)
@@ -276,7 +271,7 @@ describe('the hub, when the relay loses publications of a stream', () => {
 
   it('sends members to begin anew who believed a forged offset before any other', async () => {
     const { epoch } = (await broker.history(CHANNEL, TOP)).position
-    hub.deliver(CHANNEL, [said(666, { epoch, offset: 1e9 })])
+    hub.receive(CHANNEL, [said(666, { epoch, offset: 1e9 })])
     await say(1)
     hub.resumed()
     await until(() => missed > 0)
@@ -288,7 +283,7 @@ describe('the hub, when the relay loses publications of a stream', () => {
 
   it('reads a few times, not for ever, where every read is followed by another gap', async () => {
     const { epoch = '' } = (await say(1)) ?? {}
-    const forge = () => hub.deliver(CHANNEL, [said(666, { epoch, offset: 1e9 })])
+    const forge = () => hub.receive(CHANNEL, [said(666, { epoch, offset: 1e9 })])
     broker.whileReading = forge
     forge()
     await until(() => missed > 0)

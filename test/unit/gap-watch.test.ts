@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { BrokerError, type History, type HistoryQuery } from '../../src/broker/broker.js'
+import type { History, HistoryQuery } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { GapRepair } from '../../src/hub/gap-repair.js'
 import { GapWatch } from '../../src/hub/gap-watch.js'
 import { createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { Tally } from '../../src/metrics/tally.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
 import { hubOptions } from '../support/hub-options.js'
 
 const ROUND_MS = 4_500

@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { ChannelEvent, History, HistoryQuery, Position, Publication } from '../../src/broker/broker.js'
+import type { History, HistoryQuery } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
 import type { Codec } from '../../src/hub/local-channel.js'
 import { Metrics } from '../../src/metrics/metrics.js'
+import type { ChannelEvent, Publication, StreamPosition } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
 
@@ -14,7 +15,7 @@ let metrics: Metrics
 let frames: string[]
 let hub: Hub
 /** Of streams that have lost all publications; undefined: streams begin when they are read. */
-let top: Position | undefined
+let top: StreamPosition | undefined
 
 /** Streams of which only the position is left. */
 class ForgetfulBroker extends MemoryBroker {
@@ -112,22 +113,22 @@ describe('what is said to JSON members', () => {
   })
 
   it('in one tick leaves as one frame of lines at its end', () => {
-    hub.deliver('room', [said('one'), said('two')])
-    hub.deliver('room', [said('three')])
+    hub.receive('room', [said('one'), said('two')])
+    hub.receive('room', [said('three')])
     expect(taken()).toEqual([])
     const lines = [push('one'), push('two'), push('three')].join('\n')
     expect(endTick()).toEqual([`all json:data:room ${lines}`])
     expect(endTick()).toEqual([])
-    hub.deliver('room', [said('four')])
+    hub.receive('room', [said('four')])
     expect(endTick()).toEqual([`all json:data:room ${push('four')}`])
   })
 
   it('in two channels leaves as a frame for each', () => {
     enter('bob', 'json', 'other')
     taken()
-    hub.deliver('room', [said('one')])
-    hub.deliver('other', [said('two')])
-    hub.deliver('room', [said('three')])
+    hub.receive('room', [said('one')])
+    hub.receive('other', [said('two')])
+    hub.receive('room', [said('three')])
     expect(endTick()).toEqual([
       `all json:data:room ${push('one')}\n${push('three')}`,
       `all json:data:other ${push('two', 'other')}`,
@@ -135,9 +136,9 @@ describe('what is said to JSON members', () => {
   })
 
   it('is not heard by who joins after it in the same tick, but by who was there', () => {
-    hub.deliver('room', [said('before')])
+    hub.receive('room', [said('before')])
     enter('bob')
-    hub.deliver('room', [said('after')])
+    hub.receive('room', [said('after')])
     expect(endTick()).toEqual([
       `all json:data:room ${push('before')}`,
       'bob joins json:data:room',
@@ -148,9 +149,9 @@ describe('what is said to JSON members', () => {
   it('is heard by who leaves after it in the same tick', () => {
     const bob = enter('bob')
     taken()
-    hub.deliver('room', [said('before')])
+    hub.receive('room', [said('before')])
     leave(bob)
-    hub.deliver('room', [said('after')])
+    hub.receive('room', [said('after')])
     expect(endTick()).toEqual([
       `all json:data:room ${push('before')}`,
       'bob leaves json:data:room',
@@ -159,7 +160,7 @@ describe('what is said to JSON members', () => {
   })
 
   it('leaves out the client that it excludes, in its place among the others', () => {
-    hub.deliver('room', [said('one'), said('two', { excludedClient: 'ann' }), said('three')])
+    hub.receive('room', [said('one'), said('two', { excludedClient: 'ann' }), said('three')])
     expect(endTick()).toEqual([
       `all json:data:room ${push('one')}`,
       `but ann json:data:room ${push('two')}`,
@@ -171,7 +172,7 @@ describe('what is said to JSON members', () => {
   it('excludes nobody who is in another channel, or unknown here', () => {
     enter('bob', 'json', 'other')
     taken()
-    hub.deliver('room', [said('one', { excludedClient: 'bob' }), said('two', { excludedClient: 'stranger' })])
+    hub.receive('room', [said('one', { excludedClient: 'bob' }), said('two', { excludedClient: 'stranger' })])
     expect(endTick()).toEqual([`all json:data:room ${push('one')}\n${push('two')}`])
   })
 
@@ -179,7 +180,7 @@ describe('what is said to JSON members', () => {
     enter('bob', 'json', 'room', ALL_WISHES)
     taken()
     const event = (type: 'join' | 'leave'): ChannelEvent => ({ type, info: clientInfo('c', ''), online: 1 })
-    hub.deliver('room', [said('one'), event('join'), said('two'), event('leave')])
+    hub.receive('room', [said('one'), event('join'), said('two'), event('leave')])
     const told = (type: string) => `{"push":{"channel":"room","${type}":{"info":{"client":"c"}}}}`
     expect(endTick()).toEqual([
       `all json:data:room ${push('one')}`,
@@ -195,7 +196,7 @@ describe('a channel of members of both protocols', () => {
     enter('ann')
     enter('rob', 'raw')
     taken()
-    hub.deliver('room', [
+    hub.receive('room', [
       publication('grüße', { excludedClient: 'rob' }),
       publication('all the same', { excludedClient: 'ann' }),
     ])
@@ -217,11 +218,11 @@ describe('a channel of members of both protocols', () => {
     expect([...hub.channelSizes()]).toEqual([['chat:room', 2]])
     expect(metrics.subscriptions('chat').value).toBe(2)
     const join = { type: 'join', info: clientInfo('c', ''), online: 3 } as const
-    hub.deliver('chat:room', [join])
+    hub.receive('chat:room', [join])
     expect(taken().map((frame) => frame.split(' ')[1])).toEqual(['raw:join:chat:room', 'json:join:chat:room'])
     leave(rob, 'chat:room', ALL_WISHES)
     taken()
-    hub.deliver('chat:room', [join])
+    hub.receive('chat:room', [join])
     expect(taken()).toHaveLength(1)
   })
 })
@@ -236,15 +237,15 @@ describe('publications of a stream', () => {
   })
 
   it('that follow one another are handed out as they are', async () => {
-    hub.deliver('room', [at(5), at(6)])
-    hub.deliver('room', [at(7)])
+    hub.receive('room', [at(5), at(6)])
+    hub.receive('room', [at(7)])
     expect(endTick()).toEqual([`all json:data:room ${[5, 6, 7].map(pushAt).join('\n')}`])
     expect(ann.gaps).toEqual([])
     expect(await gapCount()).toBe(0)
   })
 
   it('that were handed out already are not again', () => {
-    hub.deliver('room', [at(5), at(5), at(6), at(4), at(6)])
+    hub.receive('room', [at(5), at(5), at(6), at(4), at(6)])
     expect(endTick()).toEqual([`all json:data:room ${pushAt(5)}\n${pushAt(6)}`])
     expect(ann.gaps).toEqual([])
   })
@@ -258,11 +259,11 @@ describe('publications of a stream', () => {
       const rob = enter('rob', 'raw')
       const elsewhere = enter('eve', 'json', 'other')
       top = next.position
-      hub.deliver('room', [at(5), next])
+      hub.receive('room', [at(5), next])
       await givenUp()
       expect([ann.gaps, rob.gaps, elsewhere.gaps]).toEqual([['room'], ['room'], []])
-      const { epoch, offset } = next.position as Position
-      hub.deliver('room', [at(offset + 1, epoch), at(offset + 2, epoch)])
+      const { epoch, offset } = next.position as StreamPosition
+      hub.receive('room', [at(offset + 1, epoch), at(offset + 2, epoch)])
       expect(ann.gaps).toEqual(['room'])
       expect(await gapCount()).toBe(1)
     },
@@ -274,17 +275,17 @@ describe('publications of a stream', () => {
       leave(ann)
       return 0
     }
-    hub.deliver('room', [at(5), at(7)])
+    hub.receive('room', [at(5), at(7)])
     await givenUp()
     expect(endTick()).toEqual([`all json:data:room ${pushAt(5)}`, 'ann is told', 'ann leaves json:data:room'])
   })
 
   it('show a gap also when something without a place came in between', async () => {
     top = { epoch: 'e', offset: 7 }
-    hub.deliver('room', [at(5), said('past the history'), at(7)])
+    hub.receive('room', [at(5), said('past the history'), at(7)])
     await givenUp()
     expect(ann.gaps).toEqual(['room'])
-    hub.deliver('room', [said('past the history'), at(8), at(8)])
+    hub.receive('room', [said('past the history'), at(8), at(8)])
     expect(ann.gaps).toEqual(['room'])
     expect(
       endTick()
@@ -294,11 +295,11 @@ describe('publications of a stream', () => {
   })
 
   it('may begin anywhere for those who come after everybody left', () => {
-    hub.deliver('room', [at(5)])
+    hub.receive('room', [at(5)])
     leave(ann)
-    hub.deliver('room', [at(6), at(7)])
+    hub.receive('room', [at(6), at(7)])
     const bob = enter('bob')
-    hub.deliver('room', [at(9)])
+    hub.receive('room', [at(9)])
     expect(bob.gaps).toEqual([])
   })
 })
@@ -306,15 +307,15 @@ describe('publications of a stream', () => {
 describe('a buffer', () => {
   it('keeps what comes while nobody is in the channel yet, from when it is there', () => {
     void hub.hold('room')
-    hub.deliver('room', [at(1)])
+    hub.receive('room', [at(1)])
     const buffer = hub.buffer('room')
     const data = Buffer.from('"of the broker"')
-    hub.deliver('room', [{ ...at(2), data }, at(3)])
+    hub.receive('room', [{ ...at(2), data }, at(3)])
     data.fill('x')
     expect(buffer.publications.map(({ position }) => position?.offset)).toEqual([2, 3])
     expect(Buffer.from(buffer.publications[0]?.data ?? []).toString()).toBe('"of the broker"')
     hub.unbuffer('room', buffer, undefined)
-    hub.deliver('room', [at(4)])
+    hub.receive('room', [at(4)])
     expect(buffer.publications).toHaveLength(2)
     expect(endTick()).toEqual([])
   })
@@ -322,9 +323,9 @@ describe('a buffer', () => {
   it('keeps what members hear at the same time, and not what they had before', () => {
     enter('ann')
     taken()
-    hub.deliver('room', [at(5)])
+    hub.receive('room', [at(5)])
     const buffers = [hub.buffer('room'), hub.buffer('room')]
-    hub.deliver('room', [at(5), at(6)])
+    hub.receive('room', [at(5), at(6)])
     expect(buffers.map(({ publications }) => publications.length)).toEqual([1, 1])
     expect(endTick()).toEqual([`all json:data:room ${pushAt(5)}\n${pushAt(6)}`])
   })
@@ -332,7 +333,7 @@ describe('a buffer', () => {
   it('shares its copies with those who read at the same time', () => {
     void hub.hold('room')
     const buffers = [hub.buffer('room'), hub.buffer('room')] as const
-    hub.deliver('room', [at(1), at(2)])
+    hub.receive('room', [at(1), at(2)])
     const [one, other] = buffers.map(({ publications }) => publications.map(({ data }) => data))
     expect(one).toHaveLength(2)
     for (const [index, data] of (one ?? []).entries()) expect(other?.[index]).toBe(data)
@@ -344,9 +345,9 @@ describe('a buffer', () => {
     hub.unbuffer('room', buffer, { epoch: 'e', offset: 10 })
     const ann = enter('ann')
     taken()
-    hub.deliver('room', [at(10), at(11)])
+    hub.receive('room', [at(10), at(11)])
     expect(endTick()).toEqual([`all json:data:room ${pushAt(11)}`])
-    hub.deliver('room', [at(13)])
+    hub.receive('room', [at(13)])
     await givenUp()
     expect(ann.gaps).toEqual(['room'])
   })
@@ -354,9 +355,9 @@ describe('a buffer', () => {
   it('of more than its bound says so, and lets go of no more', () => {
     void hub.hold('room')
     const [many, large] = [hub.buffer('room'), hub.buffer('room')]
-    hub.deliver('room', [said('small')])
+    hub.receive('room', [said('small')])
     hub.unbuffer('room', large, undefined)
-    for (let index = 0; index < 10_000; index++) hub.deliver('room', [said('x')])
+    for (let index = 0; index < 10_000; index++) hub.receive('room', [said('x')])
     expect([many.hasOverflowed, many.publications.length]).toEqual([true, 10_000])
     large.add(publication(Buffer.alloc(16 * 1024 * 1024)))
     large.add(said('small'))

@@ -1,13 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  type Broker,
-  BrokerError,
-  type ChannelEvent,
-  type History,
-  type Publication,
-} from '../../src/broker/broker.js'
+import type { Broker, History } from '../../src/broker/broker.js'
 import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
+import type { ChannelEvent, Publication } from '../../src/protocol/publication.js'
 import type { Socket } from '../../src/transport/transport.js'
 import { hubOptions } from '../support/hub-options.js'
 import { stubMember } from '../support/stub-member.js'
@@ -194,7 +190,7 @@ describe('a channel', () => {
   it('that nobody knows is left and released without harm', () => {
     hub.release('nowhere')
     hub.leave('nowhere', member('ann', 'nowhere'), NO_WISHES)
-    hub.deliver('nowhere', [publication('hello')])
+    hub.receive('nowhere', [publication('hello')])
     expect(() => hub.join('nowhere', member('ann', 'nowhere'), NO_WISHES)).toThrow('not held')
     expect(frames).toEqual([])
     expect(vi.getTimerCount()).toBe(0)
@@ -237,26 +233,26 @@ describe('a subscription that fails', () => {
 describe('a publication', () => {
   it('goes to everybody in its channel', async () => {
     await enter('ann')
-    hub.deliver('room', [publication('one'), publication('two')])
+    hub.receive('room', [publication('one'), publication('two')])
     expect(frames).toEqual(['all raw:data:room one', 'all raw:data:room two'])
   })
 
   it('leaves out the client that it excludes', async () => {
     await enter('ann')
-    hub.deliver('room', [publication('hello', 'ann')])
+    hub.receive('room', [publication('hello', 'ann')])
     expect(frames).toEqual(['but ann raw:data:room hello'])
   })
 
   it('excludes nobody who is elsewhere, or unknown here', async () => {
     await enter('ann')
     await enter('bob', 'other')
-    hub.deliver('room', [publication('one', 'bob'), publication('two', 'stranger')])
+    hub.receive('room', [publication('one', 'bob'), publication('two', 'stranger')])
     expect(frames).toEqual(['all raw:data:room one', 'all raw:data:room two'])
   })
 
   it('costs nothing where only a handshake holds the channel', async () => {
     leave(await enter('ann'))
-    hub.deliver('room', [publication('hello')])
+    hub.receive('room', [publication('hello')])
     expect(frames).toEqual([])
     expect(metrics.deliveries.raw.value).toBe(0)
   })
@@ -265,14 +261,14 @@ describe('a publication', () => {
     await enter('ann')
     await enter('bob')
     await enter('eve')
-    hub.deliver('room', [publication('12345'), publication('12345', 'bob')])
+    hub.receive('room', [publication('12345'), publication('12345', 'bob')])
     expect(metrics.deliveries.raw.value).toBe(5)
     expect(metrics.deliveredBytes.raw.value).toBe(25)
   })
 
   it('from a clock that is ahead has no negative lag', async () => {
     await enter('ann')
-    hub.deliver('room', [{ ...publication('hello'), publishedAtMs: Date.now() + 60_000 }])
+    hub.receive('room', [{ ...publication('hello'), publishedAtMs: Date.now() + 60_000 }])
     expect([metrics.deliveryLag.count, metrics.deliveryLag.sum]).toEqual([1, 0])
   })
 })
@@ -284,18 +280,18 @@ describe('a publication that waits for its delivery', () => {
     const publish = (_topic: string, data: Uint8Array | string) => frames.push(textOf(data))
     hub = new Hub(broker, publish, metrics, hubOptions({ deliveryDelayMs: DELAY_MS }))
     await enter('ann')
-    hub.deliver('room', [publication('first')])
+    hub.receive('room', [publication('first')])
     vi.advanceTimersByTime(10)
   })
 
   it('counts its wait as lag', () => {
-    hub.deliver('room', [publication('second')])
+    hub.receive('room', [publication('second')])
     expect(metrics.deliveryLag.sum).toBeCloseTo((DELAY_MS - 10) / 1_000)
   })
 
   it('does not leave early for a client that is gone', async () => {
     const bob = await enter('bob')
-    hub.deliver('room', [publication('second', 'bob')])
+    hub.receive('room', [publication('second', 'bob')])
     leave({ ...bob, socket: undefined })
     expect(frames).toEqual(['first'])
     vi.advanceTimersByTime(DELAY_MS)
@@ -303,13 +299,13 @@ describe('a publication that waits for its delivery', () => {
   })
 
   it('leaves together with those that come in the same relay message', () => {
-    hub.deliver('room', [publication('second'), publication('third')])
+    hub.receive('room', [publication('second'), publication('third')])
     expect(frames).toEqual(['first'])
     vi.advanceTimersByTime(DELAY_MS - 9)
-    hub.deliver('room', [publication('fourth'), publication('fifth')])
+    hub.receive('room', [publication('fourth'), publication('fifth')])
     expect(frames).toEqual(['first', 'second', 'third'])
     vi.advanceTimersByTime(2 * DELAY_MS)
-    hub.deliver('room', [publication('sixth'), publication('seventh')])
+    hub.receive('room', [publication('sixth'), publication('seventh')])
     expect(frames.slice(3)).toEqual(['fourth', 'fifth', 'sixth', 'seventh'])
   })
 })
@@ -323,7 +319,7 @@ describe('a join or leave', () => {
 
   it('is told without a number where presence is not kept', async () => {
     await enter('ann', 'room', { join: true, leave: false })
-    hub.deliver('room', [
+    hub.receive('room', [
       {
         type: 'join',
         info: { client: 'c', user: '', connInfo: '1', chanInfo: undefined },
@@ -337,13 +333,13 @@ describe('a join or leave', () => {
     const wishes = { ...NO_WISHES, [type]: true }
     const ann = await enter('ann', 'room', wishes)
     expect(ann.topics).toEqual(['raw:data:room', `raw:${type}:room`])
-    hub.deliver('room', [event('join'), event('leave')])
+    hub.receive('room', [event('join'), event('leave')])
     expect(frames).toEqual([
       `all raw:${type}:room {"event":"${type}","client":"c","user":"ann \\"a\\"","online":3}`,
     ])
     leave(ann, 'room', wishes)
     await enter('bob')
-    hub.deliver('room', [event('join'), event('leave')])
+    hub.receive('room', [event('join'), event('leave')])
     expect(frames).toHaveLength(1)
   })
 
@@ -351,20 +347,20 @@ describe('a join or leave', () => {
     const other = type === 'join' ? 'leave' : 'join'
     const wishes = { ...NO_WISHES, [type]: true }
     await enter('bob')
-    expect(hub.hears('room', type)).toBe(false)
+    expect(hub.hasPresenceWatchers('room', type)).toBe(false)
     const ann = await enter('ann', 'room', wishes)
-    expect([hub.hears('room', type), hub.hears('room', other), hub.hears('lobby', type)]).toEqual([
-      true,
-      false,
-      false,
-    ])
+    expect([
+      hub.hasPresenceWatchers('room', type),
+      hub.hasPresenceWatchers('room', other),
+      hub.hasPresenceWatchers('lobby', type),
+    ]).toEqual([true, false, false])
     leave(ann, 'room', wishes)
-    expect(hub.hears('room', type)).toBe(false)
+    expect(hub.hasPresenceWatchers('room', type)).toBe(false)
   })
 
   it('is no delivery of a publication', async () => {
     await enter('ann', 'room', { join: true, leave: true })
-    hub.deliver('room', [event('join')])
+    hub.receive('room', [event('join')])
     expect(metrics.deliveries.raw.value).toBe(0)
   })
 })

@@ -1,10 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { BrokerError, type ChannelEvent } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
 import { createLogger } from '../../src/log.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
+import type { ChannelEvent } from '../../src/protocol/publication.js'
 import { clientInfo } from '../contract/publications.js'
 
 /** A store that answers when the test says so, with what is so by then. */

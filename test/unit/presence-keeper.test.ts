@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { BrokerError } from '../../src/broker/broker.js'
 import { createLogger } from '../../src/log.js'
 import { type DeadNodes, PresenceKeeper } from '../../src/node/presence-keeper.js'
 import type { PresenceUpkeep } from '../../src/presence/presence-store.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
 
 /** A cluster with a dead node, and what is done about it. */
 class Upkeep implements PresenceUpkeep, DeadNodes {

@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { BrokerError, type ChannelEvent } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
 import { Publisher } from '../../src/hub/publisher.js'
 import type { Logger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
+import type { ChannelEvent } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 
 /** Takes everything, until it is told to refuse. */

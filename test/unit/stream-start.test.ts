@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Publication } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { PublicationBuffer } from '../../src/hub/publication-buffer.js'
+import type { Publication } from '../../src/protocol/publication.js'
 import { StreamReader } from '../../src/session/stream-start.js'
 import { publication } from '../contract/publications.js'
 import { namespace } from '../support/namespace.js'
@@ -20,8 +20,8 @@ async function channelWith(made: number, kept: number, during: number) {
   const heard: Publication[] = []
   broker.start({
     resumed: () => undefined,
-    hears: () => false,
-    deliver: (_channel, events) => {
+    hasPresenceWatchers: () => false,
+    receive: (_channel, events) => {
       for (const event of events) {
         if (event.type !== 'publication') continue
         heard.push(event)

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
-import { BrokerError } from '../../src/broker/broker.js'
 import { MemoryPeers } from '../../src/node/memory-peers.js'
 import type { PeerMessage, Peers, Question } from '../../src/node/peers.js'
 import { Surveys } from '../../src/node/surveys.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
 
 /** Nodes in one process: each has surveys; messages pass directly, but not to nodes that are cut off. */
 class Network {

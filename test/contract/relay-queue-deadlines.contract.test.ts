@@ -1,13 +1,10 @@
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Metrics } from '../../src/metrics/metrics.js'
-import { encodeEntry, plainEntry } from '../../src/redis/envelope.js'
-import { RelayPublisher } from '../../src/redis/relay-publisher.js'
+import { RelayQueue } from '../../src/redis/relay-queue.js'
 import { RedisServer } from '../support/redis-server.js'
 
-const ENTRY = encodeEntry(
-  plainEntry({ kind: 'publication', client: undefined, timeMs: 0, payload: Buffer.from('hello') }),
-)
+const EVENT = { type: 'control', payload: Buffer.from('hello') } as const
 /** After which everything that could be refused at its deadline has been. */
 const PROMISE_MS = 2_000
 /** The deadline, and more than it takes for a stall. */
@@ -15,7 +12,7 @@ const STALLED_MS = 1_400
 
 let server: RedisServer
 let redis: Redis
-let publisher: RelayPublisher
+let queue: RelayQueue
 
 beforeAll(async () => {
   server = await RedisServer.start()
@@ -26,16 +23,16 @@ beforeEach(async () => {
   redis = new Redis(server.url, { lazyConnect: true })
   await redis.connect()
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
-  publisher = new RelayPublisher(redis, 1_000_000, new Metrics('test'))
-  publisher.resume('master')
+  queue = new RelayQueue(redis, 1_000_000, new Metrics('test'))
+  queue.resume('master')
 })
 afterEach(() => {
-  publisher.close()
+  queue.close()
   vi.useRealTimers()
   redis.disconnect()
 })
 
-const publish = () => publisher.publish('channel', ENTRY)
+const publish = () => queue.relay('channel', EVENT)
 
 /** What is due is called once all of the time is over, as after a stall. */
 async function stall(ms: number): Promise<void> {
@@ -69,7 +66,7 @@ function watch(published: Promise<unknown>): { outcome: string } {
 
 describe('a publisher', () => {
   it('refuses in time what Redis cannot be given, whenever it came', async () => {
-    publisher.pause()
+    queue.pause()
     const first = watch(publish())
     await pass(1_000)
     const second = watch(publish())
@@ -87,7 +84,7 @@ describe('a publisher', () => {
   })
 
   it('forgives a stall of the process once, not for ever', async () => {
-    publisher.pause()
+    queue.pause()
     const waiting = watch(publish())
     await stall(STALLED_MS)
     expect(waiting.outcome).toBe('pending')
@@ -98,20 +95,20 @@ describe('a publisher', () => {
   it('forgives a stall after one in which nothing was overdue', async () => {
     await publish()
     await stall(STALLED_MS)
-    publisher.pause()
+    queue.pause()
     const waiting = watch(publish())
     await stall(STALLED_MS)
     expect(waiting.outcome).toBe('pending')
-    publisher.resume('master')
+    queue.resume('master')
     await vi.waitUntil(() => waiting.outcome !== 'pending')
     expect(waiting.outcome).toBe('published')
   })
 
   it('does nothing more once it is closed, even as a deadline passes', async () => {
-    publisher.pause()
+    queue.pause()
     const waiting = watch(publish())
     vi.advanceTimersByTime(STALLED_MS)
-    publisher.close()
+    queue.close()
     await endOfIteration()
     expect(waiting.outcome).toBe('unavailable')
     expect(vi.getTimerCount()).toBe(0)

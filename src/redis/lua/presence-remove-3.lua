@@ -1,17 +1,11 @@
-import { Script } from '../script.js'
-import { PRESENCE_FUNCTIONS } from './presence-functions.js'
-
-/** Takes clients out of a channel. */
-export const presenceRemove = new Script(
-  3,
-  `
--- Purpose: takes clients out of a channel.
+-- Removes clients from a channel. Needs presence-functions.
+--
 -- KEYS[1]  hash: client -> entry, JSON with node, user and infos
 -- KEYS[2]  hash: user -> number of its clients
 -- KEYS[3]  set: clients of this node in the channel
--- ARGV     client, its user, where the entry does not tell, client, its user, and so on
+-- ARGV     client, its user (used where the entry names none), client, its user, and so on
 -- Returns  {number of this node's clients left in the channel, then for each client: number of all left after it}
-${PRESENCE_FUNCTIONS}
+
 local left = {}
 for index = 1, #ARGV, 2 do
   local client, user = ARGV[index], ARGV[index + 1]
@@ -23,6 +17,4 @@ for index = 1, #ARGV, 2 do
   redis.call('SREM', KEYS[3], client)
   left[#left + 1] = redis.call('HLEN', KEYS[1])
 end
-return {redis.call('SCARD', KEYS[3]), unpack(left)}
-`,
-)
+return { redis.call('SCARD', KEYS[3]), unpack(left) }

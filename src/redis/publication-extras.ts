@@ -1,21 +1,17 @@
-import type { ClientInfo } from '../protocol/client-info.js'
+import type { Publication } from '../protocol/publication.js'
 
-/** What only some publications carry. */
-export interface EntryExtras {
-  /** Who published it. */
-  readonly info: ClientInfo | undefined
-  readonly tags: Readonly<Record<string, string>> | undefined
-}
+/** The fields of a publication that few publications have: the publishing client and the tags. */
+export type PublicationExtras = Pick<Publication, 'info' | 'tags'>
 
-export const NO_EXTRAS: EntryExtras = { info: undefined, tags: undefined }
+export const NO_EXTRAS: PublicationExtras = { info: undefined, tags: undefined }
 
-/** One line of JSON; undefined where there is nothing to say. */
-export function encodeExtras({ info, tags }: EntryExtras): Buffer | undefined {
+/** Returns one line of JSON, or undefined where the publication has neither field. */
+export function encodeExtras({ info, tags }: PublicationExtras): Buffer | undefined {
   return info === undefined && tags === undefined ? undefined : Buffer.from(JSON.stringify({ info, tags }))
 }
 
-/** Undefined for what `encodeExtras` would not have made. */
-export function decodeExtras(json: string): EntryExtras | undefined {
+/** Returns undefined for JSON that `encodeExtras` would not have produced. */
+export function decodeExtras(json: string): PublicationExtras | undefined {
   let value: unknown
   try {
     value = JSON.parse(json)
@@ -26,12 +22,12 @@ export function decodeExtras(json: string): EntryExtras | undefined {
   const { info, tags } = value
   if (info === undefined && tags === undefined) return undefined
   if (info !== undefined && !isRecord(info)) return undefined
-  if (tags !== undefined && !isTextRecord(tags)) return undefined
+  if (tags !== undefined && !isStringRecord(tags)) return undefined
   if (info === undefined) return { info, tags }
   const { client, user, connInfo, chanInfo } = info
   if (!hasOnly(info, ['client', 'user', 'connInfo', 'chanInfo'])) return undefined
   if (typeof client !== 'string' || typeof user !== 'string') return undefined
-  if (!isOptionalText(connInfo) || !isOptionalText(chanInfo)) return undefined
+  if (!isOptionalString(connInfo) || !isOptionalString(chanInfo)) return undefined
   return { info: { client, user, connInfo, chanInfo }, tags }
 }
 
@@ -43,10 +39,10 @@ function hasOnly(value: Record<string, unknown>, names: readonly string[]): bool
   return Object.keys(value).every((name) => names.includes(name))
 }
 
-function isTextRecord(value: unknown): value is Record<string, string> {
+function isStringRecord(value: unknown): value is Record<string, string> {
   return isRecord(value) && Object.values(value).every((one) => typeof one === 'string')
 }
 
-function isOptionalText(value: unknown): value is string | undefined {
+function isOptionalString(value: unknown): value is string | undefined {
   return value === undefined || typeof value === 'string'
 }

@@ -1,24 +1,22 @@
-/**
- * Functions that the scripts for streams share.
- *
- * A stream's metadata names the master by its replication id. One that carries another master's may not know what that
- * master has promised (a failover loses what was not replicated), so a new epoch begins and the old entries go. The
- * node read the id when it connected, and a master that lost its last replica takes a new one in passing: where they
- * differ, the master is asked itself, or nodes that connected at different times would begin epochs in turn.
- */
-export const STREAM_FUNCTIONS = `
--- Offsets as digits: tostring would round large ones.
+-- Functions that the scripts for streams share; put in front of them when they are loaded.
+--
+-- The metadata of a stream names the master that gave its offsets, by replication id. A master with another id may not
+-- know every offset that was given (a failover loses what was not replicated), so a new epoch begins and the old entries
+-- are deleted. A node reads the id when it connects, and a master that lost its last replica changes it in passing: where
+-- the two differ the script asks the master itself, or nodes that connected at different times would begin epochs in turn.
+
+-- Formats an offset as digits: tostring would round large ones.
 local function digits(number)
   return string.format('%.0f', number)
 end
 
--- The replication id of this master; what the node knows of it where INFO is forbidden.
+-- Returns the replication id of this master; the one that the node knows where INFO is forbidden.
 local function master_id(known)
   local info = redis.pcall('INFO', 'replication')
   return type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or known
 end
 
--- The stream's epoch and top offset, after a new epoch has begun if need be.
+-- Returns the stream's epoch and top offset, after beginning a new epoch where the old one cannot go on.
 local function open_stream(meta_key, stream_key, fresh_epoch, known_master)
   local meta = redis.call('HMGET', meta_key, 'epoch', 'offset', 'master')
   local epoch, top, master = meta[1], tonumber(meta[2]), known_master
@@ -30,8 +28,8 @@ local function open_stream(meta_key, stream_key, fresh_epoch, known_master)
 end
 
 -- Appends the entries, which are ARGV[first] and on, to the stream and publishes them as one relay message. ARGV[1] to
--- ARGV[6]: fresh epoch, known master, Redis channel, size, TTL and metadata's TTL in milliseconds. Returns the epoch and
--- the offset of the first entry.
+-- ARGV[6]: fresh epoch, known master, Redis channel, size, TTL and TTL of the metadata in milliseconds. Returns the epoch
+-- and the offset of the first entry.
 local function append_and_publish(meta_key, stream_key, first)
   local epoch, top = open_stream(meta_key, stream_key, ARGV[1], ARGV[2])
   for index = first, #ARGV do
@@ -41,8 +39,7 @@ local function append_and_publish(meta_key, stream_key, first)
   redis.call('PEXPIRE', stream_key, ARGV[5])
   redis.call('HSET', meta_key, 'offset', digits(top + 1 + #ARGV - first))
   redis.call('PEXPIRE', meta_key, ARGV[6])
-  local opening = '\\1' .. struct.pack('>B', #epoch) .. epoch .. struct.pack('>d', top + 1)
-  redis.call('PUBLISH', ARGV[3], opening .. table.concat(ARGV, '', first))
+  local header = '\1' .. struct.pack('>B', #epoch) .. epoch .. struct.pack('>d', top + 1)
+  redis.call('PUBLISH', ARGV[3], header .. table.concat(ARGV, '', first))
   return { epoch, digits(top + 1) }
 end
-`

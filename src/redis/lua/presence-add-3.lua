@@ -1,17 +1,11 @@
-import { Script } from '../script.js'
-import { PRESENCE_FUNCTIONS } from './presence-functions.js'
-
-/** Puts clients into a channel. */
-export const presenceAdd = new Script(
-  3,
-  `
--- Purpose: puts clients into a channel, or renews their entries.
+-- Adds clients to a channel, or renews their entries. Needs presence-functions.
+--
 -- KEYS[1]  hash: client -> entry, JSON with node, user and infos
 -- KEYS[2]  hash: user -> number of its clients
 -- KEYS[3]  set: clients of this node in the channel
 -- ARGV     client, user, entry, client, user, entry, and so on
--- Returns  {for each client: number of clients in the channel with it, 1 if it was not there before, or 0}
-${PRESENCE_FUNCTIONS}
+-- Returns  {for each client: number of clients in the channel with it, 1 if it was absent before, or 0}
+
 local answer = {}
 for index = 1, #ARGV, 3 do
   local client, user, entry = ARGV[index], ARGV[index + 1], ARGV[index + 2]
@@ -27,5 +21,3 @@ for index = 1, #ARGV, 3 do
   answer[#answer + 1] = known and 0 or 1
 end
 return answer
-`,
-)

@@ -1,35 +1,26 @@
 import type { Redis } from 'ioredis'
 import type { Metrics } from '../metrics/metrics.js'
-import { encodeMessage, type StreamPosition } from './envelope.js'
-import { costOf, type PackedMessage, type PendingEntry, pack } from './relay-packing.js'
+import { BrokerError } from '../protocol/broker-error.js'
+import type { StreamPosition } from '../protocol/publication.js'
+import { type EntryStorage, memoryOf, type PackedMessage, type PendingEntry, pack } from './relay-batch.js'
+import { encodeEntry, encodeMessage, type RelayEvent } from './relay-message.js'
 import { isUnknownScript } from './script.js'
-import { addPublishingCall, type EntryHandling, firstPosition } from './stream-calls.js'
+import { addRelayCommand, firstPosition } from './stream-scripts.js'
 
-/** After which an entry that waits, or a batch that is not answered, is given up: callers are promised an answer within 2 s. */
+/** Time after which an entry or an unanswered batch is given up: publishers are promised an answer within 2 s. */
 const DEADLINE_MS = 1_250
-/** Between two looks at deadlines, at the least. */
+/** The least time between two checks of deadlines. */
 const DEADLINE_CHECK_MS = 250
-/** A timer that is later than this was kept by a stall of this process. */
+/** A timer that fires later than this was held up by a stall of this process. */
 const STALL_MS = 50
-/** Timers count from the beginning of the loop's iteration, and would come a moment before what they are for. */
+/** Timers count from the beginning of the loop iteration, and would fire just before the deadline that they are for. */
 const TIMER_SLACK_MS = 5
-/** Messages in one pipeline; the rest waits for the next. */
+/** Messages in one pipeline; further ones wait for the next. */
 const MAX_BATCH_MESSAGES = 10_000
 
 const STOPPING = 'the node is stopping'
 
-export type RelayFailure = 'unavailable' | 'timeout' | 'overloaded'
-
-export class RelayError extends Error {
-  constructor(
-    readonly reason: RelayFailure,
-    message: string,
-  ) {
-    super(message)
-  }
-}
-
-type Answer = readonly [error: Error | null, reply?: unknown]
+type Reply = readonly [error: Error | null, reply?: unknown]
 
 interface Batch {
   readonly messages: readonly PackedMessage[]
@@ -37,35 +28,35 @@ interface Batch {
 }
 
 /**
- * Publishes entries, packed by what is going on: an entry leaves at the end of the loop iteration if nothing is in
- * flight; what arrives meanwhile waits and leaves together, one PUBLISH a channel, one pipeline for all. An idle node
- * pays no latency and a busy one sends far fewer messages. What is kept in a stream, too, leaves by one script call a
+ * Relays events to Redis, batched by load: an event leaves at the end of the loop iteration if no batch is in flight;
+ * events that arrive meanwhile wait and leave together, one message a channel and one pipeline for all. An idle node
+ * adds no latency and a busy one sends far fewer messages. Entries that a stream keeps leave by one script call a
  * channel.
  */
-export class RelayPublisher {
+export class RelayQueue {
   private readonly waiting = new Map<string, PendingEntry[]>()
-  /** Of what waits and what is in flight. */
+  /** Memory of the entries that wait or are in flight. */
   private queuedBytes = 0
   private inFlight: Batch | undefined
   private isFlushScheduled = false
   private isOpen = false
   private masterId = ''
   private isClosed = false
-  /** Runs until the deadline of what was oldest when it was set: it wakes a busy process less than once a second. */
+  /** Fires at the deadline of the entry that was oldest when it was set: it wakes a busy process less than once a second. */
   private deadlineTimer: NodeJS.Timeout | undefined
   private nextCheckMs = 0
   private isGraceGiven = false
 
   constructor(
     private readonly redis: Redis,
-    /** Bytes that may wait; further entries are refused. */
+    /** Bytes that may be queued; further events are refused as `overloaded`. */
     private readonly maxQueuedBytes: number,
     private readonly metrics: Metrics,
   ) {}
 
   /**
-   * Lets entries out, to the master with this replication id. Until then, and after `pause`, they wait for their
-   * deadline.
+   * Lets events out, to the master with this replication id. Before the first call, and after `pause`, they wait until
+   * their deadline.
    */
   resume(masterId: string): void {
     this.isOpen = true
@@ -78,34 +69,35 @@ export class RelayPublisher {
   }
 
   /**
-   * Resolves when Redis has taken the entry, with its place if it is in a stream. Entries of one Redis channel go to one
-   * stream.
+   * Encodes an event at once and queues it. Resolves when Redis has taken it, with its position where a stream keeps it.
+   * Entries of one Redis channel belong to one stream. Rejects with a BrokerError within 2 s.
    */
-  publish(
+  relay(
     redisChannel: string,
-    entry: Buffer,
-    handling?: EntryHandling,
-    isControl = false,
+    event: RelayEvent,
+    storage?: EntryStorage,
   ): Promise<StreamPosition | undefined> {
-    if (this.isClosed) return Promise.reject(new RelayError('unavailable', STOPPING))
-    const cost = costOf({ entry, handling })
-    if (this.queuedBytes + cost > this.maxQueuedBytes) {
+    if (this.isClosed) return Promise.reject(new BrokerError('unavailable', STOPPING))
+    const entry = encodeEntry(event)
+    const memory = memoryOf({ entry, storage })
+    if (this.queuedBytes + memory > this.maxQueuedBytes) {
       const message = `${this.queuedBytes} bytes wait for Redis already, the limit is ${this.maxQueuedBytes}`
-      return Promise.reject(new RelayError('overloaded', message))
+      return Promise.reject(new BrokerError('overloaded', message))
     }
     return new Promise((resolve, reject) => {
       const deadlineMs = performance.now() + DEADLINE_MS
-      const pending = { entry, handling, isControl, deadlineMs, resolve, reject }
+      const isControl = event.type === 'control'
+      const pending = { entry, storage, isControl, deadlineMs, resolve, reject }
       const sameChannel = this.waiting.get(redisChannel)
       if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
       else sameChannel.push(pending)
-      this.addQueuedBytes(cost)
-      if (this.deadlineTimer === undefined) this.checkDeadlinesIn(DEADLINE_MS)
+      this.addQueuedBytes(memory)
+      if (this.deadlineTimer === undefined) this.scheduleDeadlineCheck(DEADLINE_MS)
       this.scheduleFlush()
     })
   }
 
-  /** Gives up everything. */
+  /** Rejects everything that waits, and every later event. */
   close(): void {
     this.pause()
     this.isClosed = true
@@ -114,7 +106,7 @@ export class RelayPublisher {
     this.rejectWaiting(Number.POSITIVE_INFINITY, STOPPING)
   }
 
-  /** The connection is gone, and with it the answer to what was in flight: nobody else would settle it. */
+  /** The connection is lost, and with it the replies to the batch in flight, which no reply will settle any more. */
   connectionLost(): void {
     this.pause()
     if (this.inFlight === undefined) return
@@ -126,14 +118,13 @@ export class RelayPublisher {
     this.metrics.relayQueueBytes.value = this.queuedBytes
   }
 
-  /** Tells a publisher what became of its entry, once. */
-  private confirm(pending: PendingEntry, position: StreamPosition | undefined): void {
-    this.addQueuedBytes(-costOf(pending))
+  private resolve(pending: PendingEntry, position: StreamPosition | undefined): void {
+    this.addQueuedBytes(-memoryOf(pending))
     pending.resolve(position)
   }
 
-  private refuse(pending: PendingEntry, error: RelayError): void {
-    this.addQueuedBytes(-costOf(pending))
+  private reject(pending: PendingEntry, error: BrokerError): void {
+    this.addQueuedBytes(-memoryOf(pending))
     pending.reject(error)
   }
 
@@ -141,7 +132,7 @@ export class RelayPublisher {
     if (this.isFlushScheduled || !this.isOpen || this.inFlight !== undefined || this.waiting.size === 0)
       return
     this.isFlushScheduled = true
-    // Not at once: what other sockets say in this iteration belongs in the same batch.
+    // Not at once: events that other sockets send in this iteration belong into the same batch.
     setImmediate(() => {
       this.isFlushScheduled = false
       this.flush()
@@ -154,8 +145,8 @@ export class RelayPublisher {
     let deadlineMs = Number.POSITIVE_INFINITY
     for (const [redisChannel, pending] of this.waiting) {
       if (messages.length >= MAX_BATCH_MESSAGES) break
-      messages.push(...pack(redisChannel, pending))
-      // Entries of a channel wait in the order in which they came, so the first is the one that waited longest.
+      for (const message of pack(redisChannel, pending)) messages.push(message)
+      // Entries of a channel wait in the order in which they came, so the first has the earliest deadline.
       deadlineMs = Math.min(deadlineMs, pending[0]?.deadlineMs ?? deadlineMs)
       this.waiting.delete(redisChannel)
     }
@@ -170,47 +161,35 @@ export class RelayPublisher {
       const events = entries.filter(({ isControl }) => !isControl).length
       if (events > 0) this.metrics.relayBatchSize.observe(events)
     }
-    const answers = await this.run(messages, (message) => message.isFollowed)
-    const unknown = messages.filter((_, index) => isUnknownScript(answers[index]?.[0]))
+    const replies = await this.execute(messages, (message) => message.isFollowed)
+    const unknown = messages.filter((_, index) => isUnknownScript(replies[index]?.[0]))
     if (unknown.length > 0 && this.inFlight === batch) {
-      const again = (await this.run(unknown, () => true)).values()
-      for (const [index, [error]] of answers.entries()) {
-        if (isUnknownScript(error)) answers[index] = again.next().value ?? [error]
+      const repeated = (await this.execute(unknown, () => true)).values()
+      for (const [index, [error]] of replies.entries()) {
+        if (isUnknownScript(error)) replies[index] = repeated.next().value ?? [error]
       }
     }
-    // Given up meanwhile: its publishers have been told.
+    // The batch was given up meanwhile, and its publishers have their answer.
     if (this.inFlight !== batch) return
     this.inFlight = undefined
-    for (const [index, message] of messages.entries()) this.answer(message, answers[index])
+    for (const [index, message] of messages.entries()) this.settle(message, replies[index])
     this.scheduleFlush()
   }
 
   /**
-   * One pipeline for all. Scripts go by their digest, which Redis may not know after a restart; those that are then sent
-   * again come behind the rest of the batch. So in a channel of which more comes in the batch they go in full.
+   * Sends one pipeline for all messages. Scripts are sent by their digest, which Redis may not know after a restart; one
+   * that has to be repeated comes behind the rest of the batch. So in a channel with further messages in the batch they
+   * are sent in full, to keep their order.
    */
-  private async run(
+  private async execute(
     messages: readonly PackedMessage[],
     isInFull: (message: PackedMessage) => boolean,
-  ): Promise<Answer[]> {
+  ): Promise<Reply[]> {
     const [only] = messages
-    if (only !== undefined && messages.length === 1 && only.handling === undefined)
-      return [await this.publishOnly(only)]
+    if (only !== undefined && messages.length === 1 && only.storage === undefined)
+      return [await this.executeOne(only)]
     const pipeline = this.redis.pipeline()
-    for (const message of messages) {
-      const { redisChannel, handling } = message
-      const entries = message.entries.map(({ entry }) => entry)
-      if (handling === undefined) pipeline.publish(redisChannel, encodeMessage(entries))
-      else {
-        addPublishingCall(pipeline, {
-          ...handling,
-          redisChannel,
-          entries,
-          masterId: this.masterId,
-          isInFull: isInFull(message),
-        })
-      }
-    }
+    for (const message of messages) addRelayCommand(pipeline, message, this.masterId, isInFull(message))
     try {
       return (await pipeline.exec()) ?? []
     } catch (error) {
@@ -218,8 +197,8 @@ export class RelayPublisher {
     }
   }
 
-  /** One message, as a quiet node sends it, needs no pipeline and what it allocates. */
-  private async publishOnly({ redisChannel, entries }: PackedMessage): Promise<Answer> {
+  /** One message, as a quiet node sends it, needs no pipeline and the memory that one takes. */
+  private async executeOne({ redisChannel, entries }: PackedMessage): Promise<Reply> {
     try {
       const message = encodeMessage(entries.map(({ entry }) => entry))
       return [null, await this.redis.publish(redisChannel, message)]
@@ -228,23 +207,25 @@ export class RelayPublisher {
     }
   }
 
-  private answer({ handling, entries }: PackedMessage, answer: Answer | undefined): void {
-    const [error, reply] = answer ?? [new Error('no answer')]
+  private settle({ storage, entries }: PackedMessage, reply: Reply | undefined): void {
+    const [error, value] = reply ?? [new Error('no answer')]
     if (error !== null) {
-      const refusal = new RelayError('unavailable', `Redis did not take it: ${error.message}`)
-      for (const pending of entries) this.refuse(pending, refusal)
+      const refusal = new BrokerError('unavailable', `Redis did not take it: ${error.message}`, {
+        cause: error,
+      })
+      for (const pending of entries) this.reject(pending, refusal)
       return
     }
-    const first = handling === undefined ? undefined : firstPosition(reply)
+    const first = storage === undefined ? undefined : firstPosition(value)
     for (const [index, pending] of entries.entries()) {
-      this.confirm(pending, first && { epoch: first.epoch, offset: first.offset + index })
+      this.resolve(pending, first && { epoch: first.epoch, offset: first.offset + index })
     }
   }
 
-  private checkDeadlinesIn(delayMs: number): void {
+  private scheduleDeadlineCheck(delayMs: number): void {
     const timerMs = delayMs + TIMER_SLACK_MS
     this.nextCheckMs = performance.now() + timerMs
-    // At the end of that iteration: by then the answers are read that came while this process was busy.
+    // At the end of that iteration: by then the replies are read that arrived while this process was busy.
     this.deadlineTimer = setTimeout(() => setImmediate(() => this.checkDeadlines()), timerMs)
   }
 
@@ -254,11 +235,11 @@ export class RelayPublisher {
     const nowMs = performance.now()
     const isLate = nowMs - this.nextCheckMs > STALL_MS
     const isOverdue = (this.earliestDeadlineMs() ?? Number.POSITIVE_INFINITY) <= nowMs
-    // While this process stood still Redis could not be heard, so everything gets until the next check, but only once.
+    // While this process stalled it could not read from Redis, so everything gets until the next check, but only once.
     this.isGraceGiven = isOverdue && isLate && !this.isGraceGiven
     if (!this.isGraceGiven) this.giveUpOverdue(nowMs)
     const earliestMs = this.earliestDeadlineMs()
-    if (earliestMs !== undefined) this.checkDeadlinesIn(Math.max(DEADLINE_CHECK_MS, earliestMs - nowMs))
+    if (earliestMs !== undefined) this.scheduleDeadlineCheck(Math.max(DEADLINE_CHECK_MS, earliestMs - nowMs))
   }
 
   private giveUpOverdue(nowMs: number): void {
@@ -266,7 +247,7 @@ export class RelayPublisher {
     this.rejectWaiting(nowMs, 'Redis cannot be reached')
   }
 
-  /** Of all that is in flight or waits. */
+  /** The earliest deadline of the entries that wait or are in flight. */
   private earliestDeadlineMs(): number | undefined {
     let earliestMs = this.inFlight?.deadlineMs ?? Number.POSITIVE_INFINITY
     for (const [first] of this.waiting.values())
@@ -274,7 +255,7 @@ export class RelayPublisher {
     return earliestMs === Number.POSITIVE_INFINITY ? undefined : earliestMs
   }
 
-  /** Whether Redis took the batch can't be known any more. A new connection keeps its late answer from confirming others. */
+  /** Whether Redis took the batch is unknown. A new connection keeps its late reply from settling another batch. */
   private giveUpInFlight(batch: Batch): void {
     this.pause()
     this.rejectInFlight(batch, 'Redis did not answer in time; it may have been published or not')
@@ -283,15 +264,15 @@ export class RelayPublisher {
 
   private rejectInFlight({ messages }: Batch, why: string): void {
     this.inFlight = undefined
-    const error = new RelayError('timeout', why)
-    for (const { entries } of messages) for (const pending of entries) this.refuse(pending, error)
+    const error = new BrokerError('timeout', why)
+    for (const { entries } of messages) for (const pending of entries) this.reject(pending, error)
   }
 
   private rejectWaiting(nowMs: number, why: string): void {
     for (const [redisChannel, pending] of this.waiting) {
       const rest = pending.filter(({ deadlineMs }) => deadlineMs > nowMs)
       for (const late of pending.slice(0, pending.length - rest.length)) {
-        this.refuse(late, new RelayError('unavailable', why))
+        this.reject(late, new BrokerError('unavailable', why))
       }
       if (rest.length === 0) this.waiting.delete(redisChannel)
       else this.waiting.set(redisChannel, rest)

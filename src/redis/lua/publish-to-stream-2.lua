@@ -1,0 +1,14 @@
+-- Appends entries to a channel's stream and publishes them, both or neither. Needs stream-functions.
+--
+-- KEYS[1]   hash: metadata of the stream, with epoch, offset and master
+-- KEYS[2]   the stream
+-- ARGV[1]   epoch to begin where none can go on
+-- ARGV[2]   replication id of the master, as the node knows it
+-- ARGV[3]   Redis channel
+-- ARGV[4]   number of entries to keep
+-- ARGV[5]   milliseconds to keep them
+-- ARGV[6]   milliseconds to keep the metadata
+-- ARGV[7…]  the entries
+-- Returns   {epoch, offset of the first entry}
+
+return append_and_publish(KEYS[1], KEYS[2], 7)

@@ -1,0 +1,22 @@
+const KINDS = ['publication', 'join', 'leave', 'control'] as const
+const FLAG_CLIENT = 2
+
+/** An entry as its format says, byte by byte, whether or not a node would have written it. */
+export function relayEntry({
+  kind,
+  client,
+  payload,
+}: {
+  kind: (typeof KINDS)[number]
+  client?: string | undefined
+  payload: string | Uint8Array
+}): Buffer {
+  const header = Buffer.alloc(14)
+  header[4] = KINDS.indexOf(kind) + 1
+  header[5] = client === undefined ? 0 : FLAG_CLIENT
+  header.writeDoubleBE(1, 6)
+  const clientBytes = client === undefined ? [] : [Buffer.of(client.length), Buffer.from(client)]
+  const entry = Buffer.concat([header, ...clientBytes, Buffer.from(payload)])
+  entry.writeUInt32BE(entry.length - 4, 0)
+  return entry
+}

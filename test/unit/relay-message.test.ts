@@ -1,0 +1,277 @@
+import { randomBytes } from 'node:crypto'
+import { describe, expect, it } from 'vitest'
+import type { PresenceEvent, Publication } from '../../src/protocol/publication.js'
+import {
+  type ControlEvent,
+  decodeMessage,
+  decodeStreamEntry,
+  encodeEntry,
+  encodeMessage,
+  MalformedMessage,
+  type RelayEvent,
+} from '../../src/redis/relay-message.js'
+import { relayEntry } from '../support/relay-entry.js'
+
+const TIME_MS = 1_800_000_000_123.5
+const INFO = { client: 'c-1', user: 'ann', connInfo: undefined, chanInfo: undefined }
+
+function publication(part: Partial<Publication> = {}): Publication {
+  return {
+    type: 'publication',
+    data: Buffer.from('hello'),
+    isBinary: false,
+    isJson: false,
+    info: undefined,
+    tags: undefined,
+    position: undefined,
+    excludedClient: undefined,
+    publishedAtMs: TIME_MS,
+    ...part,
+  }
+}
+
+function presence(part: Partial<PresenceEvent> = {}): PresenceEvent {
+  return { type: 'join', info: INFO, online: undefined, ...part }
+}
+
+const CONTROL: ControlEvent = { type: 'control', payload: Buffer.from('{}') }
+
+function message(...events: readonly RelayEvent[]): Buffer {
+  return encodeMessage(events.map(encodeEntry))
+}
+
+/** A message as the scripts for streams make it. */
+function streamMessage(epoch: string, offset: number, ...events: readonly RelayEvent[]): Buffer {
+  const header = Buffer.alloc(2 + epoch.length + 8)
+  header[0] = 1
+  header[1] = epoch.length
+  header.write(epoch, 2, 'latin1')
+  header.writeDoubleBE(offset, 2 + epoch.length)
+  return Buffer.concat([header, ...events.map(encodeEntry)])
+}
+
+/** The same events with their bytes in plain buffers. */
+function plain(events: readonly RelayEvent[]): RelayEvent[] {
+  return events.map((event) => {
+    if (event.type === 'publication') return { ...event, data: Buffer.from(event.data) }
+    return event.type === 'control' ? { ...event, payload: Buffer.from(event.payload) } : event
+  })
+}
+
+/** What a message is decoded to; the class of the error where there is one. */
+function decoded(bytes: Buffer): unknown {
+  try {
+    return plain(decodeMessage(bytes))
+  } catch (error) {
+    return error instanceof Error ? error.constructor : error
+  }
+}
+
+describe('an event is decoded as it was encoded', () => {
+  it.each([
+    ['with text', publication()],
+    ['with bytes', publication({ isBinary: true, data: Buffer.from([0, 255, 10, 13, 0]) })],
+    ['that is empty', publication({ data: Buffer.alloc(0) })],
+    ['that is not UTF-8', publication({ isBinary: true, data: Buffer.from([0xc3, 0x28, 0xff, 0xfe]) })],
+    ['that is all newlines', publication({ data: Buffer.from('\n\r\n\n') })],
+    ['of 1 MiB', publication({ isBinary: true, data: randomBytes(1024 ** 2) })],
+    ['that looks like a message', publication({ data: message(publication()) })],
+    ['with a client', publication({ excludedClient: '3f0c6c1e-7a0e-4a53-9a55-6f8d1f0a7b11' })],
+    ['with an empty client', publication({ excludedClient: '' })],
+    ['with the longest client', publication({ excludedClient: 'x'.repeat(255) })],
+    ['with a client and nothing else', publication({ excludedClient: 'ann', data: Buffer.alloc(0) })],
+    ['that is a join', presence()],
+    ['that is a leave', presence({ type: 'leave', online: 17 })],
+    ['that is a join with infos', presence({ info: { ...INFO, connInfo: '{"a":1}', chanInfo: '[]' } })],
+    ['that is control', CONTROL],
+    ['from 1970', publication({ publishedAtMs: 0 })],
+    ['that is JSON', publication({ isJson: true, data: Buffer.from('{"a":1}') })],
+    ['with who published it', publication({ info: INFO })],
+    [
+      'with all that is known of them',
+      publication({ info: { ...INFO, connInfo: '{"a":1}', chanInfo: '[]' } }),
+    ],
+    ['with tags', publication({ tags: { kind: 'Ån\n', '': '' } })],
+    ['with no tag', publication({ tags: {} })],
+    [
+      'with everything',
+      publication({ isBinary: true, isJson: true, excludedClient: 'ann', info: INFO, tags: { a: 'b' } }),
+    ],
+    ['with tags and nothing else', publication({ tags: { a: 'b' }, data: Buffer.alloc(0) })],
+  ])('%s', (_, one) => expect(decoded(message(one))).toEqual([one]))
+
+  it('when it is a view into something larger', () => {
+    const whole = Buffer.from('before-inside-after')
+    const data = new Uint8Array(whole.buffer, whole.byteOffset + 7, 6)
+    expect(decoded(message(publication({ data })))).toEqual([publication({ data: Buffer.from('inside') })])
+  })
+
+  it('although what it was made of is overwritten later', () => {
+    const data = Buffer.from('first')
+    const encoded = encodeEntry(publication({ data }))
+    data.fill('x')
+    expect(decoded(encodeMessage([encoded]))).toEqual([publication({ data: Buffer.from('first') })])
+  })
+
+  it('behind others, in their order', () => {
+    const entries = Array.from({ length: 1_000 }, (_, index) =>
+      index % 3 === 0
+        ? presence({ online: index })
+        : publication({
+            isBinary: index % 2 === 0,
+            excludedClient: index % 5 === 0 ? `client-${index}` : undefined,
+            data: Buffer.alloc(index % 7, index),
+          }),
+    )
+    expect(decoded(message(...entries))).toEqual(entries)
+  })
+})
+
+describe('a position', () => {
+  const entries = [publication(), publication({ excludedClient: 'ann' })]
+
+  it('is that of the first entry, and the next one for each further entry', () => {
+    const arrived = plain(decodeMessage(streamMessage('0a1b2c3d4e5f', 7, ...entries)))
+    expect(arrived).toEqual(
+      entries.map((one, index) => ({ ...one, position: { epoch: '0a1b2c3d4e5f', offset: 7 + index } })),
+    )
+  })
+
+  it.each([1, 2 ** 32, Number.MAX_SAFE_INTEGER])('may have the offset %d', (offset) => {
+    const [one] = decodeMessage(streamMessage('-', offset, publication()))
+    expect(one).toMatchObject({ position: { epoch: '-', offset } })
+  })
+
+  it('is not there where the entries are in no stream', () => {
+    for (const one of decodeMessage(message(...entries))) expect(one).toMatchObject({ position: undefined })
+  })
+})
+
+describe('an entry that a stream keeps', () => {
+  const POSITION = { epoch: 'abc', offset: 3 }
+
+  it('comes back as it went', () => {
+    const one = publication({ excludedClient: 'ann', info: INFO, isJson: true })
+    expect(plain([decodeStreamEntry(encodeEntry(one), POSITION)])).toEqual([{ ...one, position: POSITION }])
+  })
+
+  it.each([
+    ['empty', Buffer.alloc(0)],
+    ['cut short', encodeEntry(publication()).subarray(0, -1)],
+    ['followed by something', Buffer.concat([encodeEntry(publication()), Buffer.of(0)])],
+    ['a whole message', message(publication())],
+    ['a join', encodeEntry(presence())],
+  ])('is malformed when it is %s', (_, bytes) =>
+    expect(() => decodeStreamEntry(bytes, POSITION)).toThrow(MalformedMessage),
+  )
+})
+
+it('leaves out joins and leaves that are not watched, without reading them', () => {
+  const unreadable = relayEntry({ kind: 'leave', client: 'ann', payload: '{' })
+  const bytes = encodeMessage([encodeEntry(presence()), unreadable, encodeEntry(publication())])
+  expect(plain(decodeMessage(bytes, (type) => type === 'join'))).toEqual([presence(), publication()])
+})
+
+describe('a message is malformed', () => {
+  const one = message(publication({ excludedClient: 'ann' }))
+  const extras = (json: string) => {
+    // Of the same length as what it takes the place of.
+    const made = message(publication({ tags: { a: 'x'.repeat(Buffer.byteLength(json) - 17) } }))
+    made.write(json, 2 + 4 + 10 + 4)
+    return made
+  }
+  const changed = (offset: number, value: number) => {
+    const copy = Buffer.from(one)
+    copy[offset] = value
+    return copy
+  }
+
+  it('but not when its extras are only put there by hand', () => {
+    expect(decoded(extras('{"tags":{"kind":"x"}}'))).toEqual([publication({ tags: { kind: 'x' } })])
+  })
+
+  it.each([
+    ['that is empty', Buffer.alloc(0)],
+    ['of text', Buffer.from('{"event":"hello"}')],
+    ['of another version', changed(0, 2)],
+    ['of version 0', changed(0, 0)],
+    ['of a version alone', one.subarray(0, 1)],
+    ['without an entry', one.subarray(0, 2)],
+    ['of kind 0', changed(6, 0)],
+    ['of an unknown kind', changed(6, 5)],
+    ['with an unknown flag', changed(7, 16)],
+    ['with all flags', changed(7, 255)],
+    ['whose client is longer than it', changed(16, 255)],
+    ['whose entry is longer than it', changed(2, 255)],
+    ['whose entry is shorter than its header', changed(5, 9)],
+    ['with a byte behind it', Buffer.concat([one, Buffer.of(0)])],
+    ['with a whole message behind it', Buffer.concat([one, one])],
+    ['whose time is not a number', message(publication({ publishedAtMs: Number.NaN }))],
+    ['whose time is endless', message(publication({ publishedAtMs: Number.POSITIVE_INFINITY }))],
+    ['whose epoch is longer than it', changed(1, 255)],
+    ['of a position alone', streamMessage('abc', 1)],
+    ['whose epoch is not one', streamMessage('a\n', 1, publication())],
+    ['whose offset is 0', streamMessage('abc', 0, publication())],
+    ['whose offset is negative', streamMessage('abc', -1, publication())],
+    ['whose offset is a fraction', streamMessage('abc', 1.5, publication())],
+    ['whose offset is not a number', streamMessage('abc', Number.NaN, publication())],
+    ['whose offset is too large to count', streamMessage('abc', 2 ** 53, publication())],
+    ['whose extras are not JSON', extras('{"tags":{"a":"b"}]')],
+    ['whose extras are null', extras('null              ')],
+    ['whose extras are a list', extras('["info","tags"]    ')],
+    ['whose extras are empty', extras('{}                 ')],
+    ['whose extras have something else', extras('{"tags":{},"more":1}')],
+    ['whose tags are a list', extras('{"tags":["one","two"]}')],
+    ['whose tags have a number', extras('{"tags":{"kind":17}}')],
+    ['whose info is null', extras('{"info":null,"tags":{}}')],
+    ['whose info is nobody', extras('{"info":{"user":"ann"}}')],
+    ['whose info has a wrong user', extras('{"info":{"client":"c","user":1}}')],
+    ['whose info has more', extras('{"info":{"client":"c","user":"ann","more":""}}')],
+    ['whose info has infos that are not text', extras('{"info":{"client":"c","user":"a","connInfo":{}}}')],
+    ['whose extras are longer than it', message(publication({ tags: {} })).fill(255, 16, 20)],
+    ['of a join without a client', encodeMessage([relayEntry({ kind: 'join', payload: '{"user":"a"}' })])],
+    ['of a join that is not JSON', encodeMessage([relayEntry({ kind: 'join', client: 'a', payload: '{' })])],
+    ['of a join in a stream', streamMessage('abc', 1, presence())],
+    ['of control in a stream', streamMessage('abc', 1, CONTROL)],
+    ['whose second entry is wrong', Buffer.concat([one, Buffer.from([0, 0, 0, 10, 9])])],
+  ])('%s', (_, bytes) => expect(decoded(bytes)).toBe(MalformedMessage))
+
+  it('when it is cut anywhere', () => {
+    for (let length = 0; length < one.length; length++) {
+      expect(decoded(one.subarray(0, length)), `${length} bytes`).toBe(MalformedMessage)
+    }
+  })
+
+  it('when it is cut anywhere but between two entries, where nothing tells', () => {
+    const first = encodeEntry(publication({ excludedClient: 'ann' }))
+    const two = encodeMessage([first, encodeEntry(publication())])
+    for (let length = 0; length < two.length; length++) {
+      const expected =
+        length === 2 + first.length ? [publication({ excludedClient: 'ann' })] : MalformedMessage
+      expect(decoded(two.subarray(0, length)), `${length} bytes`).toEqual(expected)
+    }
+  })
+
+  it('or well-formed, whatever bytes it has: nothing else is ever thrown', () => {
+    const thrown = new Set<unknown>()
+    const look = (bytes: Buffer) => {
+      const result = decoded(bytes)
+      if (!Array.isArray(result)) thrown.add(result)
+    }
+    const bytes = randomBytes(64 * 1024)
+    for (let start = 0; start < bytes.length; start += 64) {
+      const part = bytes.subarray(start, start + ((bytes[start] ?? 0) % 64) + 1)
+      look(part)
+      look(Buffer.concat([Buffer.of(1, 0), part]))
+      // A right length leads further into the decoder.
+      const length = Buffer.alloc(4)
+      length.writeUInt32BE(part.length)
+      look(Buffer.concat([Buffer.of(1, 0), length, part]))
+      look(Buffer.concat([Buffer.of(1), part]))
+    }
+    for (let offset = 0; offset < one.length; offset++) {
+      for (let value = 0; value < 256; value++) look(changed(offset, value))
+    }
+    expect([...thrown]).toEqual([MalformedMessage])
+  })
+})

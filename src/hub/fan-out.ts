@@ -14,7 +14,7 @@ const MAX_DELAYED_LENGTH = 16 * 1024
 const WATCHERS = { join: 'joinWatchers', leave: 'leaveWatchers' } as const
 
 /** Sends a frame to everybody in a topic; the transport's. */
-export type PublishToTopic = (topic: string, data: Uint8Array | string, isBinary: boolean) => void
+export type PublishToTopic = (topic: string, data: Uint8Array, isBinary: boolean) => void
 
 /** The transport's topics: who is in one gets what is published to it. */
 export const topics = {
@@ -152,11 +152,12 @@ export class FanOut {
     if (channel.raw[watchers] > 0) {
       this.flush(channel)
       const frame = JSON.stringify({ event: type, client: info.client, user: info.user, online })
-      this.publishToTopic(topics[type]('raw', channel.name), frame, false)
+      this.publishToTopic(topics[type]('raw', channel.name), Buffer.from(frame), false)
     }
     if (channel.json[watchers] > 0) {
       this.flush(channel)
-      this.publishToTopic(topics[type]('json', channel.name), presencePush(channel.name, event), false)
+      const push = presencePush(channel.name, event)
+      this.publishToTopic(topics[type]('json', channel.name), Buffer.from(push), false)
     }
   }
 

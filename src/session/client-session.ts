@@ -139,7 +139,7 @@ export class ClientSession extends CommandSession {
   }
 
   push(channel: string | undefined, kind: string, body: JsonValue): void {
-    this.socket?.send(encodePush(channel, kind, body), false)
+    this.sendText(encodePush(channel, kind, body))
   }
 
   pushMessage(data: string): boolean {

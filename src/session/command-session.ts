@@ -122,7 +122,7 @@ export abstract class CommandSession extends Session<ClientSessionContext> {
     const startMs = performance.now()
     const reply = (result: JsonValue) => {
       this.errorsInARow = 0
-      if (id > 0) this.socket?.send(encodeReply(id, name, result), false)
+      if (id > 0) this.sendText(encodeReply(id, name, result))
     }
     let done: Promise<void> | undefined
     try {
@@ -193,8 +193,12 @@ export abstract class CommandSession extends Session<ClientSessionContext> {
     return errors.internal('see the log of the node')
   }
 
+  protected sendText(text: string): void {
+    this.socket?.send(Buffer.from(text), false)
+  }
+
   private refuse(id: number, name: string, error: ProtocolError): void {
     this.context.metrics.commandErrors.inc({ command: name, code: error.code })
-    if (id > 0) this.socket?.send(encodeErrorReply(id, error), false)
+    if (id > 0) this.sendText(encodeErrorReply(id, error))
   }
 }

@@ -7,6 +7,7 @@ import { CLOSES, type Close } from '../protocol/closes.js'
 import { PlainSession, type PlainSessionContext } from './plain-session.js'
 
 const PING = Buffer.from('ping')
+const PONG = Buffer.from('pong')
 
 /** A connection to `/ws/<channel>`: every frame it sends is a publication. */
 export class RawSession extends PlainSession {
@@ -51,7 +52,7 @@ export class RawSession extends PlainSession {
 
   protected received(data: Buffer, isBinary: boolean): void {
     if (!isBinary && data.equals(PING)) {
-      this.socket?.send('pong', false)
+      this.socket?.send(PONG, false)
       return
     }
     if (!mayPublish(this.namespace, { channel: this.channel, user: this.user, isSubscribed: true })) {

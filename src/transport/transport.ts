@@ -2,8 +2,8 @@ import type { Close } from '../protocol/closes.js'
 
 /** A WebSocket connection's socket. Every method may be called at any time: on a closed one it does nothing. */
 export interface Socket {
-  /** Queues a frame behind what is queued already. */
-  send(data: Uint8Array | string, isBinary: boolean): void
+  /** Queues a frame behind what is queued already; text is UTF-8. */
+  send(data: Uint8Array, isBinary: boolean): void
   /** A protocol ping; the answer comes as `pong`. */
   ping(): void
   /** Sends a close frame and ends; `closed` is called before this returns. */
@@ -11,7 +11,7 @@ export interface Socket {
   join(topic: string): void
   leave(topic: string): void
   /** Publishes to everybody in the topic but this socket. */
-  publish(topic: string, data: Uint8Array | string, isBinary: boolean): void
+  publish(topic: string, data: Uint8Array, isBinary: boolean): void
   /** Bytes that the client has left unread, beyond what the system buffers. */
   bufferedBytes(): number
 }
@@ -45,6 +45,7 @@ export interface HttpRequestWithBody extends HttpRequest {
 export interface HttpResponse {
   readonly status: number
   readonly headers?: Readonly<Record<string, string>>
+  /** Sent as UTF-8, like the headers. */
   readonly body?: string
 }
 
@@ -93,7 +94,7 @@ export interface Transport {
   /** Resolves with the port; rejects with a one-line message when the address can't be listened on. */
   listen(options: ListenOptions): Promise<number>
   /** Publishes to everybody in the topic, in the order of the calls. */
-  publish(topic: string, data: Uint8Array | string, isBinary: boolean): void
+  publish(topic: string, data: Uint8Array, isBinary: boolean): void
   /** Accepts no more; what is open stays open. */
   stopListening(): void
   /** From now on every HTTP answer ends its connection. Resolves when no request is being answered. */

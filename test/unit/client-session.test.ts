@@ -78,7 +78,7 @@ class Client {
 
   constructor() {
     const socket: Socket = {
-      send: (data) => this.received.push({ atMs: Date.now() - START_MS, text: data.toString() }),
+      send: (data) => this.received.push({ atMs: Date.now() - START_MS, text: Buffer.from(data).toString() }),
       ping: () => undefined,
       close: (close) => {
         this.closes.push({ atMs: Date.now() - START_MS, close })

@@ -35,7 +35,7 @@ describe('deliveries in a channel', () => {
     sent = []
     pushed = []
     startMs = performance.now()
-    const send = (topic: string, data: Uint8Array | string) => {
+    const send = (topic: string, data: Uint8Array) => {
       const text = Buffer.from(data).toString()
       if (topic.startsWith('raw')) sent.push(`${Math.round(performance.now() - startMs)} ${text}`)
       else pushed.push([...text.matchAll(/"data":(\d+)/g)].map(([, data]) => String(data)))
@@ -240,7 +240,7 @@ describe('a channel with a delivery delay', () => {
       this.hub.receive('room', [JOIN])
     }
 
-    private sendTo(topic: string, data: Uint8Array | string, except?: number): void {
+    private sendTo(topic: string, data: Uint8Array, except?: number): void {
       for (const index of this.inTopic.get(topic) ?? []) {
         if (index !== except) this.heard[index]?.push(...Buffer.from(data).toString().split('\n'))
       }

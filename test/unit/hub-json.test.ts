@@ -30,7 +30,7 @@ beforeEach(() => {
   top = undefined
   metrics = new Metrics('test')
   frames = []
-  const send = (topic: string, data: Uint8Array | string) =>
+  const send = (topic: string, data: Uint8Array) =>
     frames.push(`all ${topic} ${Buffer.from(data).toString()}`)
   hub = new Hub(new ForgetfulBroker(), send, metrics, hubOptions({ namespace: 'chat' }))
 })
@@ -48,7 +48,7 @@ class RecordingMember implements Member {
     close: () => undefined,
     join: (topic: string) => frames.push(`${this.client} joins ${topic}`),
     leave: (topic: string) => frames.push(`${this.client} leaves ${topic}`),
-    publish: (topic: string, data: Uint8Array | string) =>
+    publish: (topic: string, data: Uint8Array) =>
       frames.push(`but ${this.client} ${topic} ${Buffer.from(data).toString()}`),
     bufferedBytes: () => 0,
   }

@@ -75,13 +75,13 @@ beforeEach(() => {
   broker = new RecordingBroker()
   metrics = new Metrics('test')
   frames = []
-  const publish = (topic: string, data: Uint8Array | string) => frames.push(`all ${topic} ${textOf(data)}`)
+  const publish = (topic: string, data: Uint8Array) => frames.push(`all ${topic} ${textOf(data)}`)
   hub = new Hub(broker, publish, metrics, hubOptions())
 })
 afterEach(() => vi.useRealTimers())
 
-function textOf(data: Uint8Array | string): string {
-  return typeof data === 'string' ? data : Buffer.from(data).toString()
+function textOf(data: Uint8Array): string {
+  return Buffer.from(data).toString()
 }
 
 /** A member whose socket writes down what it joins and publishes. */
@@ -277,7 +277,7 @@ describe('a publication that waits for its delivery', () => {
   const DELAY_MS = 50
 
   beforeEach(async () => {
-    const publish = (_topic: string, data: Uint8Array | string) => frames.push(textOf(data))
+    const publish = (_topic: string, data: Uint8Array) => frames.push(textOf(data))
     hub = new Hub(broker, publish, metrics, hubOptions({ deliveryDelayMs: DELAY_MS }))
     await enter('ann')
     hub.receive('room', [publication('first')])

@@ -1,5 +1,5 @@
-import type * as Uws from 'uWebSockets.js'
 import { connect, type Socket } from 'node:net'
+import type { UwsApp, UwsLibrary, UwsWebSocket } from './library.js'
 import { LISTEN } from './load-uws.js'
 
 const HOST = '127.0.0.1'
@@ -24,15 +24,15 @@ const HANDSHAKE = [
  */
 export class CorkHolder {
   private constructor(
-    private readonly app: Uws.TemplatedApp,
-    private readonly holder: Uws.WebSocket<unknown>,
+    private readonly app: UwsApp,
+    private readonly holder: UwsWebSocket<unknown>,
     private readonly otherEnd: Socket,
   ) {}
 
-  static open(uws: typeof Uws): Promise<CorkHolder> {
+  static open(uws: UwsLibrary): Promise<CorkHolder> {
     const app = uws.App()
     return new Promise((resolve, reject) => {
-      app.listen(HOST, 0, LISTEN.exclusive, (listenSocket) => {
+      app.listen(Buffer.from(HOST), 0, LISTEN.exclusive, (listenSocket) => {
         if (listenSocket === false) return reject(new Error(`cannot listen on ${HOST}`))
         const otherEnd = connect(uws.us_socket_local_port(listenSocket), HOST, () =>
           otherEnd.write(HANDSHAKE),
@@ -40,7 +40,7 @@ export class CorkHolder {
         otherEnd.once('error', reject)
         // What the library sends is an answer to the handshake; it must be read, and says nothing new.
         otherEnd.resume()
-        app.ws('/', {
+        app.ws(Buffer.from('/'), {
           idleTimeout: 0,
           sendPingsAutomatically: false,
           open: (holder) => {

@@ -1,5 +1,6 @@
 import type * as Uws from 'uWebSockets.js'
 import { createRequire } from 'node:module'
+import type { UwsLibrary } from './library.js'
 
 declare module 'uWebSockets.js' {
   interface TemplatedApp {
@@ -50,7 +51,7 @@ export function explainLoadFailure(nodeVersion: string, glibc: string | undefine
 }
 
 /** Loads the native library. Throws one line that says what would fit where it can't be loaded. */
-export function loadUws(): typeof Uws {
+export function loadUws(): UwsLibrary {
   // Read by the library once, when it loads. Its default of 4 KiB refuses large cookies and tokens now and then.
   process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= '16384'
   try {

@@ -1,6 +1,6 @@
-import type { HttpRequest as UwsHttpRequest, HttpResponse as UwsHttpResponse } from 'uWebSockets.js'
 import { STATUS_CODES } from 'node:http'
 import type { HttpRequest, HttpResponse, HttpRoute } from '../transport.js'
+import type { UwsRequest, UwsResponse } from './library.js'
 
 /** A copy of a request: the library's own is gone when the handler returns. */
 export class CopiedRequest implements HttpRequest {
@@ -10,7 +10,7 @@ export class CopiedRequest implements HttpRequest {
   /** What is sent several times is a list. RFC 9110 §5.3. */
   private readonly headers = new Map<string, string>()
 
-  constructor(request: UwsHttpRequest) {
+  constructor(request: UwsRequest) {
     this.method = request.getMethod().toUpperCase()
     this.path = request.getUrl()
     this.query = request.getQuery()
@@ -31,13 +31,15 @@ export class CopiedRequest implements HttpRequest {
 
 /** Answers a request. Must run where the response is corked: in its handler, or inside `response.cork`. */
 export function answer(
-  response: UwsHttpResponse,
+  response: UwsResponse,
   { status, headers = {}, body = '' }: HttpResponse,
   closeConnection = false,
 ): void {
-  response.writeStatus(`${status} ${STATUS_CODES[status] ?? ''}`)
-  for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value)
-  response.end(body, closeConnection)
+  response.writeStatus(Buffer.from(`${status} ${STATUS_CODES[status] ?? ''}`))
+  for (const [name, value] of Object.entries(headers)) {
+    response.writeHeader(Buffer.from(name), Buffer.from(value))
+  }
+  response.end(Buffer.from(body), closeConnection)
 }
 
 /** The most of an unwanted body that is read before its connection is cut. */
@@ -63,7 +65,7 @@ export class HttpServing {
   }
 
   /** Reads the body up to the route's limit, calls its handler, answers unless the client has gone. */
-  serve(route: HttpRoute, response: UwsHttpResponse, nativeRequest: UwsHttpRequest): void {
+  serve(route: HttpRoute, response: UwsResponse, nativeRequest: UwsRequest): void {
     const request = new CopiedRequest(nativeRequest)
     let isOver = false
     response.onAborted(() => {

@@ -1,6 +1,6 @@
-import type { WebSocket } from 'uWebSockets.js'
 import type { Close } from '../../protocol/closes.js'
 import type { Socket, SocketHandler } from '../transport.js'
+import type { UwsWebSocket } from './library.js'
 
 /** What uWebSockets.js keeps beside each socket. */
 export interface UserData {
@@ -9,11 +9,11 @@ export interface UserData {
 
 /** A socket that outlives its native half: a uWebSockets.js socket throws at every call after its close. */
 export class UwsSocket implements Socket {
-  private ws: WebSocket<UserData> | undefined
+  private ws: UwsWebSocket<UserData> | undefined
 
   constructor(readonly handler: SocketHandler) {}
 
-  opened(ws: WebSocket<UserData>): void {
+  opened(ws: UwsWebSocket<UserData>): void {
     this.ws = ws
     this.handler.opened(this)
   }
@@ -23,7 +23,7 @@ export class UwsSocket implements Socket {
     this.handler.closed(code, reason)
   }
 
-  send(data: Uint8Array | string, isBinary: boolean): void {
+  send(data: Uint8Array, isBinary: boolean): void {
     this.ws?.send(data, isBinary)
   }
 
@@ -32,19 +32,19 @@ export class UwsSocket implements Socket {
   }
 
   close({ code, reason }: Close): void {
-    this.ws?.end(code, reason)
+    this.ws?.end(code, Buffer.from(reason))
   }
 
   join(topic: string): void {
-    this.ws?.subscribe(topic)
+    this.ws?.subscribe(Buffer.from(topic))
   }
 
   leave(topic: string): void {
-    this.ws?.unsubscribe(topic)
+    this.ws?.unsubscribe(Buffer.from(topic))
   }
 
-  publish(topic: string, data: Uint8Array | string, isBinary: boolean): void {
-    this.ws?.publish(topic, data, isBinary)
+  publish(topic: string, data: Uint8Array, isBinary: boolean): void {
+    this.ws?.publish(Buffer.from(topic), data, isBinary)
   }
 
   bufferedBytes(): number {

@@ -1,10 +1,3 @@
-import type {
-  TemplatedApp,
-  HttpResponse as UwsHttpResponse,
-  us_listen_socket,
-  us_socket_context_t,
-  WebSocketBehavior,
-} from 'uWebSockets.js'
 import { CLOSES } from '../../protocol/closes.js'
 import { findPort } from '../find-port.js'
 import type {
@@ -18,10 +11,12 @@ import type {
   WebSocketRoute,
 } from '../transport.js'
 import { CorkHolder } from './cork-holder.js'
+import type { UwsApp, UwsBehavior, UwsListenSocket, UwsResponse, UwsSocketContext } from './library.js'
 import { LISTEN, loadUws } from './load-uws.js'
 import { answer, CopiedRequest, HttpServing } from './uws-http.js'
 import { type UserData, UwsSocket } from './uws-socket.js'
 
+const CONNECTION = Buffer.from('connection')
 const NO_UPGRADE: HttpResponse = {
   status: 400,
   body: 'A WebSocket handshake needs the header Connection: Upgrade.\n',
@@ -32,9 +27,9 @@ const MAX_FREE_PORTS = 10
 
 export class UwsTransport implements Transport {
   private readonly uws = loadUws()
-  private readonly app: TemplatedApp
+  private readonly app: UwsApp
   private readonly http: HttpServing
-  private listenSocket: us_listen_socket | undefined
+  private listenSocket: UwsListenSocket | undefined
   private corkHolder: CorkHolder | undefined
   /** Open TCP connections. */
   private sockets = 0
@@ -45,11 +40,14 @@ export class UwsTransport implements Transport {
     this.app =
       tls === undefined
         ? this.uws.App()
-        : this.uws.SSLApp({ cert_file_name: tls.certPath, key_file_name: tls.keyPath })
+        : this.uws.SSLApp({
+            cert_file_name: Buffer.from(tls.certPath),
+            key_file_name: Buffer.from(tls.keyPath),
+          })
     this.app.filter((response, change) => this.counted(response, Number(change)))
-    for (const route of options.webSockets) this.app.ws(route.path, this.behavior(route))
+    for (const route of options.webSockets) this.app.ws(Buffer.from(route.path), this.behavior(route))
     for (const route of options.http) {
-      this.app.any(route.path, (response, request) => this.http.serve(route, response, request))
+      this.app.any(Buffer.from(route.path), (response, request) => this.http.serve(route, response, request))
     }
   }
 
@@ -66,15 +64,17 @@ export class UwsTransport implements Transport {
   }
 
   /** Undefined: it can't be listened on. */
-  private tryToListen(host: string, port: number, isShared: boolean): Promise<us_listen_socket | undefined> {
+  private tryToListen(host: string, port: number, isShared: boolean): Promise<UwsListenSocket | undefined> {
     const option = isShared ? LISTEN.shared : LISTEN.exclusive
     return new Promise((resolve) => {
-      this.app.listen(host, port, option, (socket) => resolve(socket === false ? undefined : socket))
+      this.app.listen(Buffer.from(host), port, option, (socket) =>
+        resolve(socket === false ? undefined : socket),
+      )
     })
   }
 
-  publish(topic: string, data: Uint8Array | string, isBinary: boolean): void {
-    this.app.publish(topic, data, isBinary)
+  publish(topic: string, data: Uint8Array, isBinary: boolean): void {
+    this.app.publish(Buffer.from(topic), data, isBinary)
   }
 
   stopListening(): void {
@@ -94,14 +94,14 @@ export class UwsTransport implements Transport {
   }
 
   /** Refuses what descriptors would run out for: then the library spins a full core over what it can't accept. */
-  private counted(response: UwsHttpResponse, change: number): void {
+  private counted(response: UwsResponse, change: number): void {
     this.sockets += change
     if (change < 0 || this.sockets <= this.options.maxSockets) return
     response.close()
     this.options.onSocketRefused()
   }
 
-  private behavior(route: WebSocketRoute): WebSocketBehavior<UserData> {
+  private behavior(route: WebSocketRoute): UwsBehavior<UserData> {
     const { onDefect } = this.options
     return {
       maxPayloadLength: route.maxFrameBytes,
@@ -111,7 +111,7 @@ export class UwsTransport implements Transport {
       sendPingsAutomatically: false,
       compression: this.uws.DISABLED,
       upgrade: (response, request, context) => {
-        if (!asksForUpgrade(request.getHeader('connection'))) return answer(response, NO_UPGRADE, true)
+        if (!asksForUpgrade(request.getHeader(CONNECTION))) return answer(response, NO_UPGRADE, true)
         const copied = new CopiedRequest(request)
         try {
           this.decide(response, copied, context, route.handshake(copied))
@@ -156,9 +156,9 @@ export class UwsTransport implements Transport {
   }
 
   private decide(
-    response: UwsHttpResponse,
+    response: UwsResponse,
     request: CopiedRequest,
-    context: us_socket_context_t,
+    context: UwsSocketContext,
     verdict: Verdict | Promise<Verdict>,
   ): void {
     if (!(verdict instanceof Promise)) {
@@ -204,9 +204,9 @@ export class UwsTransport implements Transport {
 
 /** Throws what the upgrade throws, after the session has given back what it holds. */
 function upgradeOrAbandon(
-  response: UwsHttpResponse,
+  response: UwsResponse,
   request: HttpRequest,
-  context: us_socket_context_t,
+  context: UwsSocketContext,
   acceptance: Acceptance,
 ): void {
   try {
@@ -218,16 +218,16 @@ function upgradeOrAbandon(
 }
 
 function upgrade(
-  response: UwsHttpResponse,
+  response: UwsResponse,
   request: HttpRequest,
-  context: us_socket_context_t,
+  context: UwsSocketContext,
   { handler, subprotocol }: Acceptance,
 ): void {
   response.upgrade<UserData>(
     { socket: new UwsSocket(handler) },
-    request.header('sec-websocket-key') ?? '',
-    subprotocol,
-    request.header('sec-websocket-extensions') ?? '',
+    Buffer.from(request.header('sec-websocket-key') ?? ''),
+    Buffer.from(subprotocol),
+    Buffer.from(request.header('sec-websocket-extensions') ?? ''),
     context,
   )
 }

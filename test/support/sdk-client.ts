@@ -9,6 +9,7 @@ import {
   type PublicationContext,
   type ServerJoinContext,
   type ServerPublicationContext,
+  type ServerSubscribedContext,
   type SubscribedContext,
   type Subscription,
   type SubscriptionOptions,
@@ -48,6 +49,7 @@ export class SdkClient {
   readonly connected = new LogOf<ConnectedContext>()
   readonly connecting = new LogOf<{ code: number; reason: string }>()
   readonly disconnected = new LogOf<DisconnectedContext>()
+  readonly subscribed = new LogOf<ServerSubscribedContext>()
   readonly publications = new LogOf<ServerPublicationContext>()
   readonly messages = new LogOf<MessageContext>()
   readonly joins = new LogOf<ServerJoinContext>()
@@ -64,6 +66,7 @@ export class SdkClient {
     this.sdk.on('connected', this.connected.add)
     this.sdk.on('connecting', this.connecting.add)
     this.sdk.on('disconnected', this.disconnected.add)
+    this.sdk.on('subscribed', this.subscribed.add)
     this.sdk.on('publication', this.publications.add)
     this.sdk.on('message', this.messages.add)
     this.sdk.on('join', this.joins.add)

@@ -93,7 +93,7 @@ function isCommandName(name: string): name is CommandName {
 }
 
 /** What the server's ping is. */
-export const PING_FRAME: Uint8Array = Buffer.from('{}')
+export const PING_FRAME = Buffer.from('{}')
 
 export function encodeReply(id: number, name: CommandName, result: JsonValue): string {
   return `{"id":${id},"${name}":${writeJson(result)}}`

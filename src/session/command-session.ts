@@ -193,6 +193,7 @@ export abstract class CommandSession extends Session<ClientSessionContext> {
     return errors.internal('see the log of the node')
   }
 
+  /** Encodes a text that only this client gets. */
   protected sendText(text: string): void {
     this.socket?.send(Buffer.from(text), false)
   }

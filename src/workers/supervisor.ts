@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config/settings.js'
 import type { OperationsSource } from '../http/operations.js'
@@ -7,6 +7,7 @@ import { JointMetrics } from '../metrics/joint-metrics.js'
 import type { Exposition, MetricsSnapshot } from '../metrics/metrics.js'
 import type { Readiness, ReadyState } from '../node/node.js'
 import { findPort } from '../transport/find-port.js'
+import { forkWorker } from './fork.js'
 import type { FromWorker, ToWorker, WorkerReport } from './messages.js'
 
 const WORKER_FILE = fileURLToPath(new URL('./worker.js', import.meta.url))
@@ -111,7 +112,7 @@ export class Supervisor implements OperationsSource {
   }
 
   private startWorker(number: number): void {
-    const process = fork(WORKER_FILE)
+    const process = forkWorker(WORKER_FILE)
     const worker: Worker = {
       process,
       startedMs: performance.now(),

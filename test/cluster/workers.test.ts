@@ -3,8 +3,9 @@ import { API_KEY, callApi } from '../support/api.js'
 import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
 import { freePort } from '../support/free-port.js'
 import { eventually, metric } from '../support/metric.js'
-import { RawClient } from '../support/raw-client.js'
+import { RawClient, refusalOf } from '../support/raw-client.js'
 import { RedisServer } from '../support/redis-server.js'
+import { SdkClient } from '../support/sdk-client.js'
 import { workersOf as processesOf } from '../support/workers.js'
 
 const CONNECTIONS = metricOf('fanfare_connections', '{protocol="raw"}')
@@ -21,13 +22,14 @@ describe('fanfare serve --workers 3', () => {
     const { body } = await callApi(service, 'info', {})
     return body.result?.['nodes'] as { uid: string; num_clients: number }[]
   }
-  const start = async () =>
+  const start = async (settings: Record<string, string> = {}) =>
     FanfareProcess.start({
       FANFARE_WORKERS: '3',
       FANFARE_PORT: String(await freePort()),
       FANFARE_REDIS_URL: redis.url,
       FANFARE_AUTH_TOKENS: 'secret',
       FANFARE_API_KEY: API_KEY,
+      ...settings,
     })
 
   beforeAll(async () => {
@@ -90,6 +92,33 @@ describe('fanfare serve --workers 3', () => {
     other.child.kill('SIGTERM')
     for (const client of clients) expect(await client.closed).toEqual({ code: 1001, reason: 'Going away' })
     expect(await other.child.exited).toEqual({ code: 0, signal: null })
+  })
+
+  it('keeps to the channel_regex of a namespace in every worker', async () => {
+    const other = await start({
+      FANFARE_WORKERS: '2',
+      FANFARE_AUTH_TOKENS: 'ann=secret',
+      FANFARE_REDIS_PREFIX: 'with-namespaces',
+      FANFARE_NAMESPACES: JSON.stringify([
+        { name: 'n', channel_regex: '^\\d+$', allow_subscribe_for_client: true },
+      ]),
+    })
+    const join = (channel: string) => RawClient.connect(`${other.wsUrl}/ws/${channel}`, { token: 'secret' })
+    // The kernel spreads connections: with so many, no worker is left out.
+    const clients = await Promise.all(Array.from({ length: 40 }, () => join('n:17')))
+    const { body } = await callApi(other, 'info', {})
+    const nodes = body.result?.['nodes'] as { num_clients: number }[]
+    expect(nodes.map(({ num_clients: clientsOfNode }) => clientsOfNode > 0)).toEqual([true, true])
+    for (let attempt = 0; attempt < 10; attempt++) {
+      expect(await refusalOf(join('n:seventeen'))).toMatchObject({ status: 403 })
+    }
+    const sdk = await SdkClient.connect(other.wsUrl, { token: 'secret' })
+    await sdk.subscribe('n:17')
+    const refused = sdk.add('n:seventeen')
+    expect(await refused.unsubscribed.first(1)).toMatchObject([{ code: 103 }])
+    sdk.close()
+    for (const client of clients) client.close()
+    expect(await other.child.stop()).toEqual({ code: 0, signal: null })
   })
 
   it('says in one line that the port is taken', async () => {

@@ -50,6 +50,12 @@ const OVERSIZE_MARGIN_BYTES = 64 * 1024
 /** A `subscribe` command: its token, and all else. SDKs that come back send one for each of their channels in one frame. */
 const MAX_SUBSCRIBE_BYTES = MAX_TOKEN_BYTES + 1024
 
+/**
+ * Joins and leaves of a client that may be under way, for each channel that it may be in: so many that none waits that
+ * leaves all its channels and comes back to them at once.
+ */
+const MOVES_PER_CHANNEL = 2
+
 interface Relay {
   readonly broker: Broker
   readonly peers: Peers
@@ -90,7 +96,8 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   })
   const admission = new Admission(config.maxConnections)
   const publisher = new Publisher(broker, metrics, log)
-  const presence = new PresenceAnnouncer(relay.presenceStore, broker, log)
+  const maxMovesPerClient = MOVES_PER_CHANNEL * config.maxChannelsPerConnection
+  const presence = new PresenceAnnouncer(relay.presenceStore, broker, log, maxMovesPerClient)
   const report = async (change: PresenceChange): Promise<void> => {
     if (namespaces.of(change.channel)?.joinLeave === true) await presence.report(change)
   }

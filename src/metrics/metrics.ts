@@ -50,6 +50,7 @@ export interface LiveNumbers {
   backpressureBytes(): number
   channels(): number
   nodes(): number
+  pendingPresence(): number
 }
 
 /**
@@ -247,6 +248,11 @@ export class Metrics {
     this.computed('backpressure_bytes', 'Bytes queued for connections.', () => live.backpressureBytes())
     this.computed('channels', 'Channels with a subscriber on this node; of workers the sum.', () =>
       live.channels(),
+    )
+    this.computed(
+      'presence_pending',
+      'Joins and leaves that the cluster is being told of, one for each client and channel.',
+      () => live.pendingPresence(),
     )
     this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes(), 'max')
   }

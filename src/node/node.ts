@@ -76,7 +76,7 @@ export class Node {
     private readonly options: NodeOptions,
     private readonly parts: NodeParts,
   ) {
-    const { peers, presenceKeeper, metrics, log, hub, remoteKeys } = parts
+    const { peers, presence, presenceKeeper, metrics, log, hub, remoteKeys } = parts
     this.lacksKeys = remoteKeys !== undefined
     this.control = new ConnectionControl(hub)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
@@ -96,6 +96,7 @@ export class Node {
       },
       channels: () => hub.channelCount,
       nodes: () => this.relayWatch.nodes,
+      pendingPresence: () => presence.pendingCount,
     })
   }
 

@@ -21,6 +21,9 @@ const MAX_SPARE_ERRORS = 1_000
 /** Commands of one kind that may overlap: their effects keep their order, and waiting for each answer would add up. */
 const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
 
+/** Commands by which a client comes to channels and leaves them: the cluster has to be told of each. */
+const MOVING: ReadonlySet<CommandName> = new Set(['subscribe', 'unsubscribe'])
+
 /** What all sessions of the Centrifuge protocol share. */
 export interface ClientSessionContext extends SessionContext {
   readonly broker: Broker
@@ -51,6 +54,7 @@ export abstract class CommandSession extends Session<ClientSessionContext> {
   private queue: CommandQueue | undefined
   private running = 0
   private runningName: CommandName | undefined
+  private isWaitingForRoom = false
   private refusedConnects = 0
   /** Since the last command that succeeded. */
   private errorsInARow = 0
@@ -110,11 +114,25 @@ export abstract class CommandSession extends Session<ClientSessionContext> {
   }
 
   private mayStart({ name }: ClientCommand): boolean {
+    if (MOVING.has(name) && !this.hasRoom()) return false
     if (this.running === 0) return true
     // An application that is asked may answer in another order.
     const mayOverlap =
       OVERLAPPING.has(name) && (name !== 'publish' || this.context.hooks.publish === undefined)
     return mayOverlap && this.running < MAX_RUNNING_COMMANDS && this.runningName === name
+  }
+
+  /** Whether the cluster keeps up with this client's joins and leaves; where not, what waits is started once it does. */
+  private hasRoom(): boolean {
+    const room = this.context.presence.roomFor(this.client)
+    if (room !== undefined && !this.isWaitingForRoom) {
+      this.isWaitingForRoom = true
+      void room.then(() => {
+        this.isWaitingForRoom = false
+        this.startQueued()
+      })
+    }
+    return room === undefined
   }
 
   private start(command: ClientCommand): void {

@@ -13,6 +13,7 @@ import { TimerWheel } from '../../src/hub/timer-wheel.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+import type { ClientInfo } from '../../src/protocol/client-info.js'
 import { type Close, UNSUBSCRIBES } from '../../src/protocol/closes.js'
 import { errors } from '../../src/protocol/errors.js'
 import { ClientSession } from '../../src/session/client-session.js'
@@ -25,6 +26,8 @@ const START_MS = 1_800_000_000_000
 const PING_INTERVAL_MS = 25_000
 const PONG_TIMEOUT_MS = 8_000
 const TICK_MS = 100
+/** Joins and leaves of a client that may be under way. */
+const MAX_MOVES = 4
 
 let context: ClientSessionContext
 
@@ -41,7 +44,7 @@ function createContext(): ClientSessionContext {
     hub,
     admission: new Admission(10),
     channels: new Channels(namespaces, publisher, broker, store, 100),
-    presence: new PresenceAnnouncer(store, broker, log),
+    presence: new PresenceAnnouncer(store, broker, log, MAX_MOVES),
     wheel: new TimerWheel(() => Date.now(), TICK_MS),
     metrics,
     log,
@@ -413,6 +416,44 @@ describe('a client of the Centrifuge protocol', () => {
     client.say(...Array.from({ length: 500 }, (_, index) => ({ id: index + 2, rpc: { method: 'x' } })))
     await vi.waitFor(() => expect(client.reply(501)).toMatchObject({ error: { code: 107 } }))
     expect(client.closes).toEqual([])
+  })
+
+  it('comes to channels and leaves them no faster than the cluster is told, and is closed with 3013 where it goes on', async () => {
+    let answer = (): void => undefined
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    class SlowStore extends MemoryPresenceStore {
+      override async add(channel: string, info: ClientInfo): Promise<number> {
+        await answered
+        return super.add(channel, info)
+      }
+    }
+    const presence = new PresenceAnnouncer(new SlowStore(), context.broker, context.log, MAX_MOVES)
+    context = { ...context, presence }
+    const moves = (pairs: number) =>
+      Array.from({ length: pairs }, (_, index) => [
+        { id: 2 * index + 2, subscribe: { channel: 'a' } },
+        { id: 2 * index + 3, unsubscribe: { channel: 'a' } },
+      ]).flat()
+    const modest = Client.connected('secret-a')
+    modest.say(...moves(100), { id: 1_000, ping: {} })
+    expect(modest.reply(MAX_MOVES + 1)).toEqual({ id: MAX_MOVES + 1, unsubscribe: {} })
+    expect(modest.reply(MAX_MOVES + 2)).toBeUndefined()
+    expect(modest.reply(1_000)).toBeUndefined()
+    const greedy = Client.connected('secret-a')
+    greedy.say(...moves(1_500))
+    expect(greedy.closes[0]?.close).toMatchObject({ code: 3013 })
+    const other = Client.connected('secret-a')
+    other.say({ id: 2, subscribe: { channel: 'a' } }, { id: 3, ping: {} })
+    expect(other.reply(3)).toEqual({ id: 3, ping: {} })
+    expect(presence.pendingCount).toBe(3)
+    answer()
+    await vi.waitFor(() => expect(modest.reply(1_000)).toEqual({ id: 1_000, ping: {} }))
+    expect(modest.reply(201)).toEqual({ id: 201, unsubscribe: {} })
+    expect(modest.closes).toEqual([])
+    await presence.settled()
+    expect(presence.pendingCount).toBe(0)
   })
 
   it('may have 3,072 commands in a frame, also of those that are done at once', () => {

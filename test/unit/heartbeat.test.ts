@@ -32,7 +32,7 @@ function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number)
     hub,
     admission: new Admission(10),
     channels: new Channels(new Namespaces(undefined), publisher, broker, store, 100),
-    presence: new PresenceAnnouncer(store, broker, log),
+    presence: new PresenceAnnouncer(store, broker, log, 4),
     wheel: new TimerWheel(() => clockMs, tickMs),
     metrics,
     log,

@@ -13,7 +13,12 @@ async function linesOf(metrics: Metrics, name: string): Promise<string[]> {
 /** Metrics of a node on which everything has happened once. */
 function busyMetrics(): Metrics {
   const metrics = new Metrics('1.2.3')
-  metrics.watch({ backpressureBytes: () => 11, channels: () => 12, nodes: () => 13 })
+  metrics.watch({
+    backpressureBytes: () => 11,
+    channels: () => 12,
+    nodes: () => 13,
+    pendingPresence: () => 14,
+  })
   metrics.connections.raw.value++
   metrics.connectionsOpened.raw.value++
   metrics.closed('raw', 1001)
@@ -148,7 +153,12 @@ describe('the exposition', () => {
   it('asks for live numbers when it is made', async () => {
     let channels = 0
     const metrics = new Metrics('1.2.3')
-    metrics.watch({ backpressureBytes: () => 0, channels: () => channels, nodes: () => 1 })
+    metrics.watch({
+      backpressureBytes: () => 0,
+      channels: () => channels,
+      nodes: () => 1,
+      pendingPresence: () => 0,
+    })
     channels = 7
     expect(await linesOf(metrics, 'channels')).toEqual(['fanfare_channels 7'])
     channels = 0

@@ -49,6 +49,7 @@ class RecordingBroker extends MemoryBroker {
   }
 }
 
+const MAX_MOVES = 4
 const BOTH = { presence: true, joinLeave: true }
 const ann = clientInfo('c-1', 'ann')
 const bob = clientInfo('c-2', 'bob')
@@ -60,21 +61,76 @@ let announcer: PresenceAnnouncer
 beforeEach(() => {
   store = new SlowStore()
   broker = new RecordingBroker()
-  announcer = new PresenceAnnouncer(store, broker, createLogger({ level: 'silent', format: 'json' }))
+  announcer = new PresenceAnnouncer(
+    store,
+    broker,
+    createLogger({ level: 'silent', format: 'json' }),
+    MAX_MOVES,
+  )
 })
 
 describe('who comes and goes', () => {
   it('is told in its order, though the join still waits when the leave comes', async () => {
     announcer.joined('room', ann, BOTH)
     announcer.left('room', ann, BOTH)
-    announcer.joined('room', ann, BOTH)
     expect(store.asked).toEqual(['add c-1'])
+    for (let round = 0; round < 2; round++) await store.answer()
+    expect(broker.events).toEqual([
+      { type: 'join', info: ann, online: 1 },
+      { type: 'leave', info: ann, online: 0 },
+    ])
+    expect(announcer.pendingCount).toBe(0)
+  })
+
+  it('is told once, though it leaves and comes back a thousand times meanwhile', async () => {
+    announcer.joined('room', ann, BOTH)
+    for (let round = 0; round < 1_000; round++) {
+      announcer.left('room', ann, BOTH)
+      announcer.joined('room', ann, BOTH)
+      expect(announcer.pendingCount).toBe(1)
+    }
+    await store.answer()
+    await announcer.settled()
+    expect(store.asked).toEqual(['add c-1'])
+    expect(broker.events).toEqual([{ type: 'join', info: ann, online: 1 }])
+    expect(announcer.pendingCount).toBe(0)
+  })
+
+  it('is told to have left in the end, by one leave, however often it came and left meanwhile', async () => {
+    announcer.joined('room', ann, BOTH)
+    for (let round = 0; round < 1_000; round++) {
+      announcer.left('room', ann, BOTH)
+      announcer.joined('room', ann, BOTH)
+    }
+    announcer.left('room', ann, BOTH)
+    for (let round = 0; round < 2; round++) await store.answer()
+    await announcer.settled()
+    expect(store.asked).toEqual(['add c-1', 'remove c-1'])
+    expect(broker.events.map(({ type }) => type)).toEqual(['join', 'leave'])
+    expect(await store.stats('room')).toEqual({ clients: 0, users: 0 })
+  })
+
+  it('is not told to be back where it comes and leaves while its leave is under way', async () => {
+    announcer.left('room', ann, BOTH)
+    announcer.joined('room', ann, BOTH)
+    announcer.left('room', ann, BOTH)
+    await store.answer()
+    await announcer.settled()
+    expect(broker.events).toEqual([{ type: 'leave', info: ann, online: 0 }])
+  })
+
+  it('is told to have left and to be back where it is back with another info', async () => {
+    const asAdmin = { ...ann, chanInfo: '{"role":"admin"}' }
+    announcer.joined('room', ann, BOTH)
+    announcer.left('room', ann, BOTH)
+    announcer.joined('room', asAdmin, BOTH)
     for (let round = 0; round < 3; round++) await store.answer()
     expect(broker.events).toEqual([
       { type: 'join', info: ann, online: 1 },
       { type: 'leave', info: ann, online: 0 },
-      { type: 'join', info: ann, online: 1 },
+      { type: 'join', info: asAdmin, online: 1 },
     ])
+    expect((await store.list('room')).get('c-1')).toEqual(asAdmin)
   })
 
   it('waits for nobody else, and not for itself in another channel', () => {
@@ -123,5 +179,42 @@ describe('who comes and goes', () => {
     await store.answer()
     await settled
     expect(broker.events).toHaveLength(2)
+  })
+})
+
+describe('room for further moves of a client', () => {
+  it('is there until as many are under way as may be, and again once some of them are done', async () => {
+    for (const channel of ['a', 'b', 'c', 'd']) {
+      expect(announcer.roomFor('c-1')).toBeUndefined()
+      announcer.joined(channel, ann, BOTH)
+    }
+    const room = announcer.roomFor('c-1')
+    expect(room).toBeInstanceOf(Promise)
+    expect(announcer.roomFor('c-2')).toBeUndefined()
+    await store.answer()
+    await room
+    expect(announcer.roomFor('c-1')).toBeUndefined()
+  })
+
+  it('is taken by moves that are never told of, until the place that they were in is settled', async () => {
+    announcer.joined('room', ann, BOTH)
+    announcer.left('room', ann, BOTH)
+    announcer.joined('room', ann, BOTH)
+    announcer.left('room', ann, BOTH)
+    const room = announcer.roomFor('c-1')
+    expect(room).toBeInstanceOf(Promise)
+    await store.answer()
+    expect(announcer.roomFor('c-1')).toBe(room)
+    await store.answer()
+    await room
+    expect(announcer.roomFor('c-1')).toBeUndefined()
+  })
+
+  it('is made by failures too', async () => {
+    for (const channel of ['a', 'b', 'c', 'd']) announcer.joined(channel, ann, BOTH)
+    const room = announcer.roomFor('c-1')
+    await store.answer(new BrokerError('unavailable', 'Redis cannot be reached'))
+    await room
+    expect(announcer.pendingCount).toBe(0)
   })
 })

@@ -78,7 +78,7 @@ const BOTH = { presence: true, joinLeave: true }
 
 describe('who comes and goes', () => {
   it('is announced with the number of those who are there', async () => {
-    const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
+    const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log, 4)
     presence.joined('room', clientInfo('c-1', 'ann'), BOTH)
     presence.joined('room', clientInfo('c-2', ''), BOTH)
     presence.left('room', clientInfo('c-1', 'ann'), BOTH)
@@ -91,7 +91,7 @@ describe('who comes and goes', () => {
   })
 
   it('is not logged as an error while the relay is down, but a defect is', async () => {
-    const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log)
+    const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log, 4)
     broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
     presence.joined('room', clientInfo('c-1', 'ann'), BOTH)
     await vi.advanceTimersByTimeAsync(0)

@@ -16,8 +16,8 @@ import type { PresenceKeeper } from './presence-keeper.js'
 import { RelayWatch } from './relay-watch.js'
 import { type Survey, Surveys } from './surveys.js'
 
-/** How long a stop may take beyond its delay and window before it counts as failed. */
-const STOP_GRACE_MS = 10_000
+/** How long a drain may take beyond its delay and window, its farewell included, before it counts as failed. */
+const DRAIN_GRACE_MS = 10_000
 /** Between the beginnings of two attempts to join the cluster, which may fail at once. */
 const JOIN_INTERVAL_MS = 1_000
 /** Time for the last close frames to be read, and for the last leaves to reach Redis. */
@@ -141,23 +141,19 @@ export class Node {
    */
   async drain(): Promise<boolean> {
     const { drainDelayMs, drainWindowMs } = this.options
-    const { hub, admission, publicTransport, metrics, log } = this.parts
+    const { hub, admission, presence, publicTransport, metrics, log } = this.parts
     this.isDraining = true
     metrics.draining.set(1)
     log.info({ connections: hub.connectionCount }, 'draining')
     if (drainDelayMs > 0) await sleep(drainDelayMs)
     admission.close()
     publicTransport.stopListening()
-    const hadConnections = hub.connectionCount > 0
-    const requests = publicTransport.finishRequests()
-    const isInTime = await within(
-      drainWindowMs + STOP_GRACE_MS,
-      Promise.all([closeAll(hub, drainWindowMs), admission.whenEmpty(), requests]),
-    )
-    if (hadConnections) await sleep(LAST_WORDS_MS)
-    if (!isInTime) return false
-    await this.leaveCluster()
-    return true
+    const isInTime = await within(drainWindowMs + DRAIN_GRACE_MS, this.sendAllAway())
+    if (!isInTime) {
+      const facts = { connections: hub.connectionCount, pendingPresence: presence.pendingCount }
+      log.warn(facts, 'not drained in time')
+    }
+    return isInTime
   }
 
   /** Ends everything at once. */
@@ -170,6 +166,16 @@ export class Node {
     remoteKeys?.stop()
     publicTransport.close()
     closeRelay()
+  }
+
+  /** Closes all connections over the window, ends the requests under way, and tells the cluster that this node is gone. */
+  private async sendAllAway(): Promise<void> {
+    const { hub, admission, publicTransport } = this.parts
+    const hadConnections = hub.connectionCount > 0
+    const requests = publicTransport.finishRequests()
+    await Promise.all([closeAll(hub, this.options.drainWindowMs), admission.whenEmpty(), requests])
+    if (hadConnections) await sleep(LAST_WORDS_MS)
+    await this.leaveCluster()
   }
 
   /** Others find what could not be undone, and do it: nothing here is worth failing for. */

@@ -13,7 +13,7 @@ import type { FromWorker, ToWorker, WorkerReport } from './messages.js'
 const WORKER_FILE = fileURLToPath(new URL('./worker.js', import.meta.url))
 /** A worker that has not answered by then hangs, for the time being. Well below the second that a balancer waits. */
 const REPORT_TIMEOUT_MS = 300
-/** How much longer than delay and window a drain may take before the workers that are left are killed. */
+/** How much longer than delay and window a drain may take before the workers that are left are killed: they take 10 s at the most. */
 const DRAIN_GRACE_MS = 15_000
 /** Between the end of a worker and its successor: longer each time while they end at once. */
 const FIRST_RESTART_MS = 500
@@ -79,6 +79,7 @@ export class Supervisor implements OperationsSource {
       setTimeout(
         () => {
           this.isClean = false
+          this.log.warn({ workers: this.workers.size }, 'not drained in time')
           this.stop()
         },
         drainDelay + drainWindow + DRAIN_GRACE_MS,

@@ -1,8 +1,13 @@
+import { Redis } from 'ioredis'
 import { expect, it } from 'vitest'
 import { FanfareProcess } from '../support/fanfare-process.js'
 import { eventually } from '../support/metric.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
 import { RedisServer } from '../support/redis-server.js'
+import { TcpProxy } from '../support/tcp-proxy.js'
+
+/** How long a drain may take beyond its window, as the README says. */
+const DRAIN_GRACE_MS = 10_000
 
 it('a node that is stopped while a client waits for a frozen Redis refuses it and ends in time', async () => {
   const redis = await RedisServer.start()
@@ -28,5 +33,32 @@ it('a node that is stopped while a client waits for a frozen Redis refuses it an
   // Two deadlines of Redis: the channel's, and that of the node's farewell.
   expect(performance.now() - startMs).toBeLessThan(5_000)
   redis.resume()
+  await redis.remove()
+})
+
+it('a node whose farewell takes a slow Redis too long gives it up at the deadline and ends with 1', {
+  timeout: 30_000,
+}, async () => {
+  const redis = await RedisServer.start()
+  const proxy = await TcpProxy.start(redis.port)
+  const admin = new Redis(redis.url)
+  const node = await FanfareProcess.start({
+    FANFARE_REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
+    FANFARE_AUTH_TOKENS: 'secret',
+    FANFARE_DRAIN_WINDOW: '0ms',
+  })
+  await eventually(async () => (await admin.scard('fanfare:members')) === 1, 'the node has announced itself')
+  const [id] = await admin.smembers('fanfare:members')
+  // Each of them is looked through when the node takes its leave.
+  const channels = Array.from({ length: 3_000 }, (_, index) => `room-${index}`)
+  await admin.sadd(`fanfare:presence:channels:${id}`, ...channels)
+  proxy.latencyMs = 200
+  const startMs = performance.now()
+  node.child.kill('SIGTERM')
+  expect(await node.child.exited).toEqual({ code: 1, signal: null })
+  expect(performance.now() - startMs).toBeLessThan(DRAIN_GRACE_MS + 3_000)
+  expect(node.child.output).toContain('"msg":"not drained in time"')
+  admin.disconnect()
+  proxy.remove()
   await redis.remove()
 })

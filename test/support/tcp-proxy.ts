@@ -1,7 +1,10 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Transform } from 'node:stream'
 
-/** Stands between clients and a port of 127.0.0.1, and can cut what goes through it when the server itself cannot. */
+/** Stands between clients and a port of 127.0.0.1, and can cut or slow down what goes through it when the server itself cannot. */
 export class TcpProxy {
+  /** How long each piece of what the server says is kept, one after the other. */
+  latencyMs = 0
   private readonly sockets = new Set<Socket>()
   private readonly server = createServer((client) => {
     const target = connect(this.targetPort, '127.0.0.1')
@@ -16,8 +19,9 @@ export class TcpProxy {
         this.sockets.delete(from)
         to.destroy()
       })
-      from.pipe(to)
     }
+    client.pipe(target)
+    target.pipe(this.delay()).pipe(client)
   })
 
   private constructor(private readonly targetPort: number) {}
@@ -33,6 +37,15 @@ export class TcpProxy {
 
   get port(): number {
     return (this.server.address() as AddressInfo).port
+  }
+
+  private delay(): Transform {
+    return new Transform({
+      transform: (piece, _encoding, passOn) => {
+        if (this.latencyMs === 0) passOn(null, piece)
+        else setTimeout(() => passOn(null, piece), this.latencyMs)
+      },
+    })
   }
 
   /** Ends every connection that is open now; new ones go through. */

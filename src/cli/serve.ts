@@ -32,9 +32,12 @@ export async function serve(
   const internal = composeInternalListener(config, log, service)
   try {
     internalPort = await internal.listen({ host: config.internalHost, port: config.internalPort })
-    const port = await service.start()
-    if (madeUp !== undefined) console.log(firstRunText({ ...config, port, internalPort }, madeUp))
-    await stop.first
+    const started = service.start().then((port) => {
+      if (madeUp !== undefined) console.log(firstRunText({ ...config, port, internalPort }, madeUp))
+      return stop.first
+    })
+    // Workers that end before they listen are started again for ever: whoever stops this need not wait for them.
+    await Promise.race([started, stop.first])
     // Whoever signals twice does not want to wait.
     const isClean = await Promise.race([service.drain(), stop.second.then(() => false)])
     log.info({ isClean }, 'stopped')

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { API_KEY, callApi } from '../support/api.js'
 import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
@@ -103,14 +106,14 @@ describe('fanfare serve --workers 3', () => {
         { name: 'n', channel_regex: '^\\d+$', allow_subscribe_for_client: true },
       ]),
     })
-    const join = (channel: string) => RawClient.connect(`${other.wsUrl}/ws/${channel}`, { token: 'secret' })
+    const enter = (channel: string) => RawClient.connect(`${other.wsUrl}/ws/${channel}`, { token: 'secret' })
     // The kernel spreads connections: with so many, no worker is left out.
-    const clients = await Promise.all(Array.from({ length: 40 }, () => join('n:17')))
+    const clients = await Promise.all(Array.from({ length: 40 }, () => enter('n:17')))
     const { body } = await callApi(other, 'info', {})
     const nodes = body.result?.['nodes'] as { num_clients: number }[]
     expect(nodes.map(({ num_clients: clientsOfNode }) => clientsOfNode > 0)).toEqual([true, true])
     for (let attempt = 0; attempt < 10; attempt++) {
-      expect(await refusalOf(join('n:seventeen'))).toMatchObject({ status: 403 })
+      expect(await refusalOf(enter('n:seventeen'))).toMatchObject({ status: 403 })
     }
     const sdk = await SdkClient.connect(other.wsUrl, { token: 'secret' })
     await sdk.subscribe('n:17')
@@ -119,6 +122,22 @@ describe('fanfare serve --workers 3', () => {
     sdk.close()
     for (const client of clients) client.close()
     expect(await other.child.stop()).toEqual({ code: 0, signal: null })
+  })
+
+  it('ends when it is told to, though its workers never come to listen', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'fanfare-workers-'))
+    const script = join(directory, 'end-as-worker.cjs')
+    writeFileSync(script, 'if (process.send !== undefined) process.exit(9)')
+    const other = runFanfare(
+      ['--workers', '2', '--port', String(await freePort()), '--internal-port', '0'],
+      { FANFARE_REDIS_URL: redis.url, FANFARE_AUTH_TOKENS: 'secret', FANFARE_LOG_FORMAT: 'json' },
+      { env: { NODE_OPTIONS: `--require ${script}` } },
+    )
+    await other.line(/a worker ended; starting another/)
+    other.kill('SIGTERM')
+    expect(await other.exited).toMatchObject({ signal: null })
+    expect(other.output).toContain('"msg":"stopped"')
+    rmSync(directory, { recursive: true })
   })
 
   it('says in one line that the port is taken', async () => {

@@ -13,6 +13,8 @@ import type { Subscription } from './subscription.js'
 
 /** Reads of a stream that keeps growing past what is heard of it, before the subscriber is told to try again. */
 const MAX_READS = 3
+/** Attempts to join after all was read, before the subscriber is told to try again. */
+const MAX_ATTEMPTS = 5
 /** What there is to tell of most subscriptions. */
 const NOTHING: Subscribed = { result: {}, publications: [], bytes: 0 }
 const NO_WISHES: Wishes = { join: false, leave: false }
@@ -98,6 +100,11 @@ export class PendingSubscription {
     return this.options.channel
   }
 
+  /** Bytes that an answer to its client may have now. */
+  get roomBytes(): number {
+    return this.session.roomBytes
+  }
+
   /** Nothing to wait for where this node hears the channel and nothing has to be read. */
   prepare(): Promise<void> | undefined {
     if (this.heard === undefined && !this.subscription.isPositioned) return undefined
@@ -108,7 +115,7 @@ export class PendingSubscription {
    * The result for the client, if it can join now; otherwise `prepare` again. Until `join`, nothing may be awaited.
    * What takes more than `maxBytes` is not recovered.
    */
-  subscribed(maxBytes = this.session.roomBytes): Subscribed | undefined {
+  subscribed(maxBytes: number): Subscribed | undefined {
     if (this.session.socket === undefined) throw new Closing(DISCONNECTS.connectionClosed)
     if (this.subscription.state === 'gone')
       throw errors.permissionDenied('the server has ended the subscription')
@@ -221,35 +228,67 @@ export function subscribe(
   done: (subscribed: Subscribed) => void,
 ): Promise<void> | undefined {
   const pending = PendingSubscription.open(session, options)
-  const preparing = pending.prepare()
-  if (preparing !== undefined) return finish(pending, preparing, done)
-  joinWith(pending, done)
+  return joinAll([pending], (told) => {
+    for (const subscribed of told.values()) done(subscribed)
+  })
+}
+
+/** What a client is told of its new subscriptions, by channel. */
+export type Told = ReadonlyMap<string, Subscribed>
+
+/**
+ * Joins all subscriptions of one client in the tick in which it calls back with what the client is told; none of them
+ * when one fails. Nothing to wait for where none has.
+ */
+export function joinAll(
+  all: readonly PendingSubscription[],
+  done: (told: Told) => void,
+): Promise<void> | undefined {
+  const preparing = all.map((pending) => pending.prepare()).filter((one) => one !== undefined)
+  if (preparing.length > 0) return joinPrepared(all, preparing, done)
+  try {
+    if (!tell(all, done)) throw errors.internal('the channel’s stream moved on')
+  } catch (error) {
+    for (const pending of all) pending.abort()
+    throw error
+  }
+  for (const pending of all) pending.join()
   return undefined
 }
 
-async function finish(
-  pending: PendingSubscription,
-  preparing: Promise<void>,
-  done: (subscribed: Subscribed) => void,
+/**
+ * Of those who prepared at the same time for a channel without members, the first to join decides where this node goes
+ * on in the stream; another who has read further has to wait until this node has heard as much.
+ */
+async function joinPrepared(
+  all: readonly PendingSubscription[],
+  preparing: readonly Promise<void>[],
+  done: (told: Told) => void,
 ): Promise<void> {
   try {
-    await preparing
+    await Promise.all(preparing)
+    for (let attempts = 1; !tell(all, done); attempts++) {
+      if (attempts === MAX_ATTEMPTS) throw errors.internal('the channel’s stream moved on')
+      await Promise.all(all.map((pending) => pending.prepare()))
+    }
   } catch (error) {
-    pending.abort()
+    for (const pending of all) pending.abort()
     throw error
   }
-  joinWith(pending, done)
+  for (const pending of all) pending.join()
 }
 
-function joinWith(pending: PendingSubscription, done: (subscribed: Subscribed) => void): void {
-  try {
-    // Prepared in this very tick, so nothing can have come in between.
-    const subscribed = pending.subscribed()
-    if (subscribed === undefined) throw errors.internal('the channel’s stream moved on')
-    done(subscribed)
-  } catch (error) {
-    pending.abort()
-    throw error
+/** Calls back if all of them can join now; whether they can. */
+function tell(all: readonly PendingSubscription[], done: (told: Told) => void): boolean {
+  const told = new Map<string, Subscribed>()
+  // One reply holds what all of them recover.
+  let roomBytes = all[0]?.roomBytes ?? 0
+  for (const pending of all) {
+    const subscribed = pending.subscribed(roomBytes)
+    if (subscribed === undefined) return false
+    roomBytes -= subscribed.bytes
+    told.set(pending.channel, subscribed)
   }
-  pending.join()
+  done(told)
+  return true
 }

@@ -2,11 +2,13 @@ import { createSigner } from 'fast-jwt'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { JwtVerifier } from '../../src/auth/jwt-verifier.js'
 import { TokenAuthenticator } from '../../src/auth/token-authenticator.js'
+import type { History } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Namespaces } from '../../src/channel/namespaces.js'
 import { Admission } from '../../src/hub/admission.js'
 import { Channels } from '../../src/hub/channels.js'
 import { Hub } from '../../src/hub/hub.js'
+import type { ChannelRules } from '../../src/hub/local-channel.js'
 import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
 import { Publisher } from '../../src/hub/publisher.js'
 import { TimerWheel } from '../../src/hub/timer-wheel.js'
@@ -19,7 +21,9 @@ import { errors } from '../../src/protocol/errors.js'
 import { ClientSession } from '../../src/session/client-session.js'
 import type { ClientSessionContext } from '../../src/session/command-session.js'
 import type { Socket } from '../../src/transport/transport.js'
+import { publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
+import { namespace } from '../support/namespace.js'
 
 const SECRET = 'a secret that signs tokens, long enough'
 const START_MS = 1_800_000_000_000
@@ -31,12 +35,14 @@ const MAX_MOVES = 4
 
 let context: ClientSessionContext
 
-function createContext(): ClientSessionContext {
+function createContext(
+  namespaces = new Namespaces(undefined),
+  rules: Partial<ChannelRules> = {},
+): ClientSessionContext {
   const log = createLogger({ level: 'silent', format: 'json' })
   const metrics = new Metrics('test')
   const broker = new MemoryBroker()
-  const namespaces = new Namespaces(undefined)
-  const hub = new Hub(broker, () => undefined, metrics, hubOptions())
+  const hub = new Hub(broker, () => undefined, metrics, hubOptions(rules))
   broker.start(hub)
   const store = new MemoryPresenceStore()
   const publisher = new Publisher(broker, metrics, log)
@@ -484,4 +490,45 @@ describe('a client of the Centrifuge protocol', () => {
     pass(60_000)
     expect(client.closes).toEqual([])
   })
+})
+
+describe('two sessions that come to a channel without members', () => {
+  const top = (offset: number): History => ({ publications: [], position: { epoch: 'epoch', offset } })
+
+  it.each([
+    [
+      'subscribe',
+      () => Client.connected('secret-a'),
+      { subscribe: { channel: 'a' } },
+      { subscribe: { offset: 2 } },
+    ],
+    [
+      'connect with a token that names it',
+      () => new Client(),
+      { connect: { token: sign({ sub: 'ann', channels: ['a'] }) } },
+      { connect: { subs: { a: { offset: 2 } } } },
+    ],
+  ])(
+    'and %s both begin, although one has read more than this node has heard',
+    async (_what, open, command, reply) => {
+      const namespaces = new Namespaces([namespace({ allowSubscribeForClient: true, forceRecovery: true })])
+      context = createContext(namespaces, { metaTtlMs: 60_000 })
+      const reads: ((history: History) => void)[] = []
+      vi.spyOn(context.broker, 'history').mockImplementation(
+        () => new Promise((resolve) => reads.push(resolve)),
+      )
+      const [behind, ahead] = [Client.connected('secret-a'), open()]
+      behind.say({ id: 2, subscribe: { channel: 'a' } })
+      ahead.say({ id: 2, ...command })
+      await vi.waitFor(() => expect(reads).toHaveLength(2))
+      reads[0]?.(top(1))
+      reads[1]?.(top(2))
+      await vi.waitFor(() => expect(behind.reply(2)).toMatchObject({ subscribe: { offset: 1 } }))
+      await vi.waitFor(() => expect(reads).toHaveLength(3))
+      expect(ahead.reply(2)).toBeUndefined()
+      reads[2]?.(top(2))
+      context.hub.deliver('a', [publication('heard', { position: { epoch: 'epoch', offset: 2 } })])
+      await vi.waitFor(() => expect(ahead.reply(2)).toMatchObject(reply))
+    },
+  )
 })

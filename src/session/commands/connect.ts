@@ -8,7 +8,13 @@ import type { ClientSession } from '../client-session.js'
 import type { Reply } from '../command-session.js'
 import { type ConnectDecision, checkConnectDecision, checkDecision, expiryOf, isPromise } from '../hooks.js'
 import { toJsonText } from '../json.js'
-import { PendingSubscription, secondsUntil, subscribeResult } from '../pending-subscription.js'
+import {
+  joinAll,
+  PendingSubscription,
+  secondsUntil,
+  subscribeResult,
+  type Told,
+} from '../pending-subscription.js'
 import { retryableRefusal } from '../token-refusal.js'
 
 type Request = ClientRequest<'connect'>
@@ -57,18 +63,7 @@ function decide(
     for (const one of pending) one.abort()
     throw error
   }
-  const preparing = pending.map((one) => one.prepare()).filter((one) => one !== undefined)
-  if (preparing.length === 0) {
-    complete(session, admitted, pending, reply)
-    return undefined
-  }
-  return Promise.all(preparing).then(
-    () => complete(session, admitted, pending, reply),
-    (error: unknown) => {
-      for (const one of pending) one.abort()
-      throw error
-    },
-  )
+  return joinAll(pending, (told) => answer(session, admitted, told, reply))
 }
 
 /** By the token. Throws errors 100, 102, 103, 107 and 109, or a Closing. */
@@ -137,27 +132,13 @@ function open(
   })
 }
 
-/** Replies and joins in one tick, so that nothing falls between. */
-function complete(
+/** The one reply that tells of the connection and of the subscriptions that come with it. */
+function answer(
   session: ClientSession,
   { user, info, data, expiresAtMs }: Admitted,
-  pending: readonly PendingSubscription[],
+  told: Told,
   reply: Reply,
 ): void {
-  const subs: [string, JsonValue][] = []
-  // One reply holds what all of them recover.
-  let { roomBytes } = session
-  try {
-    for (const one of pending) {
-      const subscribed = one.subscribed(roomBytes)
-      if (subscribed === undefined) throw errors.internal('a channel’s stream moved on')
-      roomBytes -= subscribed.bytes
-      subs.push([one.channel, subscribeResult(subscribed)])
-    }
-  } catch (error) {
-    for (const one of pending) one.abort()
-    throw error
-  }
   const { node, pingIntervalMs } = session.shared
   const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)
   session.connected(user, info, expiresAtMs)
@@ -167,13 +148,16 @@ function complete(
     expires: ttl !== undefined,
     ttl,
     data: jsonText(data),
-    // From pairs, since a channel may be called `__proto__`.
-    subs: subs.length === 0 ? undefined : Object.fromEntries(subs),
+    subs: told.size === 0 ? undefined : resultsOf(told),
     ping: Math.max(1, Math.ceil(pingIntervalMs / 1_000)),
     pong: true,
     session: session.client,
     node: node.id,
     time: Date.now(),
   })
-  for (const one of pending) one.join()
+}
+
+/** From pairs, since a channel may be called `__proto__`. */
+function resultsOf(told: Told): JsonValue {
+  return Object.fromEntries([...told].map(([channel, subscribed]) => [channel, subscribeResult(subscribed)]))
 }

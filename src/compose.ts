@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Authenticator } from './auth/authenticator.js'
 import { JwtVerifier, MAX_TOKEN_BYTES } from './auth/jwt-verifier.js'
 import { OriginPolicy } from './auth/origins.js'
 import { RemoteKeys } from './auth/remote-keys.js'
@@ -14,53 +15,54 @@ import {
 } from './channel/namespaces.js'
 import { MAX_INTERNAL_SOCKETS, mostSockets } from './config/descriptor-limit.js'
 import type { Config } from './config/settings.js'
+import { ConnectionSlots } from './connection/connection-slots.js'
+import { Connections } from './connection/connections.js'
+import { TimerWheel } from './connection/timer-wheel.js'
 import { openApiRoute } from './http/openapi.js'
 import { type OperationsSource, operationsRoutes } from './http/operations.js'
 import { ServerApi } from './http/server-api.js'
-import { Admission } from './hub/admission.js'
 import { Channels } from './hub/channels.js'
+import type { BroadcastToTopic } from './hub/fan-out.js'
 import { Hub } from './hub/hub.js'
 import type { ChannelRules } from './hub/local-channel.js'
-import { PresenceAnnouncer } from './hub/presence-announcer.js'
-import { Publisher } from './hub/publisher.js'
-import { TimerWheel } from './hub/timer-wheel.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics/metrics.js'
 import { MemoryPeers } from './node/memory-peers.js'
 import { Node } from './node/node.js'
 import type { Peers } from './node/peers.js'
-import { type DeadNodes, PresenceKeeper } from './node/presence-keeper.js'
 import { RedisPeers } from './node/redis-peers.js'
 import { MemoryPresenceStore } from './presence/memory-presence-store.js'
+import { PresenceAnnouncer } from './presence/presence-announcer.js'
+import { type DeadNodes, PresenceKeeper } from './presence/presence-keeper.js'
 import type { PresenceChange, PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
 import { RedisPresenceStore } from './presence/redis-presence-store.js'
 import { Keys } from './redis/keys.js'
 import { RedisLink } from './redis/redis-link.js'
-import { Handshakes } from './session/handshake.js'
+import { Handshakes } from './session/handshakes.js'
 import type { Hooks } from './session/hooks.js'
 import type { HttpRoute, Transport } from './transport/transport.js'
 import { UwsTransport } from './transport/uws/uws-transport.js'
 import { packageVersion } from './version.js'
 
 /**
- * How far above the limit a message is still read, so that its sender can be told: what is beyond is cut by the
- * transport before it is buffered.
+ * How far above the limit a message is still read, so that its sender can be told: the transport cuts a larger one before
+ * it is buffered.
  */
 const OVERSIZE_MARGIN_BYTES = 64 * 1024
-/** A `subscribe` command: its token, and all else. SDKs that come back send one for each of their channels in one frame. */
+/** A `subscribe` command: its token, and all else. SDKs that reconnect send one for each of their channels in one frame. */
 const MAX_SUBSCRIBE_BYTES = MAX_TOKEN_BYTES + 1024
-
 /**
- * Joins and leaves of a client that may be under way, for each channel that it may be in: so many that none waits that
- * leaves all its channels and comes back to them at once.
+ * Joins and leaves of a client that may be pending, for each channel that it may be in: enough for a client that leaves
+ * all its channels and rejoins them at once.
  */
-const MOVES_PER_CHANNEL = 2
+const PRESENCE_CHANGES_PER_CHANNEL = 2
 
+/** The implementations of the ports to other nodes. */
 interface Relay {
   readonly broker: Broker
   readonly peers: Peers
   readonly presenceStore: PresenceStore
-  /** Of shared presence. */
+  /** Where presence is shared with other nodes. */
   readonly shared: { readonly upkeep: PresenceUpkeep; readonly nodes: DeadNodes } | undefined
   readonly close: () => void
 }
@@ -70,70 +72,71 @@ export interface ComposeOptions {
   readonly log: Logger
   /** Whether other processes listen on the public port too. */
   readonly isPortShared: boolean
-  /** Where an embedding application takes part. */
+  /** Hooks of an embedding application. */
   readonly hooks?: Hooks
-  /** Called once, with the public port, when the node hears the cluster for the first time. */
+  /** Called once, with the public port, when the node receives its own probe for the first time. */
   readonly ready: (port: number) => void
 }
 
-/** Wires a node from its configuration: the one place that picks implementations. Throws one line where the system doesn't fit. */
-export function composeNode({ config, log, isPortShared, hooks = {}, ready }: ComposeOptions): {
-  node: Node
-  channels: Channels
-  metrics: Metrics
-} {
+export interface ComposedNode {
+  readonly node: Node
+  readonly channels: Channels
+  readonly metrics: Metrics
+}
+
+/**
+ * Wires a node from its configuration: the one place that picks implementations. Throws an error of one line where the
+ * system does not fit.
+ */
+export function composeNode({ config, log, isPortShared, hooks = {}, ready }: ComposeOptions): ComposedNode {
   const id = randomUUID()
   const version = packageVersion()
   const metrics = new Metrics(version)
-  const relay = composeRelay(config, id, log, metrics)
-  const { broker, peers, shared, close: closeRelay } = relay
+  const { broker, peers, presenceStore, shared, close: closeRelay } = composeRelay(config, id, log, metrics)
+
+  const publicTransport = new UwsTransport({
+    maxSockets: mostSockets(),
+    onSocketRefused: () => metrics.connectionRejections.inc({ reason: 'descriptors' }),
+    tls: certificate(config.tlsCert, config.tlsKey),
+    onDefect: logDefect(log),
+  })
 
   const namespaces = new Namespaces(config.namespaces)
-  const hub = new Hub(broker, (...frame) => publicTransport.publish(...frame), metrics, {
+  const connections = new Connections()
+  const slots = new ConnectionSlots(config.maxConnections)
+  const wheel = new TimerWheel(undefined, wheelTickMs(config), (lateMs) =>
+    metrics.eventLoopLag.observe(lateMs),
+  )
+  const broadcastToTopic: BroadcastToTopic = (...frame) => publicTransport.broadcast(...frame)
+  const hub = new Hub(connections, broker, broadcastToTopic, metrics, {
     rulesOf: (channel) => rulesOf(namespaces.of(channel)),
     busyDeliveryDelayMs: config.busyDeliveryDelay,
-    failed: (error) => log.error({ err: error }, 'repairing a gap failed'),
+    onDefect: (error) => log.error({ err: error }, 'repairing a gap failed'),
   })
-  const admission = new Admission(config.maxConnections)
-  const publisher = new Publisher(broker, metrics, log)
-  const maxMovesPerClient = MOVES_PER_CHANNEL * config.maxChannelsPerConnection
-  const presence = new PresenceAnnouncer(relay.presenceStore, broker, log, maxMovesPerClient)
+  const { maxHistoryPublications } = config
+  const channels = new Channels(namespaces, broker, presenceStore, maxHistoryPublications, metrics, log)
+
+  const maxPresenceChanges = PRESENCE_CHANGES_PER_CHANNEL * config.maxChannelsPerConnection
+  const presence = new PresenceAnnouncer(presenceStore, broker, log, maxPresenceChanges)
   const report = async (change: PresenceChange): Promise<void> => {
     if (namespaces.of(change.channel)?.joinLeave === true) await presence.report(change)
   }
   const presenceKeeper = shared && new PresenceKeeper(shared.upkeep, shared.nodes, report, log)
-  const { maxHistoryPublications, maxMessageBytes } = config
-  const maxRawFrameBytes = maxMessageBytes + OVERSIZE_MARGIN_BYTES
+
+  const remoteKeys = composeRemoteKeys(config, log, metrics)
+  const authenticator = composeAuthenticator(config, remoteKeys)
+  const sessionContext = { connections, hub, slots, channels, presence, wheel, metrics, log }
+  const { maxMessageBytes } = config
   const reconnectBytes = config.maxChannelsPerConnection * MAX_SUBSCRIBE_BYTES
   const maxClientFrameBytes = Math.max(maxMessageBytes, reconnectBytes) + OVERSIZE_MARGIN_BYTES
-  const channels = new Channels(namespaces, publisher, broker, relay.presenceStore, maxHistoryPublications)
-  const wheel = new TimerWheel(undefined, wheelTickMs(config), (lateMs) =>
-    metrics.eventLoopLag.observe(lateMs),
-  )
-  const remoteKeys =
-    config.authJwksUrl === undefined
-      ? undefined
-      : new RemoteKeys(config.authJwksUrl, log, (keys) => metrics.keysFetched(keys))
-  const authenticator = new TokenAuthenticator({
-    staticTokens: config.authTokens ?? [],
-    jwts: new JwtVerifier({
-      hmacSecret: config.authHmacSecret,
-      publicKeys: config.authPublicKey,
-      remoteKeys,
-      audience: config.authAudience,
-      issuer: config.authIssuer,
-    }),
-    allowAnonymous: config.authAnonymous,
-  })
-  const common = { hub, admission, channels, presence, wheel, metrics, log }
   const handshakes = new Handshakes({
-    plain: {
-      ...common,
+    raw: {
+      ...sessionContext,
       maxMessageBytes,
       heartbeat: { checkIntervalMs: config.rawCheckInterval, timeoutMs: config.rawTimeout },
     },
     centrifuge: {
-      ...common,
+      ...sessionContext,
       broker,
       authenticator,
       hooks,
@@ -150,23 +153,13 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
     authenticator,
     origins: new OriginPolicy(config.allowedOrigins ?? []),
     authHeader: config.authHeader,
-    maxRawFrameBytes,
+    maxRawFrameBytes: maxMessageBytes + OVERSIZE_MARGIN_BYTES,
     maxClientFrameBytes,
     maxRawQueueBytes: config.rawQueueBytes,
     maxClientQueueBytes: config.queueBytes,
   })
-  const { apiKey } = config
-  const api = new ServerApi({ apiKey, maxMessageBytes, channels, node: () => node, metrics, log })
 
-  const publicTransport = new UwsTransport({
-    webSockets: handshakes.routes,
-    http: [openApiRoute(version), api.route, ...plainHttpRoutes()],
-    maxSockets: mostSockets(),
-    onSocketRefused: () => metrics.connectionRejections.inc({ reason: 'descriptors' }),
-    tls: certificate(config.tlsCert, config.tlsKey),
-    onDefect: logDefect(log),
-  })
-  const node: Node = new Node(
+  const node = new Node(
     {
       id,
       version,
@@ -175,8 +168,9 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       drainWindowMs: config.drainWindow,
     },
     {
+      connections,
       hub,
-      admission,
+      slots,
       wheel,
       broker,
       peers,
@@ -190,18 +184,42 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       ready,
     },
   )
+  const api = new ServerApi({ apiKey: config.apiKey, maxMessageBytes, channels, node, metrics, log })
+  publicTransport.addRoutes({
+    webSockets: handshakes.routes,
+    http: [openApiRoute(version), api.route, ...plainHttpRoutes()],
+  })
   return { node, channels, metrics }
 }
 
-/** The listener for operators, still to be told to listen. */
+/** Creates the listener for operators, which has yet to `listen`. */
 export function composeInternalListener(config: Config, log: Logger, source: OperationsSource): Transport {
-  return new UwsTransport({
-    webSockets: [],
-    http: operationsRoutes(source),
+  const transport = new UwsTransport({
     maxSockets: MAX_INTERNAL_SOCKETS,
     onSocketRefused: () => log.warn({}, 'the internal listener has as many connections as it may'),
     tls: certificate(config.internalTlsCert, config.internalTlsKey),
     onDefect: logDefect(log),
+  })
+  transport.addRoutes({ webSockets: [], http: operationsRoutes(source) })
+  return transport
+}
+
+function composeRemoteKeys(config: Config, log: Logger, metrics: Metrics): RemoteKeys | undefined {
+  if (config.authJwksUrl === undefined) return undefined
+  return new RemoteKeys(config.authJwksUrl, log, (keys) => metrics.keysFetched(keys))
+}
+
+function composeAuthenticator(config: Config, remoteKeys: RemoteKeys | undefined): Authenticator {
+  return new TokenAuthenticator({
+    staticTokens: config.authTokens ?? [],
+    jwts: new JwtVerifier({
+      hmacSecret: config.authHmacSecret,
+      publicKeys: config.authPublicKey,
+      remoteKeys,
+      audience: config.authAudience,
+      issuer: config.authIssuer,
+    }),
+    allowAnonymous: config.authAnonymous,
   })
 }
 
@@ -243,7 +261,7 @@ function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics)
   }
 }
 
-/** What a WebSocket route says to a request that is none, and what everything else says. */
+/** How WebSocket routes answer a plain request, and how every other path answers. */
 function plainHttpRoutes(): HttpRoute[] {
   const upgradeRequired = {
     status: 426,
@@ -258,7 +276,7 @@ function plainHttpRoutes(): HttpRoute[] {
   ]
 }
 
-/** Exact enough for every heartbeat, and no more: an idle node's cost is mostly what wakes it. */
+/** Precise enough for every heartbeat, and no more: an idle node's cost is mostly what wakes it. */
 function wheelTickMs({ rawCheckInterval, pingInterval, pongTimeout, staleTimeout }: Config): number {
   const shortestMs = Math.min(rawCheckInterval, pingInterval, pongTimeout, staleTimeout)
   return Math.min(1_000, Math.max(20, shortestMs / 10))

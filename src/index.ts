@@ -1,5 +1,5 @@
 export { BrokerError } from './protocol/broker-error.js'
-export type { StreamPosition } from './protocol/publication.js'
+export type { StreamPosition as Position } from './protocol/publication.js'
 
 import { closest } from 'fastest-levenshtein'
 import { composeInternalListener, composeNode } from './compose.js'
@@ -11,7 +11,7 @@ import { parseBody } from './http/api-methods.js'
 import { createLogger, type Logger } from './log.js'
 import type { ClientInfo } from './protocol/client-info.js'
 import { errors } from './protocol/errors.js'
-import type { StreamPosition } from './protocol/publication.js'
+import type { StreamPosition as Position } from './protocol/publication.js'
 import { HOOK_NAMES, type Hooks } from './session/hooks.js'
 
 export type { Logger } from './log.js'
@@ -87,7 +87,7 @@ export interface FanfareNode {
    * Publishes any JSON value. Resolves with its place where the channel keeps history. Rejects with a ProtocolError
    * where the channel or the data is not right, with a BrokerError when the relay does not take it.
    */
-  publish(channel: string, data: unknown, options?: NodePublishOptions): Promise<StreamPosition | undefined>
+  publish(channel: string, data: unknown, options?: NodePublishOptions): Promise<Position | undefined>
   /**
    * Sends any JSON value to the connections of a user on every node of the cluster, past all channels: SDKs' `message`
    * event. Resolves with how many they were. Raw connections have no such messages. Nothing keeps it: whoever is not
@@ -146,8 +146,17 @@ export async function createNode(options: CreateNodeOptions = {}): Promise<Fanfa
         const json = toJson(data, config.maxMessageBytes)
         const given = { skip_history: skipHistory, idempotency_key: idempotencyKey, tags, exclude }
         const body = parseBody('publish', { channel, data: null, ...given })
-        const draft = { data: json, isBinary: false, isJson: true, tags, excludedClient: body.exclude }
-        return channels.publish('api', channel, draft, { skipHistory: body.skip_history, idempotencyKey })
+        return channels.publish({
+          channel,
+          source: 'api',
+          data: json,
+          isBinary: false,
+          isJson: true,
+          tags,
+          excludedClient: body.exclude,
+          skipHistory: body.skip_history,
+          idempotencyKey,
+        })
       },
       send: async (user, data) => {
         if (typeof user !== 'string' || user === '') throw errors.badRequest('user: must be a text')

@@ -5,18 +5,18 @@ import { monotonicMs } from './message.js'
 import { RawConnection } from './raw-connection.js'
 import { type ConnectRequest, type Reply, type Request, serveRequests } from './requests.js'
 import { Scratch } from './scratch.js'
-import { Tally } from './tally.js'
+import { DeliveryLedger } from './tally.js'
 
 /** Handshakes under way at once: below the listen backlog, and enough for a server to be the one that is waited for. */
 const HANDSHAKES_AT_ONCE = 400
 
 const scratch = new Scratch()
-let tally = new Tally(0, scratch)
+let tally = new DeliveryLedger(0, scratch)
 let connections: { close(): Promise<void> }[] = []
 
 /** Returns how long it took, in ms. */
 async function connectAll(request: ConnectRequest): Promise<number> {
-  tally = new Tally(request.connections, scratch)
+  tally = new DeliveryLedger(request.connections, scratch)
   // Before the first of them connects: whoever signs meanwhile keeps the server waiting.
   const opening = Array.from({ length: request.connections }, (_, subscriber) =>
     prepare(request, subscriber),

@@ -29,7 +29,7 @@ export interface TallyReport {
 }
 
 /** Checks each delivery to each subscriber of this process and counts latencies. */
-export class Tally {
+export class DeliveryLedger {
   private readonly buckets = new Uint32Array(BUCKETS)
   private readonly dueMs = new Float64Array(DUE_SLOTS)
   private readonly dueSequence = new Uint32Array(DUE_SLOTS).fill(0xffffffff)

@@ -26,7 +26,7 @@ export function readConfiguration(
   const { config: file, ...flags } = options
   const inputs = { flags, environment: process.env, file: typeof file === 'string' ? file : undefined }
   const loaded = loadConfig(inputs)
-  return { ...loaded, problems: [...strangers(leftOver), ...loaded.problems] }
+  return { ...loaded, problems: [...unknownArguments(leftOver), ...loaded.problems] }
 }
 
 /** The same, or a UsageError that holds every problem. */
@@ -43,7 +43,7 @@ export function readValidConfiguration(
  * Flags that are none, and words that belong to no flag. Only what is plainly meant for a flag is repeated: any other
  * word may be a secret.
  */
-export function strangers(leftOver: readonly string[]): Problem[] {
+export function unknownArguments(leftOver: readonly string[]): Problem[] {
   const flags = ['--config', ...SETTING_KEYS.map(flagName)]
   const problems: Problem[] = []
   let mayBeValue = false

@@ -5,8 +5,8 @@ import {
   describeProblems,
   parseDuration,
   readConfiguration,
-  strangers,
   UsageError,
+  unknownArguments,
   withSettings,
 } from './configuration.js'
 import { DEFAULT_TOKEN_HEADER, MonitorUsageError, runMonitor } from './monitor.js'
@@ -117,7 +117,7 @@ function printConfig(
   leftOver: readonly string[],
 ): void {
   if (defaults === true) {
-    const problems = strangers(leftOver)
+    const problems = unknownArguments(leftOver)
     if (problems.length > 0) throw new UsageError(describeProblems({ problems }))
     console.log(describeDefaults())
     return

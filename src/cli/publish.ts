@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { type Config, environmentName } from '../config/settings.js'
-import { parseExactly, stringifyExactly } from '../http/exact-json.js'
+import { parseExactly, stringifyExactly } from '../protocol/json-text.js'
 import { readValidConfiguration, UsageError } from './configuration.js'
 
 const TIMEOUT_MS = 5_000

@@ -1,6 +1,6 @@
 import { isAbsolute, relative } from 'node:path'
 import { composeInternalListener, composeNode } from '../compose.js'
-import { type MadeUp, withMadeUpSecrets } from '../config/first-run.js'
+import { type GeneratedSecrets, withGeneratedSecrets } from '../config/first-run.js'
 import { type Config, environmentName } from '../config/settings.js'
 import type { OperationsSource } from '../http/operations.js'
 import { createLogger, type Logger } from '../log.js'
@@ -22,7 +22,7 @@ export async function serve(
   leftOver: readonly string[],
 ): Promise<number> {
   const { config: given, warnings } = readValidConfiguration(options, leftOver)
-  const { config, madeUp } = withMadeUpSecrets(given)
+  const { config, madeUp } = withGeneratedSecrets(given)
   const log = createLogger({ level: config.logLevel, format: config.logFormat })
   for (const warning of warnings) log.warn({}, warning)
   const stop = stopSignals()
@@ -103,7 +103,7 @@ function thisCommand(): string {
 }
 
 /** What was made up for this run, and commands to paste that use it. */
-function firstRunText(config: Config, { token, apiKey }: MadeUp): string {
+function firstRunText(config: Config, { token, apiKey }: GeneratedSecrets): string {
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   const [ws, http] = config.tlsCert === undefined ? ['ws', 'http'] : ['wss', 'https']
   const address = `${host}:${config.port}`

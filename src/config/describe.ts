@@ -46,12 +46,12 @@ function aligned(rows: readonly (readonly string[])[]): string {
 export function describeConfig({
   config,
   sources,
-  wrong,
-}: Pick<Loaded, 'config' | 'sources' | 'wrong'>): string {
+  invalid,
+}: Pick<Loaded, 'config' | 'sources' | 'invalid'>): string {
   const rows = SETTING_KEYS.map((key) => [
     environmentName(key),
     shownValue(key, config[key]),
-    wrong.has(key) ? `${sources[key]} (what the ${wrong.get(key)} says is wrong)` : sources[key],
+    invalid.has(key) ? `${sources[key]} (what the ${invalid.get(key)} says is wrong)` : sources[key],
     shownDefault(key),
     settingOf(key).kind.unit,
     settingOf(key).meaning,

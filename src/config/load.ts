@@ -24,7 +24,7 @@ export interface Loaded {
   readonly config: Config
   readonly sources: Readonly<Record<SettingKey, Source>>
   /** Settings that stand at their default because what this source gave could not be read. */
-  readonly wrong: ReadonlyMap<SettingKey, Source>
+  readonly invalid: ReadonlyMap<SettingKey, Source>
   readonly problems: readonly Problem[]
   /** Things worth one line in the log. */
   readonly warnings: readonly string[]
@@ -61,7 +61,7 @@ export function loadConfig(inputs: Inputs): Loaded {
 
   const values: Record<string, unknown> = {}
   const sources: Record<string, Source> = {}
-  const wrong = new Map<SettingKey, Source>()
+  const invalid = new Map<SettingKey, Source>()
   for (const key of SETTING_KEYS) {
     const setting = settingOf(key)
     const from = given.get(key)
@@ -70,23 +70,23 @@ export function loadConfig(inputs: Inputs): Loaded {
       const shown = setting.secret === undefined ? JSON.stringify(from.input) : 'the value'
       const what = setting.kind.problem?.(from.input) ?? `${shown} is not right; use ${setting.kind.expects}`
       problems.push({ where: from.where, what })
-      wrong.set(key, from.source)
+      invalid.set(key, from.source)
     }
     values[key] = value ?? setting.default
-    sources[key] = wrong.has(key) ? 'default' : (from?.source ?? 'default')
+    sources[key] = invalid.has(key) ? 'default' : (from?.source ?? 'default')
   }
   const config = values as Config
   // A setting that can't be read stands at its default, which says nothing about what was meant.
   for (const { keys, what } of contradictions(config, inputs.isAuthenticatedElsewhere ?? false)) {
     const [blamed] = keys
-    if (keys.some((key) => wrong.has(key))) continue
+    if (keys.some((key) => invalid.has(key))) continue
     problems.push({ where: given.get(blamed)?.where ?? environmentName(blamed), what })
   }
   return {
     config,
     sources: sources as Record<SettingKey, Source>,
     problems,
-    wrong,
+    invalid,
     warnings: [...environment.warnings, ...weaknesses(config)],
   }
 }

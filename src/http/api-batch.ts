@@ -1,12 +1,12 @@
 import { errors } from '../protocol/errors.js'
-import { failure } from './api-errors.js'
+import { errorAnswer } from './api-errors.js'
 import { type ApiBody, type ApiMethod, isApiMethod } from './api-schemas.js'
 
 /** After which the rest of a batch is not begun: each command may wait for Redis or for a node as long as it may alone. */
 const MAX_BATCH_MS = 10_000
 
 /** What one call is answered with. */
-export type ApiReply = { readonly result: unknown } | ReturnType<typeof failure>
+export type ApiReply = { readonly result: unknown } | ReturnType<typeof errorAnswer>
 export type BatchedMethod = Exclude<ApiMethod, 'batch'>
 
 /** Runs commands one after the other, or all at once. A failed one keeps no other from being run. */
@@ -17,10 +17,10 @@ export async function runBatch(
   const startMs = performance.now()
   const reply = async (command: Readonly<Record<string, unknown>>) => {
     const [[method, body] = ['', undefined]] = Object.entries(command)
-    if (!isApiMethod(method)) return failure(errors.methodNotFound(JSON.stringify(method.slice(0, 100))))
-    if (method === 'batch') return failure(errors.badRequest('a batch must not contain another'))
+    if (!isApiMethod(method)) return errorAnswer(errors.methodNotFound(JSON.stringify(method.slice(0, 100))))
+    if (method === 'batch') return errorAnswer(errors.badRequest('a batch must not contain another'))
     if (performance.now() - startMs > MAX_BATCH_MS) {
-      return failure(errors.internal(`not done: the batch took longer than ${MAX_BATCH_MS / 1_000} s`))
+      return errorAnswer(errors.internal(`not done: the batch took longer than ${MAX_BATCH_MS / 1_000} s`))
     }
     const replied = await run(method, body)
     return 'error' in replied ? replied : { [method]: replied.result }

@@ -1,4 +1,4 @@
-import type { Addressee } from '../hub/control.js'
+import type { ConnectionSelector } from '../connection/connection-control.js'
 import type { Node } from '../node/node.js'
 import type { ControlQuestion } from '../node/peers.js'
 import { type Close, DISCONNECTS } from '../protocol/closes.js'
@@ -38,11 +38,17 @@ export function subscribeQuestion(
   return { about: 'subscribe', to: addressee(body), channel: body.channel, options }
 }
 
+/** What the server API asks of all nodes of the cluster. */
+export type ClusterNodes = Pick<Node, 'info' | 'channels' | 'controlConnections'>
+
 /**
  * Asks all nodes, and adds up to how many connections it was done. Rejects with the ProtocolError of a connection that
  * refused when none did not: a user's raw connection does not spoil what is done to another one.
  */
-export async function control(node: Node, question: ControlQuestion): Promise<ApiResult<'disconnect'>> {
+export async function control(
+  node: ClusterNodes,
+  question: ControlQuestion,
+): Promise<ApiResult<'disconnect'>> {
   const { answers, missing } = await node.controlConnections(question)
   const touched = answers.reduce((sum, answer) => sum + answer.touched, 0)
   const refusal = answers.find((answer) => answer.refusal !== undefined)?.refusal
@@ -55,7 +61,7 @@ export function missingNodes(missing: readonly string[]) {
   return missing.length === 0 ? {} : { missing_nodes: [...missing] }
 }
 
-function addressee({ user, client, session }: Addressee): Addressee {
+function addressee({ user, client, session }: ConnectionSelector): ConnectionSelector {
   return { user, client, session }
 }
 

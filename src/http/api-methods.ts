@@ -1,13 +1,11 @@
 import { closest } from 'fastest-levenshtein'
 import type { Channels } from '../hub/channels.js'
-import { dataText } from '../hub/pushes.js'
-import type { Logger } from '../log.js'
-import type { Node } from '../node/node.js'
-import type { ClientInfo } from '../protocol/client-info.js'
-import { errors } from '../protocol/errors.js'
-import type { Publication } from '../protocol/publication.js'
+import { errors, type ProtocolError } from '../protocol/errors.js'
+import { stringifyExactly } from '../protocol/json-text.js'
+import { presenceJson, publicationJson } from '../protocol/pushes.js'
 import type { BatchedMethod } from './api-batch.js'
 import {
+  type ClusterNodes,
   control,
   disconnectQuestion,
   missingNodes,
@@ -15,10 +13,9 @@ import {
   subscribeQuestion,
   unsubscribeQuestion,
 } from './api-control.js'
-import { failure, toProtocolError } from './api-errors.js'
+import { errorAnswer } from './api-errors.js'
 import type { ApiResult } from './api-results.js'
 import { API_SCHEMAS, type ApiBody, type ApiMethod } from './api-schemas.js'
-import { ExactJson, stringifyExactly } from './exact-json.js'
 
 /** Bytes in the largest answer of `history`, about: as much as a backend may want, and little for a node. */
 const MAX_HISTORY_BYTES = 8 * 1024 * 1024
@@ -32,15 +29,16 @@ export type ApiChannels = Pick<
 export interface ApiMethodsOptions {
   readonly maxMessageBytes: number
   readonly channels: ApiChannels
-  readonly node: () => Node
-  readonly log: Logger
+  readonly node: ClusterNodes
+  /** Turns what a method throws into the error that its caller receives. */
+  readonly toProtocolError: (thrown: unknown) => ProtocolError
 }
 
 /** The methods of the server API, each from its JSON body to its result. */
 export class ApiMethods {
   constructor(private readonly options: ApiMethodsOptions) {}
 
-  /** Rejects with a ProtocolError, or with what `toProtocolError` makes one of. */
+  /** Resolves with the result, for `stringifyExactly`. Rejects with an error for `toProtocolError`. */
   async run(method: BatchedMethod, json: unknown): Promise<unknown> {
     const { channels } = this.options
     switch (method) {
@@ -51,11 +49,11 @@ export class ApiMethods {
       case 'subscribe':
         return this.subscribe(parseBody(method, json))
       case 'unsubscribe':
-        return control(this.options.node(), unsubscribeQuestion(parseBody(method, json)))
+        return control(this.options.node, unsubscribeQuestion(parseBody(method, json)))
       case 'disconnect':
-        return control(this.options.node(), disconnectQuestion(parseBody(method, json)))
+        return control(this.options.node, disconnectQuestion(parseBody(method, json)))
       case 'refresh':
-        return control(this.options.node(), refreshQuestion(parseBody(method, json)))
+        return control(this.options.node, refreshQuestion(parseBody(method, json)))
       case 'presence':
         return this.presence(parseBody(method, json))
       case 'presence_stats': {
@@ -85,7 +83,7 @@ export class ApiMethods {
     const responses = body.channels.map((channel) =>
       this.publishTo(channel, data, body).then(
         (result) => ({ result }),
-        (thrown: unknown) => failure(toProtocolError(thrown, this.options.log)),
+        (thrown: unknown) => errorAnswer(this.options.toProtocolError(thrown)),
       ),
     )
     return { responses: await Promise.all(responses) }
@@ -98,15 +96,17 @@ export class ApiMethods {
   ): Promise<ApiResult<'publish'>> {
     if (options.delta) throw errors.notAvailable('publications are sent whole, delta cannot be true')
     const { exclude: excludedClient, tags } = options
-    const position = await this.options.channels.publish(
-      'api',
+    const position = await this.options.channels.publish({
       channel,
-      { data, isBinary: false, isJson: true, excludedClient, tags },
-      {
-        skipHistory: options.skip_history,
-        idempotencyKey: options.idempotency_key === '' ? undefined : options.idempotency_key,
-      },
-    )
+      source: 'api',
+      data,
+      isBinary: false,
+      isJson: true,
+      tags,
+      excludedClient,
+      skipHistory: options.skip_history,
+      idempotencyKey: options.idempotency_key === '' ? undefined : options.idempotency_key,
+    })
     return position === undefined ? {} : { offset: position.offset, epoch: position.epoch }
   }
 
@@ -114,15 +114,14 @@ export class ApiMethods {
     const text = (value: unknown, what: string) =>
       value === undefined ? undefined : this.encode(value, what).toString()
     const question = subscribeQuestion(body, text(body.info, 'info'), text(body.data, 'data'))
-    return control(this.options.node(), question)
+    return control(this.options.node, question)
   }
 
-  private async presence({ channel }: ApiBody<'presence'>): Promise<ApiResult<'presence'>> {
-    const clients = await this.options.channels.presence(channel)
-    return { presence: Object.fromEntries([...clients].map(([client, info]) => [client, infoJson(info)])) }
+  private async presence({ channel }: ApiBody<'presence'>): Promise<unknown> {
+    return { presence: presenceJson(await this.options.channels.presence(channel)) }
   }
 
-  private async history(body: ApiBody<'history'>): Promise<ApiResult<'history'>> {
+  private async history(body: ApiBody<'history'>): Promise<unknown> {
     const { channel, limit, since, reverse } = body
     const query = { limit, since, isReverse: reverse, maxBytes: MAX_HISTORY_BYTES }
     const { publications, position } = await this.options.channels.history(channel, query)
@@ -130,12 +129,12 @@ export class ApiMethods {
   }
 
   private async info(): Promise<ApiResult<'info'>> {
-    const { answers, missing } = await this.options.node().info()
+    const { answers, missing } = await this.options.node.info()
     return { nodes: [...answers], ...missingNodes(missing) }
   }
 
   private async channels({ pattern }: ApiBody<'channels'>): Promise<ApiResult<'channels'>> {
-    const { answers, missing } = await this.options.node().channels(pattern)
+    const { answers, missing } = await this.options.node.channels(pattern)
     const total = new Map<string, number>()
     for (const answer of answers) {
       for (const [name, clients] of answer.channels) total.set(name, (total.get(name) ?? 0) + clients)
@@ -177,24 +176,4 @@ function unknownFields({ keys, path }: { keys: string[]; path: PropertyKey[] }, 
     return `${name} is not a field${hint}`
   })
   return described.join(', ')
-}
-
-function infoJson({ client, user, connInfo, chanInfo }: ClientInfo) {
-  return {
-    client,
-    user,
-    ...(connInfo !== undefined && { conn_info: new ExactJson(connInfo) }),
-    ...(chanInfo !== undefined && { chan_info: new ExactJson(chanInfo) }),
-  }
-}
-
-function publicationJson(publication: Publication) {
-  const { info, position, tags, publishedAtMs } = publication
-  return {
-    data: new ExactJson(dataText(publication)),
-    ...(info !== undefined && { info: infoJson(info) }),
-    offset: position?.offset ?? 0,
-    ...(tags !== undefined && { tags: { ...tags } }),
-    time: publishedAtMs,
-  }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { MAX_LISTED_CHANNELS, nodeInfo } from '../node/answers.js'
+import { MAX_LISTED_CHANNELS, nodeInfo } from '../node/survey-answers.js'
 import type { ApiMethod } from './api-schemas.js'
 
 const anyJson = z.unknown().meta({ description: 'Any JSON value.' })

@@ -2,13 +2,13 @@ import { Secret } from '../auth/secret.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
-import { ERRORS, errors, type ProtocolError } from '../protocol/errors.js'
+import { ERRORS, errors, type ProtocolError, toProtocolError } from '../protocol/errors.js'
+import { parseExactly, stringifyExactly } from '../protocol/json-text.js'
 import type { HttpRequest, HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
 import { type ApiReply, runBatch } from './api-batch.js'
-import { failure, toProtocolError } from './api-errors.js'
+import { errorAnswer } from './api-errors.js'
 import { type ApiChannels, ApiMethods, parseBody } from './api-methods.js'
 import { API_SCHEMAS, type ApiMethod, isApiMethod } from './api-schemas.js'
-import { parseExactly, stringifyExactly } from './exact-json.js'
 
 const PATH_PREFIX = '/api/'
 /** Room in a body beside the data of the largest message, which JSON may write twice as long. */
@@ -21,7 +21,7 @@ export interface ServerApiOptions {
   readonly apiKey: string | undefined
   readonly maxMessageBytes: number
   readonly channels: ApiChannels
-  readonly node: () => Node
+  readonly node: Node
   readonly metrics: Metrics
   readonly log: Logger
 }
@@ -34,8 +34,10 @@ export class ServerApi {
 
   constructor(private readonly options: ServerApiOptions) {
     this.key = options.apiKey === undefined ? undefined : new Secret(options.apiKey)
-    this.methods = new ApiMethods(options)
-    const maxBodyBytes = 2 * options.maxMessageBytes + BODY_MARGIN_BYTES
+    const { maxMessageBytes, channels, node } = options
+    const toError = (thrown: unknown) => this.toProtocolError(thrown)
+    this.methods = new ApiMethods({ maxMessageBytes, channels, node, toProtocolError: toError })
+    const maxBodyBytes = 2 * maxMessageBytes + BODY_MARGIN_BYTES
     this.route = {
       path: `${PATH_PREFIX}*`,
       maxBodyBytes,
@@ -50,7 +52,7 @@ export class ServerApi {
     const isKnown = isApiMethod(method)
     const refused = (status: number, error: ProtocolError, headers = {}) => {
       this.count(isKnown ? method : 'unknown', error.code)
-      return reply(status, failure(error), headers)
+      return reply(status, errorAnswer(error), headers)
     }
     if (!this.isAuthorized(request)) {
       const hint =
@@ -72,12 +74,11 @@ export class ServerApi {
     try {
       json = request.body.length === 0 ? {} : parseExactly(request.body.toString())
     } catch (thrown) {
+      // JSON of an absurd depth is JSON, but cannot be read.
       const isJson = thrown instanceof RangeError
-      const error = isJson
-        ? toProtocolError(thrown, this.options.log)
-        : errors.badRequest('the body is not JSON')
+      const error = errors.badRequest(isJson ? 'the data is nested too deeply' : 'the body is not JSON')
       this.count(method, error.code)
-      return reply(isJson ? 200 : 400, failure(error))
+      return reply(isJson ? 200 : 400, errorAnswer(error))
     }
     return reply(200, await this.execute(method, json))
   }
@@ -90,7 +91,7 @@ export class ServerApi {
 
   /** Counts the call, and those of a batch one by one. Never rejects. */
   private async execute(method: ApiMethod, json: unknown): Promise<ApiReply> {
-    const { metrics, log } = this.options
+    const { metrics } = this.options
     const stopTimer = metrics.apiDuration.startTimer({ method })
     try {
       const result =
@@ -100,12 +101,18 @@ export class ServerApi {
       this.count(method, 0)
       return { result }
     } catch (thrown) {
-      const error = toProtocolError(thrown, log)
+      const error = this.toProtocolError(thrown)
       this.count(method, error.code)
-      return failure(error)
+      return errorAnswer(error)
     } finally {
       stopTimer()
     }
+  }
+
+  private toProtocolError(thrown: unknown): ProtocolError {
+    return toProtocolError(thrown, (defect) =>
+      this.options.log.error({ err: defect }, 'the server API failed'),
+    )
   }
 
   private count(method: ApiMethod | 'unknown', code: number): void {

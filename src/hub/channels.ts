@@ -1,17 +1,35 @@
 import type { Broker, History, StreamOptions } from '../broker/broker.js'
 import { channelNameProblem } from '../channel/channel-name.js'
 import { keepsStream, type NamespaceOptions, type Namespaces } from '../channel/namespaces.js'
+import type { Logger } from '../log.js'
+import type { Metrics } from '../metrics/metrics.js'
 import type { PresenceStats, PresenceStore } from '../presence/presence-store.js'
+import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import { errors } from '../protocol/errors.js'
 import type { Publication, StreamPosition } from '../protocol/publication.js'
-import type { Draft, PublicationSource, Publisher } from './publisher.js'
-import { publicationBytes } from './pushes.js'
+import { publicationBytes } from '../protocol/pushes.js'
 
-/** Clients of a channel that are listed at once: some megabytes. In a larger one, `presenceStats` counts them. */
+/** Clients that `presence` returns at most: some megabytes. In a larger channel, `presenceStats` counts them. */
 const MAX_LISTED_CLIENTS = 10_000
+/** The least time between two log lines about failed publications; the metric counts them all. */
+const FAILURE_LOG_INTERVAL_MS = 1_000
 
-export interface ChannelPublishOptions {
+/** Which kind of publisher a publication comes from, as a metric's label. */
+export type PublicationSource = 'raw' | 'centrifuge' | 'api'
+
+export interface ChannelPublishRequest {
+  readonly channel: string
+  readonly source: PublicationSource
+  readonly data: Uint8Array
+  readonly isBinary: boolean
+  /** Whether the data is known to be one line of JSON. */
+  readonly isJson: boolean
+  /** The publishing client, where subscribers are told. */
+  readonly info?: ClientInfo | undefined
+  readonly tags?: Readonly<Record<string, string>> | undefined
+  /** Id of a client that does not receive it. */
+  readonly excludedClient?: string | undefined
   /** Keeps it out of the channel's history; it then has no position. */
   readonly skipHistory?: boolean
   readonly idempotencyKey?: string | undefined
@@ -22,26 +40,29 @@ export interface ChannelHistoryQuery {
   readonly limit: number
   readonly since: StreamPosition | undefined
   readonly isReverse: boolean
-  /** About the most bytes to give, as SDKs get them; one publication is given however large. */
+  /** The most bytes to return, about, as SDKs receive them; one publication is returned however large. */
   readonly maxBytes: number
 }
 
-/** What can be done with a channel, by the rules of its namespace. Who may do it is the caller's to know. */
+/** What can be done in a channel, by the options of its namespace. The caller checks permissions. */
 export class Channels {
+  private lastFailureLogMs = Number.NEGATIVE_INFINITY
+
   constructor(
     private readonly namespaces: Namespaces,
-    private readonly publisher: Publisher,
     private readonly broker: Broker,
     private readonly presenceStore: PresenceStore,
     /** Publications in the largest answer. */
     private readonly maxHistoryPublications: number,
+    private readonly metrics: Metrics,
+    private readonly log: Logger,
   ) {}
 
   findNamespace(channel: string): NamespaceOptions | undefined {
     return this.namespaces.of(channel)
   }
 
-  /** Throws error 107 for what is no channel's name, 102 where there is no such namespace. */
+  /** Throws error 107 for a malformed channel name, 102 where the namespace does not exist. */
   namespaceOf(channel: string): NamespaceOptions {
     const problem = channelNameProblem(channel)
     if (problem !== undefined) throw errors.badRequest(problem)
@@ -50,16 +71,33 @@ export class Channels {
     return namespace
   }
 
-  /** Rejects with a BrokerError, or a ProtocolError as `namespaceOf` throws it. */
-  async publish(
-    source: PublicationSource,
-    channel: string,
-    draft: Draft,
-    { skipHistory = false, idempotencyKey }: ChannelPublishOptions = {},
-  ): Promise<StreamPosition | undefined> {
+  /**
+   * Publishes to a channel. Copies the data before it returns. Resolves with the publication's position where the channel
+   * keeps a stream. Rejects with a BrokerError, or a ProtocolError as `namespaceOf` throws it.
+   */
+  async publish(request: ChannelPublishRequest): Promise<StreamPosition | undefined> {
+    const { channel, source, idempotencyKey } = request
     const namespace = this.namespaceOf(channel)
-    const stream = skipHistory ? undefined : streamOf(namespace)
-    return this.publisher.publish(source, namespace.name, channel, draft, { stream, idempotencyKey })
+    const stream = request.skipHistory === true ? undefined : streamOf(namespace)
+    const publication: Publication = {
+      type: 'publication',
+      data: request.data,
+      isBinary: request.isBinary,
+      isJson: request.isJson,
+      info: request.info,
+      tags: request.tags,
+      position: undefined,
+      excludedClient: request.excludedClient,
+      publishedAtMs: Date.now(),
+    }
+    try {
+      const position = await this.broker.publish(channel, publication, { stream, idempotencyKey })
+      this.metrics.publications(namespace.name, source).value++
+      return position
+    } catch (error) {
+      this.countFailure(source, error)
+      throw error
+    }
   }
 
   /** Rejects with error 108 where no history is kept, 112 when the position is of another epoch. */
@@ -67,7 +105,7 @@ export class Channels {
     channel: string,
     { limit, since, isReverse, maxBytes }: ChannelHistoryQuery,
   ): Promise<History> {
-    const { historyMetaTtlMs } = this.withHistory(channel)
+    const { historyMetaTtlMs } = this.namespaceWithHistory(channel)
     const history = await this.broker.history(channel, {
       limit: limit < 0 ? this.maxHistoryPublications : Math.min(limit, this.maxHistoryPublications),
       sinceOffset: since?.offset,
@@ -83,13 +121,13 @@ export class Channels {
 
   /** Rejects with error 108 where no history is kept. */
   async removeHistory(channel: string): Promise<void> {
-    this.withHistory(channel)
+    this.namespaceWithHistory(channel)
     await this.broker.removeHistory(channel)
   }
 
-  /** Rejects with error 108 where no presence is kept, 106 where more are in the channel than can be listed. */
+  /** Rejects with error 108 where no presence is kept, 106 where the channel has more clients than can be listed. */
   async presence(channel: string): Promise<ReadonlyMap<string, ClientInfo>> {
-    this.checkPresence(channel)
+    this.checkKeepsPresence(channel)
     const clients = await this.presenceStore.list(channel, MAX_LISTED_CLIENTS)
     if (clients.size > MAX_LISTED_CLIENTS) {
       throw errors.limitExceeded(`more than ${MAX_LISTED_CLIENTS} clients are in the channel`)
@@ -99,22 +137,35 @@ export class Channels {
 
   /** Rejects with error 108 where no presence is kept. */
   async presenceStats(channel: string): Promise<PresenceStats> {
-    this.checkPresence(channel)
+    this.checkKeepsPresence(channel)
     return this.presenceStore.stats(channel)
   }
 
-  private withHistory(channel: string): NamespaceOptions {
+  private namespaceWithHistory(channel: string): NamespaceOptions {
     const namespace = this.namespaceOf(channel)
     if (!keepsStream(namespace)) throw errors.notAvailable('the channel keeps no history')
     return namespace
   }
 
-  private checkPresence(channel: string): void {
+  private checkKeepsPresence(channel: string): void {
     if (!this.namespaceOf(channel).presence) throw errors.notAvailable('the channel keeps no presence')
+  }
+
+  private countFailure(source: PublicationSource, error: unknown): void {
+    if (!(error instanceof BrokerError)) {
+      this.log.error({ err: error }, 'publishing failed')
+      return
+    }
+    const { reason, message } = error
+    this.metrics.publicationFailures.inc({ source, reason })
+    const nowMs = performance.now()
+    if (nowMs - this.lastFailureLogMs < FAILURE_LOG_INTERVAL_MS) return
+    this.lastFailureLogMs = nowMs
+    this.log.warn({ source, reason, error: message }, 'publications fail')
   }
 }
 
-/** The first of them: what raw clients said may take more as JSON than it did when it was read. */
+/** The first publications that fit: data of raw clients may take more bytes as JSON than it did when it was read. */
 function withinBytes(publications: readonly Publication[], maxBytes: number): readonly Publication[] {
   let bytes = 0
   const end = publications.findIndex((publication, index) => {

@@ -1,97 +1,82 @@
+import type { Codec } from '../connection/connection.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { PresenceEvent, Publication } from '../protocol/publication.js'
-import type { Socket } from '../transport/transport.js'
-import type { Codec, LocalChannel } from './local-channel.js'
-import type { LoopLoad } from './loop-load.js'
-import { presencePush, publicationPush } from './pushes.js'
+import { presencePush, publicationPush } from '../protocol/pushes.js'
+import type { EventLoopLoad } from './event-loop-load.js'
+import {
+  type ExcludedSubscriber,
+  type LocalChannel,
+  type RawFrame,
+  subscriberCount,
+} from './local-channel.js'
 
-/** Characters of pushes that are kept for one frame. */
+/** Characters of pushes in one frame. */
 const MAX_FRAME_LENGTH = 64 * 1024
-/** What may wait for a delayed delivery, of each codec: about as much as the transport sends at once, so that more saves nothing. */
+/** What may wait for a delayed delivery, per codec: about as much as the transport sends in one write, so that more saves nothing. */
 const MAX_DELAYED = 32
 const MAX_DELAYED_LENGTH = 16 * 1024
 
 const WATCHERS = { join: 'joinWatchers', leave: 'leaveWatchers' } as const
 
-/** Sends a frame to everybody in a topic; the transport's. */
-export type PublishToTopic = (topic: string, data: Uint8Array, isBinary: boolean) => void
+/** Sends a frame to all sockets that are subscribed to a topic of the transport. */
+export type BroadcastToTopic = (topic: string, data: Uint8Array, isBinary: boolean) => void
 
-/** The transport's topics: who is in one gets what is published to it. */
+/** Names of the transport's topics. */
 export const topics = {
   data: (codec: Codec, channel: string) => `${codec}:data:${channel}`,
   join: (codec: Codec, channel: string) => `${codec}:join:${channel}`,
   leave: (codec: Codec, channel: string) => `${codec}:leave:${channel}`,
 }
 
-/** Somebody in a channel who must not get a publication. */
-export interface Excluded {
-  readonly codec: Codec
-  /** Undefined once it is closed. */
-  readonly socket: Socket | undefined
-}
-
-/** A publication that raw members get later. */
-export interface RawFrame {
-  readonly data: Uint8Array
-  readonly isBinary: boolean
-  readonly excluded: Excluded | undefined
-}
-
-export interface DelayedDelivery {
-  readonly timer: NodeJS.Timeout
-  /** By the monotonic clock. */
-  readonly dueAtMs: number
-}
-
 /**
- * Hands what is said in channels to the transport: once for each codec, whatever the number of members.
+ * Broadcasts the events of channels through the transport: once for each codec, whatever the number of subscribers.
  *
- * Nearly all that a delivery costs is one send to each member, and publications that leave together cost one. So where
- * the namespace says so, and everywhere while the node is busy, deliveries in a channel are kept apart: the first after
- * a pause leaves at once, and what is said before the delay is over leaves together when it is.
+ * Nearly all of a delivery's cost is one send to each subscriber, and publications that leave together cost one. So where
+ * the namespace asks for it, and everywhere while the node is busy, deliveries in a channel keep a distance: the first
+ * after a pause leaves at once, and publications that arrive before the delay is over leave together when it is.
  */
 export class FanOut {
   /** Channels with pushes that leave at the end of the tick. */
   private unflushed: LocalChannel[] = []
 
   constructor(
-    private readonly publishToTopic: PublishToTopic,
+    private readonly broadcastToTopic: BroadcastToTopic,
     private readonly metrics: Metrics,
-    private readonly load: Pick<LoopLoad, 'isBusy'>,
+    private readonly load: Pick<EventLoopLoad, 'isBusy'>,
     /** The least time between two deliveries in a channel while the node is busy. */
     private readonly busyDelayMs: number,
   ) {}
 
-  /** What comes with the same time, by the monotonic clock, leaves together. */
-  publication(
+  /** Publications with the same time, by the monotonic clock, leave together. */
+  broadcastPublication(
     channel: LocalChannel,
     publication: Publication,
-    excluded: Excluded | undefined,
+    excluded: ExcludedSubscriber | undefined,
     nowMs: number,
   ): void {
-    if (channel.raw.members + channel.json.members === 0) return
-    this.keepApart(channel, nowMs)
-    if (channel.raw.members > 0) this.deliverRaw(channel, publication, excluded)
-    if (channel.json.members > 0) this.deliverJson(channel, publication, excluded)
-    if (channel.delayed === undefined) return
+    if (subscriberCount(channel) === 0) return
+    this.delayIfRecent(channel, nowMs)
+    if (channel.raw.subscribers > 0) this.broadcastRaw(channel, publication, excluded)
+    if (channel.json.subscribers > 0) this.broadcastJson(channel, publication, excluded)
+    if (channel.delayedDelivery === undefined) return
     this.metrics.delayedPublications.value++
     const count = Math.max(channel.frames.length, channel.pushes.length)
     const length = Math.max(channel.framesLength, channel.pushesLength)
     if (count >= MAX_DELAYED || length >= MAX_DELAYED_LENGTH) this.flush(channel)
   }
 
-  /** Delays what is delivered now, if the latest delivery was too short a time ago. */
-  private keepApart(channel: LocalChannel, nowMs: number): void {
+  /** Delays this delivery if the latest one was too short a time ago. */
+  private delayIfRecent(channel: LocalChannel, nowMs: number): void {
     const sinceMs = nowMs - channel.deliveredAtMs
-    if (channel.delayed !== undefined || sinceMs === 0) return
+    if (channel.delayedDelivery !== undefined || sinceMs === 0) return
     const waitMs = this.delayMs(channel, nowMs) - sinceMs
     if (waitMs <= 0) {
       channel.deliveredAtMs = nowMs
       return
     }
-    // Members keep the process up; what waits for nobody need not.
+    // Open connections keep the process running; without any this delivery need not.
     const timer = setTimeout(() => this.flush(channel), waitMs).unref()
-    channel.delayed = { timer, dueAtMs: nowMs + waitMs }
+    channel.delayedDelivery = { timer, dueAtMs: nowMs + waitMs }
   }
 
   private delayMs({ rules: { deliveryDelayMs } }: LocalChannel, nowMs: number): number {
@@ -99,14 +84,14 @@ export class FanOut {
     return this.load.isBusy(nowMs) ? this.busyDelayMs : deliveryDelayMs
   }
 
-  private deliverRaw(
+  private broadcastRaw(
     channel: LocalChannel,
     { data, isBinary }: Publication,
-    excluded: Excluded | undefined,
+    excluded: ExcludedSubscriber | undefined,
   ): void {
-    const receivers = channel.raw.members - (excluded?.codec === 'raw' ? 1 : 0)
-    if (channel.delayed !== undefined) {
-      // The broker takes its buffer back.
+    const receivers = channel.raw.subscribers - (excluded?.codec === 'raw' ? 1 : 0)
+    if (channel.delayedDelivery !== undefined) {
+      // A copy: the broker reuses its buffer.
       channel.frames.push({ data: Buffer.from(data), isBinary, excluded })
       channel.framesLength += data.byteLength
     } else {
@@ -119,20 +104,24 @@ export class FanOut {
   private sendRaw({ name }: LocalChannel, { data, isBinary, excluded }: RawFrame): void {
     const topic = topics.data('raw', name)
     const except = excluded?.codec === 'raw' ? excluded.socket : undefined
-    if (except === undefined) this.publishToTopic(topic, data, isBinary)
-    else except.publish(topic, data, isBinary)
+    if (except === undefined) this.broadcastToTopic(topic, data, isBinary)
+    else except.broadcastToOthers(topic, data, isBinary)
   }
 
-  private deliverJson(channel: LocalChannel, publication: Publication, excluded: Excluded | undefined): void {
+  private broadcastJson(
+    channel: LocalChannel,
+    publication: Publication,
+    excluded: ExcludedSubscriber | undefined,
+  ): void {
     const push = publicationPush(channel.name, publication)
-    let receivers = channel.json.members
+    let receivers = channel.json.subscribers
     if (excluded?.codec === 'json') {
       receivers--
       this.flush(channel)
-      excluded.socket?.publish(topics.data('json', channel.name), Buffer.from(push), false)
+      excluded.socket?.broadcastToOthers(topics.data('json', channel.name), Buffer.from(push), false)
     } else {
       if (channel.pushesLength + push.length > MAX_FRAME_LENGTH) this.flush(channel)
-      if (channel.pushes.length === 0 && channel.delayed === undefined) this.flushSoon(channel)
+      if (channel.pushes.length === 0 && channel.delayedDelivery === undefined) this.scheduleFlush(channel)
       channel.pushes.push(push)
       channel.pushesLength += push.length
     }
@@ -140,29 +129,29 @@ export class FanOut {
     this.metrics.deliveredBytes.centrifuge.value += receivers * publication.data.byteLength
   }
 
-  /** Whether anybody in the channel watches for joins, or leaves. */
-  hears({ raw, json }: LocalChannel, type: PresenceEvent['type']): boolean {
+  /** Whether a subscriber of the channel watches joins, or leaves. */
+  hasPresenceWatchers({ raw, json }: LocalChannel, type: PresenceEvent['type']): boolean {
     const watchers = WATCHERS[type]
     return raw[watchers] + json[watchers] > 0
   }
 
-  presence(channel: LocalChannel, event: PresenceEvent): void {
+  broadcastPresence(channel: LocalChannel, event: PresenceEvent): void {
     const { type, info, online } = event
     const watchers = WATCHERS[type]
     if (channel.raw[watchers] > 0) {
       this.flush(channel)
       const frame = JSON.stringify({ event: type, client: info.client, user: info.user, online })
-      this.publishToTopic(topics[type]('raw', channel.name), Buffer.from(frame), false)
+      this.broadcastToTopic(topics[type]('raw', channel.name), Buffer.from(frame), false)
     }
     if (channel.json[watchers] > 0) {
       this.flush(channel)
       const push = presencePush(channel.name, event)
-      this.publishToTopic(topics[type]('json', channel.name), Buffer.from(push), false)
+      this.broadcastToTopic(topics[type]('json', channel.name), Buffer.from(push), false)
     }
   }
 
   /** All pushes of one tick leave as one frame of lines. */
-  private flushSoon(channel: LocalChannel): void {
+  private scheduleFlush(channel: LocalChannel): void {
     if (this.unflushed.length === 0) {
       setImmediate(() => {
         const channels = this.unflushed
@@ -173,12 +162,12 @@ export class FanOut {
     this.unflushed.push(channel)
   }
 
-  /** Sends what is kept for the end of the tick or of a delay. */
+  /** Sends what waits for the end of the tick or of a delay. */
   flush(channel: LocalChannel): void {
-    const { pushes, frames, delayed } = channel
-    if (delayed !== undefined) {
-      clearTimeout(delayed.timer)
-      channel.delayed = undefined
+    const { pushes, frames, delayedDelivery } = channel
+    if (delayedDelivery !== undefined) {
+      clearTimeout(delayedDelivery.timer)
+      channel.delayedDelivery = undefined
       channel.deliveredAtMs = performance.now()
     }
     if (frames.length > 0) {
@@ -189,6 +178,6 @@ export class FanOut {
     if (pushes.length === 0) return
     channel.pushes = []
     channel.pushesLength = 0
-    this.publishToTopic(topics.data('json', channel.name), Buffer.from(pushes.join('\n')), false)
+    this.broadcastToTopic(topics.data('json', channel.name), Buffer.from(pushes.join('\n')), false)
   }
 }

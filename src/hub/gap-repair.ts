@@ -8,127 +8,133 @@ import { PublicationBuffer } from './publication-buffer.js'
 
 /** Publications that are read at once. */
 const PAGE_PUBLICATIONS = 1_000
-/** Publications that are repaired at once: whoever missed more is better off reading as much as it wants itself. */
+/** Publications that one repair delivers: a subscriber that missed more is better off reading as much as it wants itself. */
 const MAX_REPAIRED = 10_000
-/** What the stream has may still be on its way through the relay for so long. */
+/** How long a publication that the stream holds may still be on its way through the relay. */
 const GRACE_MS = 100
-/** Between attempts to read a stream, and for how long it is tried: an outage may be what made the gap. */
+/** Time between attempts to read a stream, and how long it is tried: an outage may be what caused the gap. */
 const RETRY_MS = 250
 const GIVE_UP_MS = 10_000
-/** Between reads that found all there was while what came meanwhile has a gap again, and how many there are. */
+/** Time between reads that reached the top while publications that arrived meanwhile have a gap again, and how many there are. */
 const REREAD_MS = 50
 const MAX_REREADS = 10
 
 /** What a repair needs of the hub. */
-export interface Deliveries {
+export interface RepairHandler {
   /** Whether the channel is still in use. */
-  isLive(channel: LocalChannel): boolean
-  /** Hands a publication to the channel's members, and goes on from its position. */
-  hand(channel: LocalChannel, publication: Publication): void
-  /** Tells the members that publications were missed for good. */
-  missed(channel: LocalChannel): void
+  isOpen(channel: LocalChannel): boolean
+  /** Delivers a publication to the channel's subscribers, and advances the channel's position to it. */
+  deliver(channel: LocalChannel, publication: Publication): void
+  /** Tells subscribers that publications are lost. */
+  notifyGap(channel: LocalChannel): void
 }
 
 /**
- * Closes gaps in what the relay delivered of a stream: reads what is missing from the stream and hands it out in order,
- * while what comes from the relay waits.
+ * Repairs gaps in what the relay delivered of a stream: reads the missing publications from the stream and delivers them
+ * in order, while publications that the relay delivers are buffered.
  */
 export class GapRepair {
   constructor(
     private readonly broker: Broker,
     private readonly metrics: Metrics,
-    private readonly deliveries: Deliveries,
-    /** Where a defect is told. */
-    private readonly failed: (error: unknown) => void,
+    private readonly handler: RepairHandler,
+    /** Called with an error that no code expects. */
+    private readonly onDefect: (error: unknown) => void,
   ) {}
 
-  /** Begins a repair, unless one is under way. `next`: the publication that did not follow the channel's position, a copy to keep. */
+  /**
+   * Begins a repair, unless one is under way.
+   * @param next the publication that did not follow the channel's position, a copy to keep
+   */
   begin(channel: LocalChannel, next?: Publication): void {
-    if (channel.held !== undefined) return
-    const held = new PublicationBuffer()
-    if (next !== undefined) held.add(next)
-    channel.held = held
+    if (channel.repairBuffer !== undefined) return
+    const buffer = new PublicationBuffer()
+    if (next !== undefined) buffer.add(next)
+    channel.repairBuffer = buffer
     this.metrics.relayGaps.inc()
-    this.run(channel, held)
-      .catch(this.failed)
+    this.repair(channel, buffer)
+      .catch(this.onDefect)
       .finally(() => {
-        if (channel.held === held) channel.held = undefined
-        this.wake(channel, () => true)
+        if (channel.repairBuffer === buffer) channel.repairBuffer = undefined
+        this.resolveWaiters(channel, () => true)
       })
   }
 
-  /** Resolves when the channel has been delivered up to a position, repaired if need be, or when that can't be. */
+  /** Resolves when the channel has delivered up to a position, after a repair if need be, or when it cannot any more. */
   catchUp(channel: LocalChannel, target: StreamPosition): Promise<void> {
     return new Promise((resolve) => {
       const grace = setTimeout(() => {
         if (channel.position !== undefined) this.begin(channel)
         else {
-          // Members who don't follow the stream, and nothing on its way to them.
+          // No subscriber has a position, and nothing is on its way to them.
           channel.position = target
-          this.advanced(channel)
+          this.positionChanged(channel)
         }
       }, GRACE_MS)
-      const reached = () => {
-        clearTimeout(grace)
-        resolve()
-      }
-      channel.awaited ??= new Set()
-      channel.awaited.add({ target, reached })
+      channel.positionWaiters ??= new Set()
+      channel.positionWaiters.add({
+        target,
+        resolve: () => {
+          clearTimeout(grace)
+          resolve()
+        },
+      })
     })
   }
 
-  /** The channel's position has changed. */
-  advanced(channel: LocalChannel): void {
-    if (channel.awaited !== undefined)
-      this.wake(channel, ({ target }) => hasReached(channel.position, target))
+  /** Resolves the waiters whose position the channel has reached. */
+  positionChanged(channel: LocalChannel): void {
+    if (channel.positionWaiters !== undefined)
+      this.resolveWaiters(channel, ({ target }) => hasReached(channel.position, target))
   }
 
-  private wake(
+  private resolveWaiters(
     channel: LocalChannel,
-    isDue: (awaited: { readonly target: StreamPosition }) => boolean,
+    isDue: (waiter: { readonly target: StreamPosition }) => boolean,
   ): void {
-    for (const awaited of channel.awaited ?? []) {
-      if (!isDue(awaited)) continue
-      channel.awaited?.delete(awaited)
-      awaited.reached()
+    for (const waiter of channel.positionWaiters ?? []) {
+      if (!isDue(waiter)) continue
+      channel.positionWaiters?.delete(waiter)
+      waiter.resolve()
     }
-    if (channel.awaited?.size === 0) channel.awaited = undefined
+    if (channel.positionWaiters?.size === 0) channel.positionWaiters = undefined
   }
 
-  private async run(channel: LocalChannel, held: PublicationBuffer): Promise<void> {
+  private async repair(channel: LocalChannel, buffer: PublicationBuffer): Promise<void> {
     const giveUpAtMs = performance.now() + GIVE_UP_MS
     let repaired = 0
     let rereads = 0
     for (;;) {
-      const heldBefore = held.publications.length
+      const bufferedBefore = buffer.publications.length
       const positionBefore = channel.position
       const history = await this.read(channel)
-      if (!this.deliveries.isLive(channel)) return
+      if (!this.handler.isOpen(channel)) return
       if (history === undefined) {
-        if (performance.now() > giveUpAtMs || held.hasOverflowed) return this.giveUp(channel, held, undefined)
+        if (performance.now() > giveUpAtMs || buffer.hasOverflowed)
+          return this.giveUp(channel, buffer, undefined)
         await sleep(RETRY_MS, undefined, { ref: false })
         continue
       }
-      this.dropUnfounded(held, heldBefore, history.position)
+      this.dropUnconfirmed(buffer, bufferedBefore, history.position)
       if (isAhead(positionBefore, history.position)) {
-        // Forged, when no position was known: all since then was taken for old.
+        // A forged position, taken over when none was known: every publication since then looked old.
         this.metrics.relayMalformed.inc()
         channel.position = history.position
-        return this.giveUp(channel, held, history)
+        return this.giveUp(channel, buffer, history)
       }
-      const count = held.hasOverflowed ? undefined : this.handRead(channel, history)
-      if (count === undefined) return this.giveUp(channel, held, history)
+      const count = buffer.hasOverflowed ? undefined : this.deliverRead(channel, history)
+      if (count === undefined) return this.giveUp(channel, buffer, history)
       repaired += count
       const isAtTop = hasReached(channel.position, history.position)
-      if (isAtTop && this.handHeld(channel, held)) return
-      if (repaired > MAX_REPAIRED) return this.giveUp(channel, held, history)
+      if (isAtTop && this.deliverBuffered(channel, buffer)) return
+      if (repaired > MAX_REPAIRED) return this.giveUp(channel, buffer, history)
       if (!isAtTop) continue
-      if (++rereads > MAX_REREADS) return this.giveUp(channel, held, history)
+      if (++rereads > MAX_REREADS) return this.giveUp(channel, buffer, history)
       await sleep(REREAD_MS, undefined, { ref: false })
     }
   }
 
-  /** What the stream has after the channel's position; undefined when the broker fails. */
+  /** Reads what the stream holds after the channel's position; undefined when the broker fails. */
   private async read({ name, position, rules }: LocalChannel): Promise<History | undefined> {
     const query = { limit: PAGE_PUBLICATIONS, sinceOffset: position?.offset, isReverse: false }
     try {
@@ -140,64 +146,70 @@ export class GapRepair {
   }
 
   /**
-   * Drops what no stream has given its place: forged, or of an epoch that is over. A publication is kept before it is
-   * relayed, so whatever came before the stream was read is in its epoch and not past its top.
+   * Drops buffered publications whose position no stream gave: forged ones, or those of an epoch that has ended. A stream
+   * keeps a publication before it is relayed, so one that arrived before the read is in its epoch and not above its top.
    */
-  private dropUnfounded({ publications }: PublicationBuffer, heldBefore: number, top: StreamPosition): void {
-    const founded = publications.filter(
-      ({ position }, index) => index >= heldBefore || position === undefined || hasReached(top, position),
+  private dropUnconfirmed(
+    { publications }: PublicationBuffer,
+    bufferedBefore: number,
+    top: StreamPosition,
+  ): void {
+    const confirmed = publications.filter(
+      ({ position }, index) => index >= bufferedBefore || position === undefined || hasReached(top, position),
     )
-    const dropped = publications.length - founded.length
+    const dropped = publications.length - confirmed.length
     if (dropped === 0) return
     this.metrics.relayMalformed.inc(dropped)
-    publications.splice(0, publications.length, ...founded)
+    publications.splice(0, publications.length, ...confirmed)
   }
 
-  /** How many were handed out; undefined when the stream does not hold all that is missing. */
-  private handRead(channel: LocalChannel, { publications, position: top }: History): number | undefined {
+  /** Returns how many publications were delivered; undefined when the stream does not hold all that are missing. */
+  private deliverRead(channel: LocalChannel, { publications, position: top }: History): number | undefined {
     if (channel.position?.epoch !== top.epoch) return undefined
     for (const publication of publications) {
       const continuity = continuityOf(channel.position, publication)
       if (continuity === 'gap') return undefined
       if (continuity === 'old') continue
       this.metrics.relayRepairedPublications.inc()
-      this.deliveries.hand(channel, publication)
+      this.handler.deliver(channel, publication)
     }
     if (publications.length === 0 && !hasReached(channel.position, top)) return undefined
     return publications.length
   }
 
-  /** Whether all that was held back could be handed out; otherwise there is another gap. */
-  private handHeld(channel: LocalChannel, { publications }: PublicationBuffer): boolean {
+  /** Delivers the buffered publications and ends the repair. Returns false where there is another gap among them. */
+  private deliverBuffered(channel: LocalChannel, { publications }: PublicationBuffer): boolean {
     for (const [index, publication] of publications.entries()) {
       const continuity = continuityOf(channel.position, publication)
       if (continuity === 'gap') {
         publications.splice(0, index)
         return false
       }
-      if (continuity === 'next') this.deliveries.hand(channel, publication)
+      if (continuity === 'next') this.handler.deliver(channel, publication)
     }
-    channel.held = undefined
+    channel.repairBuffer = undefined
     return true
   }
 
-  /** Whoever follows the stream is sent to read it anew; others get what there is. */
-  private giveUp(channel: LocalChannel, held: PublicationBuffer, history: History | undefined): void {
+  /** Tells subscribers with a position to start over, and delivers to the others what arrived. */
+  private giveUp(channel: LocalChannel, buffer: PublicationBuffer, history: History | undefined): void {
     this.metrics.relayUnrepairedGaps.inc()
-    channel.held = undefined
-    this.deliveries.missed(channel)
-    // Without a read that vouches for some of it, all that came is as good as any other.
-    const isFounded = ({ position }: Publication) =>
+    channel.repairBuffer = undefined
+    this.handler.notifyGap(channel)
+    // Without a read that confirms some of them, all publications are as good as any other.
+    const isConfirmed = ({ position }: Publication) =>
       position === undefined || history === undefined || hasReached(history.position, position)
-    const later = held.publications.filter(
+    const later = buffer.publications.filter(
       (publication) => continuityOf(channel.position, publication) !== 'old',
     )
-    const hasPlace = later.some((publication) => publication.position !== undefined && isFounded(publication))
-    if (!hasPlace) channel.position = history?.position
+    const hasPosition = later.some(
+      (publication) => publication.position !== undefined && isConfirmed(publication),
+    )
+    if (!hasPosition) channel.position = history?.position
     for (const publication of later) {
       const continuity = continuityOf(channel.position, publication)
-      if (continuity === 'old' || (continuity === 'gap' && !isFounded(publication))) continue
-      this.deliveries.hand(channel, publication)
+      if (continuity === 'old' || (continuity === 'gap' && !isConfirmed(publication))) continue
+      this.handler.deliver(channel, publication)
     }
   }
 }

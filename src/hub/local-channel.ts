@@ -1,99 +1,122 @@
-import type { Tally } from '../metrics/tally.js'
+import type { Codec } from '../connection/connection.js'
+import type { LabelledValue } from '../metrics/labelled-value.js'
 import type { Publication, StreamPosition } from '../protocol/publication.js'
-import type { DelayedDelivery, RawFrame } from './fan-out.js'
+import type { Socket } from '../transport/transport.js'
 import type { PublicationBuffer } from './publication-buffer.js'
 
-/** How a member is spoken to: frames as they are, or JSON pushes of the Centrifuge protocol. */
-export type Codec = 'raw' | 'json'
-
-/** Members of one codec, and how many of them want to know who comes and goes. */
-export interface Audience {
-  members: number
+/** The subscribers of one codec, and how many of them watch joins and leaves. */
+export interface SubscriberCounts {
+  subscribers: number
   joinWatchers: number
   leaveWatchers: number
 }
 
-/** Somebody who waits until the channel has been delivered up to a position. */
-export interface Awaited {
+/** A caller that waits until the channel has delivered a stream up to a position. */
+export interface PositionWaiter {
   readonly target: StreamPosition
-  readonly reached: () => void
+  readonly resolve: () => void
 }
 
-/** What a channel's namespace says about delivering in it. */
+/** A subscriber that must not receive a publication. */
+export interface ExcludedSubscriber {
+  readonly codec: Codec
+  /** Undefined once it is closed. */
+  readonly socket: Socket | undefined
+}
+
+/** A publication that raw subscribers receive with a delayed delivery. */
+export interface RawFrame {
+  readonly data: Uint8Array
+  readonly isBinary: boolean
+  readonly excluded: ExcludedSubscriber | undefined
+}
+
+export interface DelayedDelivery {
+  readonly timer: NodeJS.Timeout
+  /** By the monotonic clock. */
+  readonly dueAtMs: number
+}
+
+/** The options of a channel's namespace that delivery depends on. */
 export interface ChannelRules {
   /** The namespace's name. */
   readonly namespace: string
   /** How long the metadata of a stream is kept; undefined where the channel keeps no stream. */
   readonly metaTtlMs: number | undefined
-  /** The least time between two deliveries; what is said in between leaves together. */
+  /** The least time between two deliveries; publications in between are delivered together. */
   readonly deliveryDelayMs: number
 }
 
-/** A channel that somebody on this node is in, or is about to be. */
+/** A channel with a subscriber on this node, present or to come. */
 export interface LocalChannel {
   readonly name: string
-  /** Subscriptions to channels of its namespace. */
-  readonly subscriptions: Tally
+  /** Gauge of the subscriptions to channels of its namespace. */
+  readonly subscriptionGauge: LabelledValue
   readonly rules: ChannelRules
-  readonly raw: Audience
-  readonly json: Audience
-  /** Members, and those who wait for the subscription. */
-  holds: number
+  readonly raw: SubscriberCounts
+  readonly json: SubscriberCounts
+  /** Number of `acquire` calls that were not released: subscribers, and connections that are subscribing. */
+  refCount: number
+  /** Whether the broker delivers the channel's events to this node. */
   isSubscribed: boolean
-  /** Who waits for the subscription. */
-  subscribing: number
+  /** Number of `acquire` calls that wait for the broker's subscription. */
+  pendingSubscribes: number
   lingerTimer: NodeJS.Timeout | undefined
   /** Of the latest publication that was delivered, where the channel keeps a stream. */
   position: StreamPosition | undefined
-  /** Subscribers that are still reading history. */
+  /** Buffers of connections that are subscribing and still read history. */
   buffers: Set<PublicationBuffer> | undefined
-  /** What comes while a gap is being repaired; undefined while none is. */
-  held: PublicationBuffer | undefined
-  awaited: Set<Awaited> | undefined
+  /** Publications that arrive while a gap is being repaired; undefined while none is. */
+  repairBuffer: PublicationBuffer | undefined
+  positionWaiters: Set<PositionWaiter> | undefined
   /** JSON pushes that leave as one frame, at the end of the tick or with a delayed delivery. */
   pushes: string[]
   pushesLength: number
   /** Raw frames of a delayed delivery. */
   frames: RawFrame[]
   framesLength: number
-  /** Undefined while nothing has to wait. */
-  delayed: DelayedDelivery | undefined
+  /** Undefined while no delivery is delayed. */
+  delayedDelivery: DelayedDelivery | undefined
   /** Of the latest delivery, by the monotonic clock. */
   deliveredAtMs: number
 }
 
-export function createLocalChannel(name: string, subscriptions: Tally, rules: ChannelRules): LocalChannel {
+export function createLocalChannel(
+  name: string,
+  subscriptionGauge: LabelledValue,
+  rules: ChannelRules,
+): LocalChannel {
   return {
     name,
-    subscriptions,
+    subscriptionGauge,
     rules,
-    raw: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
-    json: { members: 0, joinWatchers: 0, leaveWatchers: 0 },
-    holds: 0,
+    raw: { subscribers: 0, joinWatchers: 0, leaveWatchers: 0 },
+    json: { subscribers: 0, joinWatchers: 0, leaveWatchers: 0 },
+    refCount: 0,
     isSubscribed: false,
-    subscribing: 0,
+    pendingSubscribes: 0,
     lingerTimer: undefined,
     position: undefined,
     buffers: undefined,
-    held: undefined,
-    awaited: undefined,
+    repairBuffer: undefined,
+    positionWaiters: undefined,
     pushes: [],
     pushesLength: 0,
     frames: [],
     framesLength: 0,
-    delayed: undefined,
+    delayedDelivery: undefined,
     deliveredAtMs: Number.NEGATIVE_INFINITY,
   }
 }
 
-export function memberCount({ raw, json }: LocalChannel): number {
-  return raw.members + json.members
+export function subscriberCount({ raw, json }: LocalChannel): number {
+  return raw.subscribers + json.subscribers
 }
 
-/** What a publication's place says about the stream that was delivered until now. */
+/** How a publication relates to the part of the stream that was delivered before it. */
 export type Continuity = 'next' | 'old' | 'gap'
 
-/** Compares a publication's position with the latest one delivered. Anything may follow where nothing is known. */
+/** Compares a publication's position with the latest one delivered. Where either is unknown, the publication is next. */
 export function continuityOf(last: StreamPosition | undefined, { position }: Publication): Continuity {
   if (position === undefined || last === undefined) return 'next'
   if (position.epoch !== last.epoch) return 'gap'
@@ -101,12 +124,12 @@ export function continuityOf(last: StreamPosition | undefined, { position }: Pub
   return position.offset === last.offset + 1 ? 'next' : 'gap'
 }
 
-/** Whether what was delivered goes up to a position at least. */
+/** Whether delivery has reached a position, or gone beyond it. */
 export function hasReached(last: StreamPosition | undefined, target: StreamPosition): boolean {
   return last !== undefined && last.epoch === target.epoch && last.offset >= target.offset
 }
 
-/** Whether what was delivered is past a position of the same epoch. */
+/** Whether delivery is beyond a position of the same epoch. */
 export function isAhead(last: StreamPosition | undefined, top: StreamPosition): boolean {
   return last !== undefined && last.epoch === top.epoch && last.offset > top.offset
 }

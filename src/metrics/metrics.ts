@@ -10,9 +10,9 @@ import {
 } from 'prom-client'
 import { COMMAND_NAMES } from '../protocol/client-requests.js'
 import { ABNORMAL_CLOSE, CLOSES, DISCONNECTS } from '../protocol/closes.js'
+import { DeferredMetrics } from './deferred-metrics.js'
 import { EventLoopLag } from './event-loop-lag.js'
-import { TalliedMetrics } from './tallied-metrics.js'
-import type { Tally } from './tally.js'
+import type { LabelledValue } from './labelled-value.js'
 
 const PREFIX = 'fanfare_'
 /** Close codes that always have a label of their own: those that nodes send, and those of ordinary ends. */
@@ -59,14 +59,14 @@ export interface LiveNumbers {
  */
 export class Metrics {
   private readonly registry = new Registry()
-  private readonly tallied = new TalliedMetrics(this.registry, PREFIX)
-  private readonly publicationTallies = this.tallied.tallies(
+  private readonly deferred = new DeferredMetrics(this.registry, PREFIX)
+  private readonly publicationValues = this.deferred.values(
     Counter,
     'publications_total',
     'Publications accepted.',
     ['namespace', 'source'],
   )
-  private readonly subscriptionTallies = this.tallied.tallies(
+  private readonly subscriptionValues = this.deferred.values(
     Gauge,
     'subscriptions',
     'Subscriptions of connections to channels.',
@@ -75,14 +75,14 @@ export class Metrics {
   private readonly closeCodeLabels = new Set<string>(OWN_CLOSE_CODES.map(String))
   private readonly maxCloseCodeLabels = this.closeCodeLabels.size + MAX_CLIENT_CLOSE_CODES
 
-  readonly connections = this.tallied.tallyEach(
+  readonly connections = this.deferred.valuePerLabel(
     Gauge,
     'connections',
     'Open connections.',
     'protocol',
     PROTOCOLS,
   )
-  readonly connectionsOpened = this.tallied.tallyEach(
+  readonly connectionsOpened = this.deferred.valuePerLabel(
     Counter,
     'connections_opened_total',
     'Connections opened.',
@@ -111,28 +111,28 @@ export class Metrics {
   readonly oversizedMessages = this.counter('oversized_messages_total', 'Messages above the limit.', [
     'protocol',
   ])
-  readonly messagesReceived = this.tallied.tallyEach(
+  readonly messagesReceived = this.deferred.valuePerLabel(
     Counter,
     'messages_received_total',
     'Messages that clients sent.',
     'protocol',
     PROTOCOLS,
   )
-  readonly deliveries = this.tallied.tallyEach(
+  readonly deliveries = this.deferred.valuePerLabel(
     Counter,
     'deliveries_total',
     'Publications handed to connections.',
     'protocol',
     DELIVERED_TO,
   )
-  readonly deliveredBytes = this.tallied.tallyEach(
+  readonly deliveredBytes = this.deferred.valuePerLabel(
     Counter,
     'delivered_bytes_total',
     'Payload handed to connections, in bytes.',
     'protocol',
     DELIVERED_TO,
   )
-  readonly delayedPublications = this.tallied.tally(
+  readonly delayedPublications = this.deferred.value(
     Counter,
     'delayed_publications_total',
     'Publications that waited to be delivered together with others of their channel.',
@@ -142,18 +142,18 @@ export class Metrics {
     'Publications that the relay did not take; their publisher was told where it can be.',
     ['source', 'reason'],
   )
-  readonly deliveryLag = this.tallied.histogram(
+  readonly deliveryLag = this.deferred.histogram(
     'delivery_lag_seconds',
     'From publish to socket write, the first of each batch.',
     LATENCY_SECONDS,
   )
-  readonly fanoutDuration = this.tallied.histogram(
+  readonly fanoutDuration = this.deferred.histogram(
     'fanout_duration_seconds',
     'Handing a batch to its subscribers.',
     LATENCY_SECONDS,
   )
 
-  readonly relayBatchSize = this.tallied.histogram(
+  readonly relayBatchSize = this.deferred.histogram(
     'relay_batch_size',
     'Publications, joins and leaves that left in one relay message.',
     BATCH_SIZES,
@@ -174,7 +174,7 @@ export class Metrics {
     [],
   )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
-  readonly relayQueueBytes = this.tallied.tally(
+  readonly relayQueueBytes = this.deferred.value(
     Gauge,
     'relay_queue_bytes',
     'Entries waiting for Redis, in bytes.',
@@ -202,7 +202,7 @@ export class Metrics {
     ['shard', 'role'],
   )
 
-  readonly commandDuration = this.tallied.histogramEach(
+  readonly commandDuration = this.deferred.histogramPerLabel(
     'command_duration_seconds',
     'From reading a command of the Centrifuge protocol to its answer.',
     LATENCY_SECONDS,
@@ -272,13 +272,13 @@ export class Metrics {
   }
 
   /** Publications accepted, by where they went and came from. */
-  publications(namespace: string, source: string): Tally {
-    return this.publicationTallies.find(`${source} ${namespace}`, { namespace, source })
+  publications(namespace: string, source: string): LabelledValue {
+    return this.publicationValues.find(`${source} ${namespace}`, { namespace, source })
   }
 
   /** Subscriptions to a namespace's channels. */
-  subscriptions(namespace: string): Tally {
-    return this.subscriptionTallies.find(namespace, { namespace })
+  subscriptions(namespace: string): LabelledValue {
+    return this.subscriptionValues.find(namespace, { namespace })
   }
 
   /** In the text format of Prometheus. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Hub } from '../hub/hub.js'
+import type { Connections } from '../connection/connections.js'
 
 /** Connections are never closed slower than this, so that stopping a node with few of them is quick. */
 export const LEAST_CLOSES_PER_SECOND = 100
@@ -10,21 +10,21 @@ export function drainDurationMs(connections: number, windowMs: number): number {
   return Math.min(windowMs, (connections * 1_000) / LEAST_CLOSES_PER_SECOND)
 }
 
-/** Sends every connection away, in random order, spread over the window so that nobody comes back in a stampede. */
-export async function closeAll(hub: Hub, windowMs: number): Promise<void> {
-  while (hub.connectionCount > 0) {
-    const connections = shuffle([...hub.connections()])
+/** Closes every connection, in random order, spread over the window so that clients do not reconnect all at once. */
+export async function closeAll(open: Connections, windowMs: number): Promise<void> {
+  while (open.count > 0) {
+    const connections = shuffle([...open])
     const steps = Math.max(1, Math.floor(drainDurationMs(connections.length, windowMs) / STEP_MS))
     const startMs = performance.now()
     for (let step = 0; step < steps; step++) {
       const from = Math.floor((connections.length * step) / steps)
       const to = Math.floor((connections.length * (step + 1)) / steps)
       for (const connection of connections.slice(from, to)) connection.shutDown()
-      // At a random point of each step, on a schedule: nodes that stop together don't close in step.
+      // At a random point of each step, on a schedule: nodes that stop together do not close in step.
       const nextMs = startMs + (step + 0.5 + Math.random() / 2) * STEP_MS
       if (step + 1 < steps) await sleep(Math.max(0, nextMs - performance.now()))
     }
-    if (hub.connectionCount > 0) await sleep(STEP_MS)
+    if (open.count > 0) await sleep(STEP_MS)
   }
 }
 

@@ -15,7 +15,7 @@ export class MemoryPeers implements Peers {
     return Promise.resolve(false)
   }
 
-  alive(): Promise<readonly string[]> {
+  aliveNodes(): Promise<readonly string[]> {
     return Promise.resolve([this.node])
   }
 

@@ -1,19 +1,27 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RemoteKeys } from '../auth/remote-keys.js'
 import type { Broker } from '../broker/broker.js'
-import type { Admission } from '../hub/admission.js'
-import { ConnectionControl, type Outcome } from '../hub/control.js'
+import { ConnectionControl, type ControlResult } from '../connection/connection-control.js'
+import type { ConnectionSlots } from '../connection/connection-slots.js'
+import type { Connections } from '../connection/connections.js'
+import type { TimerWheel } from '../connection/timer-wheel.js'
 import type { Hub } from '../hub/hub.js'
-import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
-import type { TimerWheel } from '../hub/timer-wheel.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
+import type { PresenceAnnouncer } from '../presence/presence-announcer.js'
+import type { PresenceKeeper } from '../presence/presence-keeper.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
-import { type ChannelList, channelList, listChannels, type NodeInfo, nodeInfo, outcome } from './answers.js'
 import { closeAll } from './drain.js'
 import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
-import type { PresenceKeeper } from './presence-keeper.js'
 import { RelayWatch } from './relay-watch.js'
+import {
+  type ChannelList,
+  channelList,
+  listChannels,
+  type NodeInfo,
+  nodeInfo,
+  outcome,
+} from './survey-answers.js'
 import { type Survey, Surveys } from './surveys.js'
 
 /** How long a drain may take beyond its delay and window, its farewell included, before it counts as failed. */
@@ -21,7 +29,7 @@ const DRAIN_GRACE_MS = 10_000
 /** Between the beginnings of two attempts to join the cluster, which may fail at once. */
 const JOIN_INTERVAL_MS = 1_000
 /** Time for the last close frames to be read, and for the last leaves to reach Redis. */
-const LAST_WORDS_MS = 200
+const CLOSE_FLUSH_MS = 200
 
 export interface NodeOptions {
   readonly id: string
@@ -32,8 +40,9 @@ export interface NodeOptions {
 }
 
 export interface NodeParts {
+  readonly connections: Connections
   readonly hub: Hub
-  readonly admission: Admission
+  readonly slots: ConnectionSlots
   readonly wheel: TimerWheel
   readonly broker: Broker
   readonly peers: Peers
@@ -69,16 +78,16 @@ export class Node {
   private isDraining = false
   private hasStopped = false
   /** Whether nobody can be let in by an issuer's tokens yet. */
-  private lacksKeys: boolean
+  private awaitsKeys: boolean
   private port = 0
 
   constructor(
     private readonly options: NodeOptions,
     private readonly parts: NodeParts,
   ) {
-    const { peers, presence, presenceKeeper, metrics, log, hub, remoteKeys } = parts
-    this.lacksKeys = remoteKeys !== undefined
-    this.control = new ConnectionControl(hub)
+    const { peers, presence, presenceKeeper, metrics, log, connections, hub, remoteKeys } = parts
+    this.awaitsKeys = remoteKeys !== undefined
+    this.control = new ConnectionControl(connections)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
     this.relayWatch = new RelayWatch(
       options.id,
@@ -91,7 +100,7 @@ export class Node {
     metrics.watch({
       backpressureBytes: () => {
         let bytes = 0
-        for (const { socket } of hub.connections()) bytes += socket?.bufferedBytes() ?? 0
+        for (const { socket } of connections) bytes += socket?.bufferedBytes() ?? 0
         return bytes
       },
       channels: () => hub.channelCount,
@@ -115,7 +124,7 @@ export class Node {
 
   readiness(): Readiness {
     const states = { starting: 'starting', alive: 'ok', lost: 'degraded', deaf: 'deaf' } as const
-    const relayStatus = this.lacksKeys ? 'starting' : states[this.relayWatch.state]
+    const relayStatus = this.awaitsKeys ? 'starting' : states[this.relayWatch.state]
     const status = this.isDraining ? 'draining' : relayStatus
     return { status, relaySilenceMs: this.relayWatch.silenceMs }
   }
@@ -131,7 +140,7 @@ export class Node {
   }
 
   /** Has every live node do something to its connections. */
-  controlConnections(question: ControlQuestion): Promise<Survey<Outcome>> {
+  controlConnections(question: ControlQuestion): Promise<Survey<ControlResult>> {
     return this.surveys.ask(question, outcome)
   }
 
@@ -141,16 +150,16 @@ export class Node {
    */
   async drain(): Promise<boolean> {
     const { drainDelayMs, drainWindowMs } = this.options
-    const { hub, admission, presence, publicTransport, metrics, log } = this.parts
+    const { connections, slots, presence, publicTransport, metrics, log } = this.parts
     this.isDraining = true
     metrics.draining.set(1)
-    log.info({ connections: hub.connectionCount }, 'draining')
+    log.info({ connections: connections.count }, 'draining')
     if (drainDelayMs > 0) await sleep(drainDelayMs)
-    admission.close()
+    slots.close()
     publicTransport.stopListening()
-    const isInTime = await within(drainWindowMs + DRAIN_GRACE_MS, this.sendAllAway())
+    const isInTime = await within(drainWindowMs + DRAIN_GRACE_MS, this.closeAndLeave())
     if (!isInTime) {
-      const facts = { connections: hub.connectionCount, pendingPresence: presence.pendingCount }
+      const facts = { connections: connections.count, pendingPresence: presence.pendingCount }
       log.warn(facts, 'not drained in time')
     }
     return isInTime
@@ -169,12 +178,12 @@ export class Node {
   }
 
   /** Closes all connections over the window, ends the requests under way, and tells the cluster that this node is gone. */
-  private async sendAllAway(): Promise<void> {
-    const { hub, admission, publicTransport } = this.parts
-    const hadConnections = hub.connectionCount > 0
+  private async closeAndLeave(): Promise<void> {
+    const { connections, slots, publicTransport } = this.parts
+    const hadConnections = connections.count > 0
     const requests = publicTransport.finishRequests()
-    await Promise.all([closeAll(hub, this.options.drainWindowMs), admission.whenEmpty(), requests])
-    if (hadConnections) await sleep(LAST_WORDS_MS)
+    await Promise.all([closeAll(connections, this.options.drainWindowMs), slots.whenEmpty(), requests])
+    if (hadConnections) await sleep(CLOSE_FLUSH_MS)
     await this.leaveCluster()
   }
 
@@ -196,7 +205,7 @@ export class Node {
   private async becomeReady(): Promise<void> {
     const { remoteKeys, ready } = this.parts
     await remoteKeys?.loaded
-    this.lacksKeys = false
+    this.awaitsKeys = false
     if (!this.hasStopped) ready(this.port)
   }
 
@@ -218,7 +227,7 @@ export class Node {
 
   private receive(message: PeerMessage): void {
     if (message.type === 'probe') {
-      this.relayWatch.heard(message.sentAtMs)
+      this.relayWatch.probeReturned(message.sentAtMs)
       return
     }
     this.surveys.handle(message).catch((error: unknown) => {
@@ -227,10 +236,10 @@ export class Node {
     })
   }
 
-  private answer(question: Question): NodeInfo | ChannelList | Outcome | Promise<Outcome> {
+  private answer(question: Question): NodeInfo | ChannelList | ControlResult | Promise<ControlResult> {
     switch (question.about) {
       case 'info':
-        return this.describe()
+        return this.ownInfo()
       case 'channels':
         return listChannels(this.parts.hub.channelSizes(), question.pattern)
       case 'subscribe':
@@ -246,13 +255,13 @@ export class Node {
     }
   }
 
-  private describe(): NodeInfo {
-    const { hub } = this.parts
+  private ownInfo(): NodeInfo {
+    const { connections, hub } = this.parts
     return {
       uid: this.options.id,
       name: `${this.options.publicListener.host}:${this.port}`,
       version: this.options.version,
-      num_clients: hub.connectionCount,
+      num_clients: connections.count,
       num_channels: hub.channelCount,
       uptime: Math.round((performance.now() - this.startedMs) / 1_000),
     }

@@ -1,5 +1,5 @@
-import type { Addressee } from '../hub/control.js'
-import type { ServerSubscription } from '../hub/hub.js'
+import type { ServerSubscription } from '../connection/connection.js'
+import type { ConnectionSelector } from '../connection/connection-control.js'
 import type { Close } from '../protocol/closes.js'
 
 /** What nodes tell each other beside channel events. */
@@ -12,21 +12,21 @@ export type PeerMessage =
 export type ControlQuestion =
   | {
       readonly about: 'subscribe'
-      readonly to: Addressee
+      readonly to: ConnectionSelector
       readonly channel: string
       readonly options: ServerSubscription
     }
-  | { readonly about: 'unsubscribe'; readonly to: Addressee; readonly channel: string }
+  | { readonly about: 'unsubscribe'; readonly to: ConnectionSelector; readonly channel: string }
   | {
       readonly about: 'disconnect'
-      readonly to: Addressee
+      readonly to: ConnectionSelector
       readonly close: Close
       /** Clients that stay. */
       readonly whitelist: readonly string[]
     }
   /** `data` is one line of JSON. */
-  | { readonly about: 'message'; readonly to: Addressee; readonly data: string }
-  | { readonly about: 'refresh'; readonly to: Addressee; readonly expiresAtMs?: number | undefined }
+  | { readonly about: 'message'; readonly to: ConnectionSelector; readonly data: string }
+  | { readonly about: 'refresh'; readonly to: ConnectionSelector; readonly expiresAtMs?: number | undefined }
 
 /** What a node can be asked. */
 export type Question =
@@ -44,7 +44,7 @@ export interface Peers {
    */
   announce(): Promise<boolean>
   /** Ids of the nodes that are alive, this one included. Rejects where that can't be known. */
-  alive(): Promise<readonly string[]>
+  aliveNodes(): Promise<readonly string[]>
   sendToAll(message: PeerMessage): Promise<void>
   sendTo(node: string, message: PeerMessage): Promise<void>
   /** Says that this node is gone. */

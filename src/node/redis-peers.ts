@@ -1,10 +1,10 @@
 import { z } from 'zod'
+import type { DeadNodes } from '../presence/presence-keeper.js'
 import { MAX_REASON_BYTES } from '../protocol/closes.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisLink } from '../redis/redis-link.js'
 import { type ControlEvent, decodeMessage, type RelayEvent } from '../redis/relay-message.js'
 import { LEASE_MS, type PeerMessage, type Peers } from './peers.js'
-import type { DeadNodes } from './presence-keeper.js'
 
 const addressee = z.object({
   user: z.string(),
@@ -90,12 +90,12 @@ export class RedisPeers implements Peers, DeadNodes {
     return wasUnsure || lease === null
   }
 
-  alive(): Promise<readonly string[]> {
-    return this.membersWhere((hasLease) => hasLease)
+  aliveNodes(): Promise<readonly string[]> {
+    return this.nodesWhere((hasLease) => hasLease)
   }
 
-  dead(): Promise<readonly string[]> {
-    return this.membersWhere((hasLease) => !hasLease)
+  deadNodes(): Promise<readonly string[]> {
+    return this.nodesWhere((hasLease) => !hasLease)
   }
 
   async forget(node: string): Promise<void> {
@@ -120,7 +120,7 @@ export class RedisPeers implements Peers, DeadNodes {
     this.link.reconnect()
   }
 
-  private membersWhere(isWanted: (hasLease: boolean) => boolean): Promise<readonly string[]> {
+  private nodesWhere(isWanted: (hasLease: boolean) => boolean): Promise<readonly string[]> {
     return this.link.run(async (redis) => {
       const members = await redis.smembers(this.keys.knownNodes())
       if (members.length === 0) return []

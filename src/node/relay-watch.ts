@@ -21,7 +21,7 @@ export class RelayWatch {
   state: RelayState = 'starting'
   /** Nodes that were alive when last looked, this one included. */
   nodes = 1
-  private lastHeardMs: number
+  private lastProbeReturnMs: number
   private lastCheckMs = 0
   private othersFineSinceMs: number | undefined
   private lastReconnectMs = Number.NEGATIVE_INFINITY
@@ -36,17 +36,17 @@ export class RelayWatch {
     private readonly metrics: Metrics,
     private readonly log: Logger,
     /** Called when the first probe is back. */
-    private readonly ready: () => void,
+    private readonly onReady: () => void,
     /** Called when this node has said that it is alive, with whether others may have taken it for dead before. */
-    private readonly announced: (hasLapsed: boolean) => void,
+    private readonly onAnnounced: (hasLapsed: boolean) => void,
   ) {
-    this.lastHeardMs = performance.now()
+    this.lastProbeReturnMs = performance.now()
   }
 
   start(): void {
     this.lastCheckMs = performance.now()
     this.lastAnnouncementMs = this.lastCheckMs
-    this.timer = setInterval(() => this.beat(), BEAT_MS)
+    this.timer = setInterval(() => this.onBeat(), BEAT_MS)
     this.probe()
   }
 
@@ -56,19 +56,19 @@ export class RelayWatch {
 
   /** How long nothing has been heard. */
   get silenceMs(): number {
-    return performance.now() - this.lastHeardMs
+    return performance.now() - this.lastProbeReturnMs
   }
 
   /** A probe came back, which carries when it was sent by this process' clock. */
-  heard(sentAtMs: number): void {
-    this.lastHeardMs = performance.now()
-    this.metrics.relayProbe.observe(Math.max(0, this.lastHeardMs - sentAtMs) / 1_000)
+  probeReturned(sentAtMs: number): void {
+    this.lastProbeReturnMs = performance.now()
+    this.metrics.relayProbe.observe(Math.max(0, this.lastProbeReturnMs - sentAtMs) / 1_000)
     this.othersFineSinceMs = undefined
-    this.become('alive')
+    this.setState('alive')
   }
 
   /** By the clock: after beats that were late, as on a busy node, nothing is put off. */
-  private beat(): void {
+  private onBeat(): void {
     if (isDue(this.lastProbeMs, PROBE_INTERVAL_MS)) this.probe()
     this.check()
     if (isDue(this.lastAnnouncementMs, ANNOUNCE_INTERVAL_MS)) this.announce()
@@ -83,7 +83,7 @@ export class RelayWatch {
   private check(): void {
     const nowMs = performance.now()
     // What came while this process stood still has not been read yet, so that time is no silence.
-    this.lastHeardMs += Math.max(0, nowMs - this.lastCheckMs - 2 * BEAT_MS)
+    this.lastProbeReturnMs += Math.max(0, nowMs - this.lastCheckMs - 2 * BEAT_MS)
     this.lastCheckMs = nowMs
     if (this.silenceMs <= PROBE_TIMEOUT_MS) return
     if (nowMs - this.lastReconnectMs > PROBE_TIMEOUT_MS) {
@@ -91,21 +91,21 @@ export class RelayWatch {
       this.peers.reconnect()
     }
     if (this.state === 'starting') return
-    if (this.state === 'alive') this.become('lost')
+    if (this.state === 'alive') this.setState('lost')
     void this.peers
-      .alive()
+      .aliveNodes()
       .then((nodes) => nodes.some((node) => node !== this.node))
       .catch(() => false)
-      .then((areOthersFine) => this.judge(areOthersFine))
+      .then((areOthersFine) => this.judgeSilence(areOthersFine))
   }
 
-  private judge(areOthersFine: boolean): void {
+  private judgeSilence(areOthersFine: boolean): void {
     const nowMs = performance.now()
     if (!areOthersFine) this.othersFineSinceMs = undefined
     else this.othersFineSinceMs ??= nowMs
     if (this.silenceMs <= PROBE_TIMEOUT_MS) return
     const isDeaf = this.othersFineSinceMs !== undefined && nowMs - this.othersFineSinceMs > DEAF_AFTER_MS
-    this.become(isDeaf ? 'deaf' : 'lost')
+    this.setState(isDeaf ? 'deaf' : 'lost')
   }
 
   private announce(): void {
@@ -113,8 +113,8 @@ export class RelayWatch {
     this.peers
       .announce()
       .then((hasLapsed) => {
-        this.announced(hasLapsed)
-        return this.peers.alive()
+        this.onAnnounced(hasLapsed)
+        return this.peers.aliveNodes()
       })
       .then((nodes) => {
         this.nodes = Math.max(1, nodes.length)
@@ -123,13 +123,13 @@ export class RelayWatch {
       .catch(() => undefined)
   }
 
-  private become(state: RelayState): void {
+  private setState(state: RelayState): void {
     if (state === this.state) return
     const before = this.state
     this.state = state
     if (before === 'starting') {
       this.announce()
-      this.ready()
+      this.onReady()
     } else if (state === 'alive') this.log.info({}, 'the relay is back')
     else if (state === 'deaf')
       this.log.error({}, 'this node does not hear the relay while other nodes are alive')

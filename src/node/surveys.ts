@@ -12,15 +12,15 @@ export interface Survey<T> {
   readonly missing: readonly string[]
 }
 
-interface Open {
-  readonly awaited: Set<string>
-  readonly take: (node: string, answer: unknown) => void
+interface OpenSurvey {
+  readonly missingNodes: Set<string>
+  readonly addAnswer: (node: string, answer: unknown) => void
   readonly done: () => void
 }
 
 /** Asks every node of the cluster a question, this one included. */
 export class Surveys {
-  private readonly open = new Map<string, Open>()
+  private readonly openSurveys = new Map<string, OpenSurvey>()
 
   constructor(
     private readonly node: string,
@@ -40,29 +40,29 @@ export class Surveys {
     const deadline = setTimeout(done, DEADLINE_MS)
     const id = randomUUID()
     try {
-      const alive = await Promise.race([this.peers.alive(), ended])
-      if (alive === undefined)
+      const nodes = await Promise.race([this.peers.aliveNodes(), ended])
+      if (nodes === undefined)
         throw new BrokerError('timeout', 'it took too long to find out who can be asked')
       // Its own lease may have lapsed, or not be there yet.
-      const awaited = new Set([...alive, this.node])
+      const missingNodes = new Set([...nodes, this.node])
       const answers: T[] = []
       const malformed: string[] = []
-      const take = (node: string, answer: unknown) => {
+      const addAnswer = (node: string, answer: unknown) => {
         const { success, data } = shape.safeParse(answer)
         if (success) answers.push(data)
         else malformed.push(node)
       }
-      this.open.set(id, { awaited, take, done })
+      this.openSurveys.set(id, { missingNodes, addAnswer, done })
       // The question may have gone out although that is not confirmed in time.
       await Promise.race([
         this.peers.sendToAll({ type: 'question', id, from: this.node, ask: question }),
         ended,
       ])
       await ended
-      return { answers, missing: [...awaited, ...malformed] }
+      return { answers, missing: [...missingNodes, ...malformed] }
     } finally {
       clearTimeout(deadline)
-      this.open.delete(id)
+      this.openSurveys.delete(id)
     }
   }
 
@@ -74,9 +74,9 @@ export class Surveys {
       await this.peers.sendTo(from, { type: 'answer', id, from: this.node, answer })
       return
     }
-    const survey = this.open.get(message.id)
-    if (survey?.awaited.delete(message.from) !== true) return
-    survey.take(message.from, message.answer)
-    if (survey.awaited.size === 0) survey.done()
+    const survey = this.openSurveys.get(message.id)
+    if (survey?.missingNodes.delete(message.from) !== true) return
+    survey.addAnswer(message.from, message.answer)
+    if (survey.missingNodes.size === 0) survey.done()
   }
 }

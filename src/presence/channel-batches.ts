@@ -1,7 +1,7 @@
 /** Channels of which something is done together: one that takes too long holds up, or fails, no more than these. */
 const MAX_CHANNELS = 100
 
-interface Asked<T, R> {
+interface PendingRequest<T, R> {
   readonly item: T
   readonly resolve: (result: R) => void
   readonly reject: (error: unknown) => void
@@ -18,16 +18,16 @@ export interface ChannelBatch<T> {
  * most of what each would cost is paid once for many.
  */
 export class ChannelBatches<T, R> {
-  private waiting = new Map<string, Asked<T, R>[]>()
+  private waiting = new Map<string, PendingRequest<T, R>[]>()
 
   constructor(
     /** Resolves with what became of each batch, with a result for each item; or rejects, which is then the answer to all. */
-    private readonly doAll: (
+    private readonly execute: (
       batches: readonly ChannelBatch<T>[],
     ) => Promise<readonly PromiseSettledResult<readonly R[]>[]>,
   ) {}
 
-  ask(channel: string, item: T): Promise<R> {
+  add(channel: string, item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       if (this.waiting.size === 0) setImmediate(() => this.flush())
       const asked = { item, resolve, reject }
@@ -46,10 +46,10 @@ export class ChannelBatches<T, R> {
     }
   }
 
-  private async run(askedOf: readonly (readonly [string, readonly Asked<T, R>[]])[]): Promise<void> {
+  private async run(askedOf: readonly (readonly [string, readonly PendingRequest<T, R>[]])[]): Promise<void> {
     const batches = askedOf.map(([channel, asked]) => ({ channel, items: asked.map(({ item }) => item) }))
     try {
-      const outcomes = await this.doAll(batches)
+      const outcomes = await this.execute(batches)
       for (const [index, [, asked]] of askedOf.entries()) settle(asked, outcomes[index])
     } catch (error) {
       for (const [, asked] of askedOf) for (const { reject } of asked) reject(error)
@@ -58,7 +58,7 @@ export class ChannelBatches<T, R> {
 }
 
 function settle<T, R>(
-  asked: readonly Asked<T, R>[],
+  asked: readonly PendingRequest<T, R>[],
   outcome: PromiseSettledResult<readonly R[]> | undefined,
 ): void {
   if (outcome?.status !== 'fulfilled') {

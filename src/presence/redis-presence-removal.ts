@@ -20,7 +20,7 @@ export interface Removal {
   /** Who stays, and whether anybody of a channel does: asked in the same tick in which an order to Redis leaves. */
   readonly isKept: (channel: string, client?: string) => boolean
   /** Asked after reading clients, before taking them out; ends the removal with false. */
-  readonly mayGoOn: () => Promise<boolean>
+  readonly mayContinue: () => Promise<boolean>
   readonly report: ReportPresence
 }
 
@@ -51,28 +51,28 @@ export class RedisPresenceRemoval {
       for (let start = 0; start < clients.length; start += CLIENT_BATCH) {
         const some = clients.slice(start, start + CLIENT_BATCH)
         const unwanted = some.filter((client) => !removal.isKept(channel, client))
-        if (unwanted.length > 0 && !(await this.clearBatch(channel, unwanted, removal))) return false
+        if (unwanted.length > 0 && !(await this.removeBatch(channel, unwanted, removal))) return false
       }
     }
-    return this.forgetChannel(channel, removal)
+    return this.unregisterChannel(channel, removal)
   }
 
-  private async forgetChannel(channel: string, { node, isKept, mayGoOn }: Removal): Promise<boolean> {
+  private async unregisterChannel(channel: string, { node, isKept, mayContinue }: Removal): Promise<boolean> {
     const nodeKey = this.keys.presenceOfNode(node, channel)
     const channelsKey = this.keys.presenceChannels(node)
     const left = await this.link.run((redis) => redis.scard(nodeKey))
     if (left > 0 || isKept(channel)) return true
     await this.link.run((redis) => redis.srem(channelsKey, channel))
-    if (await mayGoOn()) return true
+    if (await mayContinue()) return true
     // The node may have come back and named the channel a moment before it was forgotten.
     await this.link.run((redis) => redis.sadd(channelsKey, channel))
     return false
   }
 
-  private async clearBatch(
+  private async removeBatch(
     channel: string,
     clients: readonly string[],
-    { node, isKept, mayGoOn, report }: Removal,
+    { node, isKept, mayContinue, report }: Removal,
   ): Promise<boolean> {
     const keys = [
       this.keys.presenceClients(channel),
@@ -80,7 +80,7 @@ export class RedisPresenceRemoval {
       this.keys.presenceOfNode(node, channel),
     ] as const
     const entries = await this.link.run((redis) => redis.hmget(keys[0], ...clients))
-    if (!(await mayGoOn())) return false
+    if (!(await mayContinue())) return false
     const unwanted = clients
       .map((client, index) => ({ client, entry: entries[index] ?? '' }))
       .filter(({ client }) => !isKept(channel, client))

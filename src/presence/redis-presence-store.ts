@@ -5,8 +5,8 @@ import { type ChannelBatch, ChannelBatches } from './channel-batches.js'
 import { type LocalClient, LocalPresence } from './local-presence.js'
 import { decodePresenceEntry } from './presence-entry.js'
 import type { PresenceStats, PresenceStore, PresenceUpkeep, ReportPresence } from './presence-store.js'
-import { type Added, outcomesOf, type Redis, RedisPresenceOrders } from './redis-presence-orders.js'
 import { RedisPresenceRemoval } from './redis-presence-removal.js'
+import { type Added, outcomesOf, type Redis, RedisPresenceScripts } from './redis-presence-scripts.js'
 
 /** Entries that one read of a channel asks for. */
 const LIST_BATCH = 2_000
@@ -17,7 +17,7 @@ const SWEEP_LOCK_MS = 3_000
 /** How long a node that was swept can be away and still learn of it. */
 const SWEPT_MS = 86_400_000
 /** Clients that left during an outage whose leaves are told after it; of further ones nobody hears. */
-const MAX_UNTOLD = 10_000
+const MAX_UNREPORTED_LEAVES = 10_000
 
 /**
  * Presence that all nodes share. It costs on change, not with time: clients are not refreshed, their node's lease
@@ -26,15 +26,15 @@ const MAX_UNTOLD = 10_000
 export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private readonly local = new LocalPresence()
   private readonly removal: RedisPresenceRemoval
-  private readonly orders: RedisPresenceOrders
-  private readonly adding = new ChannelBatches<LocalClient, Added>((batches) => this.putAll(batches))
-  private readonly removing = new ChannelBatches<ClientInfo, number>((batches) => this.takeAll(batches))
+  private readonly scripts: RedisPresenceScripts
+  private readonly additions = new ChannelBatches<LocalClient, Added>((batches) => this.addBatches(batches))
+  private readonly removals = new ChannelBatches<ClientInfo, number>((batches) => this.removeBatches(batches))
   /** Channels of those being added that nobody of this node was in. */
-  private readonly unnoted = new Set<string>()
+  private readonly unregisteredChannels = new Set<string>()
   /** Who was kept, left, and could not be taken out then: the leave is still to be told. */
-  private untold: LocalClient[] = []
+  private unreportedLeaves: LocalClient[] = []
   /** Whether Redis may hold something else than this node's clients. */
-  private isUnsure = false
+  private needsRestore = false
   /** Whether this node has been swept since its clients were last put back. */
   private wasSwept = false
   private mayHaveLapsed = false
@@ -46,19 +46,19 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     private readonly keys: Keys,
   ) {
     this.removal = new RedisPresenceRemoval(link, keys)
-    this.orders = new RedisPresenceOrders(node, keys)
+    this.scripts = new RedisPresenceScripts(node, keys)
   }
 
   async add(channel: string, info: ClientInfo): Promise<number> {
-    if (!this.local.hasChannel(channel)) this.unnoted.add(channel)
+    if (!this.local.hasChannel(channel)) this.unregisteredChannels.add(channel)
     const client = this.local.set(channel, info)
     try {
-      const { online } = await this.adding.ask(channel, client)
+      const { online } = await this.additions.add(channel, client)
       client.state = 'kept'
       return online
     } catch (error) {
       client.state = 'failed'
-      this.isUnsure = true
+      this.needsRestore = true
       throw error
     }
   }
@@ -66,10 +66,11 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   async remove(channel: string, info: ClientInfo): Promise<number> {
     const known = this.local.delete(channel, info.client)
     try {
-      return await this.removing.ask(channel, info)
+      return await this.removals.add(channel, info)
     } catch (error) {
-      this.isUnsure = true
-      if (known?.state === 'kept' && this.untold.length < MAX_UNTOLD) this.untold.push(known)
+      this.needsRestore = true
+      if (known?.state === 'kept' && this.unreportedLeaves.length < MAX_UNREPORTED_LEAVES)
+        this.unreportedLeaves.push(known)
       throw error
     }
   }
@@ -87,7 +88,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       do {
         const [next, fields] = await redis.hscan(key, cursor, 'COUNT', LIST_BATCH)
         cursor = next
-        await this.collect(redis, fields, leases, found)
+        await this.collectLive(redis, fields, leases, found)
       } while (cursor !== '0' && found.size <= maxClients)
       return found
     })
@@ -108,21 +109,21 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     this.mayHaveLapsed ||= hasLapsed
     const { connections } = this.link
     this.flush()
-    if (!this.mayHaveLapsed && !this.isUnsure && connections === this.seenConnections) return
-    this.isUnsure = false
+    if (!this.mayHaveLapsed && !this.needsRestore && connections === this.seenConnections) return
+    this.needsRestore = false
     try {
       if (this.mayHaveLapsed) {
         const mark = await this.link.run((redis) => redis.getdel(this.keys.swept(this.node)))
         this.wasSwept ||= mark !== null
-        this.orders.generation++
+        this.scripts.generation++
         this.mayHaveLapsed = false
       }
-      await this.removeStrangers(report)
-      await this.putAllBack(report)
+      await this.removeDeparted(report)
+      await this.restoreAll(report)
       this.wasSwept = false
       this.seenConnections = connections
     } catch (error) {
-      this.isUnsure = true
+      this.needsRestore = true
       throw error
     }
   }
@@ -141,35 +142,35 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
         ])
         return lease === 0
       })
-    const isClear = await this.removal.run({ node, isKept: () => false, mayGoOn: isDead, report })
+    const isClear = await this.removal.run({ node, isKept: () => false, mayContinue: isDead, report })
     await this.link.run((redis) => redis.del(lock))
     return isClear
   }
 
   async removeOwn(report: ReportPresence): Promise<void> {
     this.flush()
-    const all = { node: this.node, isKept: () => false, mayGoOn: () => Promise.resolve(true), report }
+    const all = { node: this.node, isKept: () => false, mayContinue: () => Promise.resolve(true), report }
     await this.removal.run(all)
   }
 
   /** Takes out who has left meanwhile, and tells of it. */
-  private async removeStrangers(report: ReportPresence): Promise<void> {
+  private async removeDeparted(report: ReportPresence): Promise<void> {
     await this.removal.run({
       node: this.node,
       isKept: (channel, client) =>
         client === undefined ? this.local.hasChannel(channel) : this.local.has(channel, client),
-      mayGoOn: () => Promise.resolve(true),
+      mayContinue: () => Promise.resolve(true),
       // Not by what is found, since an order that was given up may have been carried out late.
       report: () => Promise.resolve(),
     })
     // Whoever swept this node has told it.
-    if (this.wasSwept) this.untold = []
-    while (this.untold.length > 0) {
-      const some = this.untold.slice(0, RESTORE_BATCH)
+    if (this.wasSwept) this.unreportedLeaves = []
+    while (this.unreportedLeaves.length > 0) {
+      const some = this.unreportedLeaves.slice(0, RESTORE_BATCH)
       const counts = await this.link.run((redis) =>
         Promise.all(some.map(({ channel }) => redis.hlen(this.keys.presenceClients(channel)))),
       )
-      this.untold = this.untold.slice(some.length)
+      this.unreportedLeaves = this.unreportedLeaves.slice(some.length)
       const reports = some.map(({ channel, info }, index) =>
         report({ type: 'leave', channel, info, online: counts[index] ?? 0 }),
       )
@@ -177,7 +178,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     }
   }
 
-  private async putAllBack(report: ReportPresence): Promise<void> {
+  private async restoreAll(report: ReportPresence): Promise<void> {
     let batch: LocalClient[] = []
     const refused: unknown[] = []
     for (const client of this.local) {
@@ -185,24 +186,24 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       if (client.state === 'pending') continue
       batch.push(client)
       if (batch.length < RESTORE_BATCH) continue
-      refused.push(...(await this.putBack(batch, report)))
+      refused.push(...(await this.restoreBatch(batch, report)))
       batch = []
     }
-    if (batch.length > 0) refused.push(...(await this.putBack(batch, report)))
+    if (batch.length > 0) refused.push(...(await this.restoreBatch(batch, report)))
     if (refused.length > 0) throw refused[0]
   }
 
   /** Whoever has just come finds itself there, and whoever has just left does not: commands of a connection keep their order. */
   private flush(): void {
-    this.adding.flush()
-    this.removing.flush()
+    this.additions.flush()
+    this.removals.flush()
   }
 
   /**
    * The orders leave in the tick in which the clients were found to be here. Resolves with why Redis refused channels,
    * which holds up no others.
    */
-  private async putBack(clients: readonly LocalClient[], report: ReportPresence): Promise<unknown[]> {
+  private async restoreBatch(clients: readonly LocalClient[], report: ReportPresence): Promise<unknown[]> {
     const byChannel = new Map<string, LocalClient[]>()
     for (const client of clients) {
       const sameChannel = byChannel.get(client.channel)
@@ -210,14 +211,16 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       else sameChannel.push(client)
     }
     const batches = Array.from(byChannel, ([channel, items]) => ({ channel, items }))
-    const outcomes = await this.link.run((redis) => this.addAll(redis, [...byChannel.keys()], batches))
+    const outcomes = await this.link.run((redis) =>
+      this.registerAndAdd(redis, [...byChannel.keys()], batches),
+    )
     const refused: unknown[] = []
     const reports: (Promise<void> | undefined)[] = []
     for (const [index, outcome] of outcomes.entries()) {
       if (outcome.status === 'rejected') refused.push(outcome.reason)
       else
         for (const [at, client] of (batches[index]?.items ?? []).entries()) {
-          reports.push(this.isBack(client, outcome.value[at], report))
+          reports.push(this.confirmRestored(client, outcome.value[at], report))
         }
     }
     await Promise.all(reports)
@@ -226,7 +229,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   }
 
   /** A client was put back: tells of it where nobody has heard of it. */
-  private isBack(
+  private confirmRestored(
     client: LocalClient,
     added: Added | undefined,
     report: ReportPresence,
@@ -234,7 +237,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     const { channel, info, state } = client
     if (added === undefined || !this.local.has(channel, info.client)) {
       // Who left meanwhile may have been overtaken where Redis had to be sent the script in full.
-      this.isUnsure = true
+      this.needsRestore = true
       return undefined
     }
     client.state = 'kept'
@@ -242,13 +245,17 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     return isUnheardOf ? report({ type: 'join', channel, info, online: added.online }) : undefined
   }
 
-  private putAll(batches: readonly ChannelBatch<LocalClient>[]): Promise<PromiseSettledResult<Added[]>[]> {
-    const channels = batches.map(({ channel }) => channel).filter((channel) => this.unnoted.delete(channel))
-    return this.link.run((redis) => this.addAll(redis, channels, batches))
+  private addBatches(
+    batches: readonly ChannelBatch<LocalClient>[],
+  ): Promise<PromiseSettledResult<Added[]>[]> {
+    const channels = batches
+      .map(({ channel }) => channel)
+      .filter((channel) => this.unregisteredChannels.delete(channel))
+    return this.link.run((redis) => this.registerAndAdd(redis, channels, batches))
   }
 
   /** Notes channels as this node's, and puts clients into theirs. */
-  private async addAll(
+  private async registerAndAdd(
     redis: Redis,
     channels: readonly string[],
     batches: readonly ChannelBatch<LocalClient>[],
@@ -256,18 +263,18 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     // Before the clients: a sweep of this node must find the channels whenever this node dies.
     const noted =
       channels.length > 0 ? redis.sadd(this.keys.presenceChannels(this.node), ...channels) : undefined
-    const outcomes = outcomesOf(batches.map(({ channel, items }) => this.orders.add(redis, channel, items)))
+    const outcomes = outcomesOf(batches.map(({ channel, items }) => this.scripts.add(redis, channel, items)))
     await noted
     return outcomes
   }
 
-  private takeAll(
+  private removeBatches(
     batches: readonly ChannelBatch<ClientInfo>[],
   ): Promise<PromiseSettledResult<readonly number[]>[]> {
     return this.link.run(async (redis) => {
       const empty: string[] = []
       const take = async ({ channel, items }: ChannelBatch<ClientInfo>) => {
-        const { ofThisNode, online } = await this.orders.remove(redis, channel, items)
+        const { ofThisNode, online } = await this.scripts.remove(redis, channel, items)
         if (ofThisNode === 0) empty.push(channel)
         return online
       }
@@ -279,7 +286,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   }
 
   /** Adds to `found` who is on a living node; `leases` keeps which nodes are. */
-  private async collect(
+  private async collectLive(
     redis: Redis,
     fields: readonly string[],
     leases: Map<string, boolean>,

@@ -6,8 +6,9 @@ import {
   MAX_COMMAND_ID,
 } from './client-requests.js'
 import { errors, type ProtocolError } from './errors.js'
-import { JsonText, type JsonValue, writeJson } from './json-writer.js'
-import { memberText } from './member-text.js'
+import { jsonFieldText } from './json-field.js'
+import { JsonText } from './json-text.js'
+import { type JsonValue, writeJson } from './json-writer.js'
 
 /** What one line of a client's frame turned out to be. */
 export type ClientLine =
@@ -65,7 +66,7 @@ function readLine(text: string, bytes: number): ClientLine {
 
 /** What is published goes on as it was written: read and written again, long numbers would lose digits. */
 function withDataAsWritten(request: unknown, text: string): unknown {
-  const data = memberText(text, 'publish', 'data')
+  const data = jsonFieldText(text, 'publish', 'data')
   if (data === undefined) return request
   // One line for all who read lines. In strings there is none: JSON has it escaped there.
   return { ...(request as object), data: new JsonText(data.replaceAll('\r', ' ')) }

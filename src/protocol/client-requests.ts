@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { JsonText } from './json-writer.js'
+import { JsonText } from './json-text.js'
 
 /** Ids of commands: uint32, chosen by the client. */
 export const MAX_COMMAND_ID = 2 ** 32 - 1
@@ -23,7 +23,7 @@ const subscribe = z.object({
   join_leave: flag,
 })
 
-/** What a client may ask, by the command's name. Members that are not known are ignored: SDKs are newer than servers. */
+/** The requests of clients, by the command's name. Unknown fields are ignored: SDKs are newer than servers. */
 export const CLIENT_REQUESTS = {
   connect: z.object({
     token: text,
@@ -54,9 +54,9 @@ export const CLIENT_REQUESTS = {
 export type CommandName = keyof typeof CLIENT_REQUESTS
 export type ClientRequest<N extends CommandName> = z.infer<(typeof CLIENT_REQUESTS)[N]>
 
-/** One command, read and checked. */
-export type ClientCommand = {
-  [N in CommandName]: { readonly id: number; readonly name: N; readonly request: ClientRequest<N> }
-}[CommandName]
+/** A command that was read and checked. The id is 0 where the client wants no reply. */
+export type ClientCommand<N extends CommandName = CommandName> = {
+  [K in N]: { readonly id: number; readonly name: K; readonly request: ClientRequest<K> }
+}[N]
 
 export const COMMAND_NAMES = Object.keys(CLIENT_REQUESTS) as CommandName[]

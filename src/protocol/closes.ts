@@ -59,7 +59,7 @@ export const UNSUBSCRIBES = {
 } as const satisfies Record<string, Close>
 
 /** Thrown to end a connection instead of answering. */
-export class Closing extends Error {
+export class CloseConnection extends Error {
   constructor(readonly close: Close) {
     super(close.reason)
   }

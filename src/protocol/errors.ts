@@ -1,16 +1,21 @@
-/** An error that a client or a caller of the server API sees. */
+import { BrokerError } from './broker-error.js'
+
+/** An error that a client or a caller of the server API receives. */
 export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError'
+
   constructor(
     readonly code: number,
     message: string,
     /** Whether the same request may succeed later. */
     readonly temporary = false,
+    options?: ErrorOptions,
   ) {
-    super(message)
+    super(message, options)
   }
 }
 
-/** Every error of the Centrifuge protocol, which the server API shares. The README's table holds the same codes. */
+/** Every error of the Centrifuge protocol, which the server API shares. A test compares it with the documented table. */
 export const ERRORS = {
   internal: { code: 100, message: 'internal server error', temporary: true },
   unauthorized: { code: 101, message: 'unauthorized', temporary: false },
@@ -29,14 +34,15 @@ export const ERRORS = {
 
 function make(name: keyof typeof ERRORS) {
   const { code, message, temporary } = ERRORS[name]
-  return (why: string) => new ProtocolError(code, `${message}: ${why}`, temporary)
+  return (why: string, options?: ErrorOptions) =>
+    new ProtocolError(code, `${message}: ${why}`, temporary, options)
 }
 
-/** Makes each error with what it is about: `<message>: <why>`. */
+/** Creates each error with its cause in words: `<message>: <why>`. */
 export const errors = {
-  /** Something on this side. Temporary, unless it may have been done: then doing it again may do it twice. */
-  internal: (why: string, temporary: boolean = ERRORS.internal.temporary) =>
-    new ProtocolError(ERRORS.internal.code, `${ERRORS.internal.message}: ${why}`, temporary),
+  /** A failure of the server. Temporary, unless the request may have taken effect: repeating it might do it twice. */
+  internal: (why: string, temporary: boolean = ERRORS.internal.temporary, options?: ErrorOptions) =>
+    new ProtocolError(ERRORS.internal.code, `${ERRORS.internal.message}: ${why}`, temporary, options),
   unauthorized: make('unauthorized'),
   unknownChannel: make('unknownChannel'),
   permissionDenied: make('permissionDenied'),
@@ -49,4 +55,17 @@ export const errors = {
   expired: make('expired'),
   tooManyRequests: make('tooManyRequests'),
   unrecoverablePosition: make('unrecoverablePosition'),
+}
+
+/**
+ * The error that a client or a caller of the server API receives for what was thrown. Anything but a ProtocolError or a
+ * BrokerError is a defect: it is passed to `onDefect`, and its text stays on the server.
+ */
+export function toProtocolError(thrown: unknown, onDefect: (thrown: unknown) => void): ProtocolError {
+  if (thrown instanceof ProtocolError) return thrown
+  if (thrown instanceof BrokerError) {
+    return errors.internal(thrown.message, thrown.reason !== 'timeout', { cause: thrown })
+  }
+  onDefect(thrown)
+  return errors.internal('see the log of the node', undefined, { cause: thrown })
 }

@@ -1,15 +1,15 @@
 import type { ClientCommand } from '../protocol/client-requests.js'
 
-/** Commands of one client that may wait; SDKs send at most a resubscription of every channel at once. */
+/** Commands of one client that may wait: SDKs send a resubscription of every channel at once at most. */
 export const MAX_QUEUED_COMMANDS = 2_048
 
-/** Commands of one client that wait for others, in order. */
+/** Commands of one client that wait for earlier ones, in order. */
 export class CommandQueue {
   private readonly waiting: { readonly command: ClientCommand; readonly bytes: number }[] = []
   private bytes = 0
 
   constructor(
-    /** What they may have taken in frames, all together: read, JSON takes many times that. */
+    /** Bytes of frames that all of them may come from: once parsed, JSON takes many times that. */
     private readonly maxBytes: number,
   ) {}
 
@@ -17,7 +17,7 @@ export class CommandQueue {
     return this.waiting[0]?.command
   }
 
-  /** Whether there was room for it. */
+  /** Returns false where there is no room for the command. */
   add(command: ClientCommand, bytes: number): boolean {
     if (this.waiting.length >= MAX_QUEUED_COMMANDS || this.bytes + bytes > this.maxBytes) return false
     this.waiting.push({ command, bytes })

@@ -1,4 +1,5 @@
 import { MAX_USER_LENGTH } from '../auth/claims.js'
+import { errors } from '../protocol/errors.js'
 
 /** What an application says of somebody who connects. */
 export interface ConnectDecision {
@@ -155,6 +156,15 @@ export function expiryOf({ expireAt }: { readonly expireAt?: number }): number |
   if (expireAt === undefined) return undefined
   if (!Number.isFinite(expireAt)) throw new TypeError('hooks: expireAt must be Unix seconds')
   return expireAt * 1_000
+}
+
+/** The same for a subscription. Throws error 110 where it is in the past. */
+export function futureExpiryOf(decision: { readonly expireAt?: number }): number | undefined {
+  const expiresAtMs = expiryOf(decision)
+  if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) {
+    throw errors.expired('the application let it expire in the past')
+  }
+  return expiresAtMs
 }
 
 export function isPromise<T>(answer: Answer<T>): answer is PromiseLike<T> {

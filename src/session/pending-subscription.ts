@@ -1,24 +1,25 @@
 import { keepsStream, type NamespaceOptions } from '../channel/namespaces.js'
-import type { Wishes } from '../hub/hub.js'
+import type { WatchedEvents } from '../connection/connection.js'
 import type { PublicationBuffer } from '../hub/publication-buffer.js'
-import { publicationJson } from '../hub/pushes.js'
-import { Closing, DISCONNECTS } from '../protocol/closes.js'
+import { CloseConnection, DISCONNECTS } from '../protocol/closes.js'
 import { errors } from '../protocol/errors.js'
-import { type JsonValue, jsonText } from '../protocol/json-writer.js'
+import { jsonText } from '../protocol/json-text.js'
+import type { JsonValue } from '../protocol/json-writer.js'
 import type { StreamPosition } from '../protocol/publication.js'
-import type { ClientSession } from './client-session.js'
-import { expiryOf } from './hooks.js'
-import { StreamReader, type StreamStart } from './stream-start.js'
+import { publicationJson } from '../protocol/pushes.js'
+import type { SubscriptionOwner } from './client-connection.js'
+import { expiryFields } from './expiry.js'
+import { StreamReader, type StreamStart } from './stream-reader.js'
 import type { Subscription } from './subscription.js'
 
-/** Reads of a stream that keeps growing past what is heard of it, before the subscriber is told to try again. */
+/** Reads of a stream that grows faster than this node receives it, before the client is told to try again. */
 const MAX_READS = 3
-/** Attempts to join after all was read, before the subscriber is told to try again. */
+/** Attempts to join after reading, before the client is told to try again. */
 const MAX_ATTEMPTS = 5
-/** What there is to tell of most subscriptions. */
-const NOTHING: Subscribed = { result: {}, publications: [], bytes: 0 }
-const NO_WISHES: Wishes = { join: false, leave: false }
-const ALL_WISHES: Wishes = { join: true, leave: true }
+/** The outcome of most subscriptions. */
+const EMPTY_OUTCOME: SubscribeOutcome = { result: {}, publications: [], bytes: 0 }
+const WATCH_NONE: WatchedEvents = { join: false, leave: false }
+const WATCH_ALL: WatchedEvents = { join: true, leave: true }
 
 export interface SubscriptionOptions {
   readonly channel: string
@@ -27,7 +28,7 @@ export interface SubscriptionOptions {
   readonly wantsJoinLeave: boolean
   readonly wantsPosition: boolean
   readonly wantsRecovery: boolean
-  /** Where it was; undefined: it is new. */
+  /** The client's last position; undefined: it is new. */
   readonly since: StreamPosition | undefined
   /** One line of JSON each. */
   readonly chanInfo: string | undefined
@@ -36,40 +37,43 @@ export interface SubscriptionOptions {
   readonly expiresAtMs: number | undefined
 }
 
-/** What a client is told of its new subscription. */
-export interface Subscribed {
+/** What the client receives for its new subscription. */
+export interface SubscribeOutcome {
   /** Fields of the result, but for the publications. */
   readonly result: { readonly [field: string]: JsonValue }
-  /** What it has missed, in order. */
+  /** The missed publications, in order. */
   readonly publications: readonly JsonValue[]
-  /** About what those take. */
+  /** Bytes of those, about. */
   readonly bytes: number
 }
 
-/** A subscription on its way: either `join` ends it well, or `abort` gives back what it took. */
+/** Outcomes by channel. */
+export type SubscribeOutcomes = ReadonlyMap<string, SubscribeOutcome>
+
+/** A subscription in progress: either `join` completes it, or `abort` releases what it has acquired. */
 export class PendingSubscription {
   private readonly subscription: Subscription
   private readonly isRecoverable: boolean
-  /** That this node hears the channel. */
-  private heard: Promise<void> | undefined
+  /** The broker's subscription of this node to the channel, where it has to be awaited. */
+  private acquired: Promise<void> | undefined
   private buffer: PublicationBuffer | undefined
   private reader: StreamReader | undefined
-  private startsAt: StreamStart | undefined
+  private start: StreamStart | undefined
 
   private constructor(
-    private readonly session: ClientSession,
+    private readonly owner: SubscriptionOwner,
     private readonly options: SubscriptionOptions,
   ) {
     const { namespace } = options
     const keepsHistory = keepsStream(namespace)
     this.isRecoverable = keepsHistory && (options.wantsRecovery || namespace.forceRecovery)
     const isPositioned = keepsHistory && (options.wantsPosition || namespace.forcePositioning)
-    const hearsJoinLeave = namespace.joinLeave && (options.wantsJoinLeave || namespace.forcePushJoinLeave)
+    const watchesEvents = namespace.joinLeave && (options.wantsJoinLeave || namespace.forcePushJoinLeave)
     this.subscription = {
       channel: options.channel,
       namespace,
       isServerSide: options.isServerSide,
-      wishes: hearsJoinLeave ? ALL_WISHES : NO_WISHES,
+      watched: watchesEvents ? WATCH_ALL : WATCH_NONE,
       isPositioned: isPositioned || this.isRecoverable,
       chanInfo: options.chanInfo,
       expiresAtMs: options.expiresAtMs,
@@ -77,22 +81,20 @@ export class PendingSubscription {
     }
   }
 
-  /**
-   * Takes a place among the session's subscriptions, at once: whoever comes second is refused. Throws errors 105, 106.
-   */
-  static open(session: ClientSession, options: SubscriptionOptions): PendingSubscription {
-    if (session.find(options.channel) !== undefined)
+  /** Adds the subscription to its connection at once, so that a second one to the channel is refused. Throws errors 105, 106. */
+  static begin(owner: SubscriptionOwner, options: SubscriptionOptions): PendingSubscription {
+    if (owner.findSubscription(options.channel) !== undefined)
       throw errors.alreadySubscribed('this connection is in the channel')
-    const { maxChannels, hub } = session.shared
-    if (session.subscriptions.length >= maxChannels) {
+    const { maxChannels, hub } = owner.context
+    if (owner.subscriptions.length >= maxChannels) {
       throw errors.limitExceeded(`a connection may have ${maxChannels} subscriptions`)
     }
-    const pending = new PendingSubscription(session, options)
-    session.addSubscription(pending.subscription)
-    // Taken here and not by `prepare`, so that aborting always gives it back.
-    pending.heard = hub.hold(options.channel)
-    // Whoever prepares is told; until then nobody is listening.
-    pending.heard?.catch(() => undefined)
+    const pending = new PendingSubscription(owner, options)
+    owner.addSubscription(pending.subscription)
+    // Acquired here and not by `prepare`, so that `abort` always releases it.
+    pending.acquired = hub.acquire(options.channel)
+    // `prepare` awaits it and handles its rejection; until then none may stay unhandled.
+    pending.acquired?.catch(() => undefined)
     return pending
   }
 
@@ -100,40 +102,39 @@ export class PendingSubscription {
     return this.options.channel
   }
 
-  /** Bytes that an answer to its client may have now. */
+  /** Bytes that an answer to the client may have now. */
   get roomBytes(): number {
-    return this.session.roomBytes
+    return this.owner.roomBytes
   }
 
-  /** Nothing to wait for where this node hears the channel and nothing has to be read. */
+  /** Returns undefined where this node is subscribed to the channel and nothing has to be read. Rejects with a BrokerError. */
   prepare(): Promise<void> | undefined {
-    if (this.heard === undefined && !this.subscription.isPositioned) return undefined
-    return this.read()
+    if (this.acquired === undefined && !this.subscription.isPositioned) return undefined
+    return this.acquireAndRead()
   }
 
   /**
-   * The result for the client, if it can join now; otherwise `prepare` again. Until `join`, nothing may be awaited.
-   * What takes more than `maxBytes` is not recovered.
+   * Returns the outcome, if the subscription can join now; otherwise it has to `prepare` again. Until `join`, nothing may
+   * be awaited. Missed publications of more than `maxBytes` are not recovered.
    */
-  subscribed(maxBytes: number): Subscribed | undefined {
-    if (this.session.socket === undefined) throw new Closing(DISCONNECTS.connectionClosed)
-    if (this.subscription.state === 'gone')
+  outcome(maxBytes: number): SubscribeOutcome | undefined {
+    if (this.owner.socket === undefined) throw new CloseConnection(DISCONNECTS.connectionClosed)
+    if (this.subscription.state === 'ended')
       throw errors.permissionDenied('the server has ended the subscription')
-    this.startsAt = this.reader?.start(maxBytes)
-    if (this.reader !== undefined && !this.fits(this.startsAt)) return undefined
+    this.start = this.reader?.start(maxBytes)
+    if (this.reader !== undefined && !this.canStart(this.start)) return undefined
     const { data, since } = this.options
     const { expiresAtMs, isPositioned } = this.subscription
     if (!isPositioned && expiresAtMs === undefined && data === undefined && since === undefined)
-      return NOTHING
-    const { position, publications = [], recovered, bytes = 0 } = this.startsAt ?? {}
+      return EMPTY_OUTCOME
+    const { position, publications = [], recovered, bytes = 0 } = this.start ?? {}
     return {
       result: {
-        expires: expiresAtMs !== undefined,
-        ttl: expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs),
+        ...expiryFields(expiresAtMs),
         recoverable: this.isRecoverable,
         positioned: isPositioned,
         epoch: position?.epoch,
-        // Where it was: a client moves on with each publication that it takes, and may leave before the last.
+        // Before the publications: a client advances with each that it handles, and may disconnect before the last.
         offset: position && position.offset - publications.length,
         was_recovering: since !== undefined,
         recovered,
@@ -145,109 +146,95 @@ export class PendingSubscription {
   }
 
   join(): void {
-    const { session, subscription, options, startsAt } = this
-    // Closed since, in this very tick.
-    if (session.socket === undefined) {
+    const { owner, subscription, options, start } = this
+    // The connection was closed in this very tick.
+    if (owner.socket === undefined) {
       this.abort()
       return
     }
-    const { hub, presence, metrics } = session.shared
-    if (this.buffer !== undefined) hub.unbuffer(options.channel, this.buffer, startsAt?.position)
-    hub.join(options.channel, session, subscription.wishes)
+    const { hub, presence, metrics } = owner.context
+    if (this.buffer !== undefined) hub.stopBuffering(options.channel, this.buffer, start?.position)
+    hub.addSubscriber(options.channel, owner, subscription.watched)
     subscription.state = 'subscribed'
-    if (options.since !== undefined && startsAt !== undefined) {
-      metrics.recoveries.inc({ result: startsAt.recovered ? 'recovered' : 'not_recovered' })
+    if (options.since !== undefined && start !== undefined) {
+      metrics.recoveries.inc({ result: start.recovered ? 'recovered' : 'not_recovered' })
     }
-    presence.joined(options.channel, session.infoIn(subscription), options.namespace)
-    if (subscription.expiresAtMs !== undefined) session.lookAgain()
+    presence.joined(options.channel, owner.infoIn(subscription), options.namespace)
+    if (subscription.expiresAtMs !== undefined) owner.rescheduleTimer()
   }
 
   abort(): void {
-    const { session, subscription, options } = this
-    const { hub } = session.shared
-    if (this.buffer !== undefined) hub.unbuffer(options.channel, this.buffer, undefined)
-    session.removeSubscription(subscription)
+    const { owner, subscription, options } = this
+    const { hub } = owner.context
+    if (this.buffer !== undefined) hub.stopBuffering(options.channel, this.buffer, undefined)
+    owner.removeSubscription(subscription)
     hub.release(options.channel)
   }
 
-  private fits(start: StreamStart | undefined): boolean {
-    const { hub } = this.session.shared
-    return start !== undefined && hub.canBeginAt(this.options.channel, start.position)
+  private canStart(start: StreamStart | undefined): boolean {
+    const { hub } = this.owner.context
+    return start !== undefined && hub.canStartAt(this.options.channel, start.position)
   }
 
-  private async read(): Promise<void> {
-    const { session, options } = this
-    const { hub, broker, maxHistoryPublications, maxAnswerBytes } = session.shared
-    await this.heard
-    this.heard = undefined
+  private async acquireAndRead(): Promise<void> {
+    const { owner, options } = this
+    const { hub, broker, maxHistoryPublications, maxAnswerBytes } = owner.context
+    await this.acquired
+    this.acquired = undefined
     // Aborted meanwhile, or nothing to read.
-    if (this.subscription.state === 'gone' || !this.subscription.isPositioned) return
-    this.buffer ??= hub.buffer(options.channel)
-    const { channel, namespace, since } = options
-    this.reader ??= new StreamReader(
+    if (this.subscription.state === 'ended' || !this.subscription.isPositioned) return
+    this.buffer ??= hub.startBuffering(options.channel)
+    this.reader ??= new StreamReader({
       broker,
-      channel,
-      namespace,
-      this.buffer,
-      since,
-      maxHistoryPublications,
-      maxAnswerBytes,
-    )
+      channel: options.channel,
+      namespace: options.namespace,
+      buffer: this.buffer,
+      since: options.since,
+      maxPublications: maxHistoryPublications,
+      maxBytes: maxAnswerBytes,
+    })
     for (let reads = 0; reads < MAX_READS; reads++) {
       const top = await this.reader.read()
-      // This node may have heard less of the stream than it has, when others in the channel must not miss the rest.
-      await hub.catchUp(channel, top)
-      if (this.fits(this.reader.start(session.roomBytes))) return
+      // This node may have received less of the stream than it holds, and other subscribers must not miss the rest.
+      await hub.catchUp(options.channel, top)
+      if (this.canStart(this.reader.start(owner.roomBytes))) return
     }
     throw errors.internal('the channel’s stream and what is heard of it do not fit together')
   }
 }
 
-/** The result as it stands in a reply. */
-export function subscribeResult({ result, publications }: Subscribed): JsonValue {
+/** The result as a reply has it. */
+export function subscribeResult({ result, publications }: SubscribeOutcome): JsonValue {
   return publications.length === 0 ? result : { ...result, publications }
 }
 
-export function secondsUntil(timeMs: number): number {
-  return Math.max(1, Math.ceil((timeMs - Date.now()) / 1_000))
-}
-
-/** When a subscription expires that an application let be. Throws error 110 when that is past. */
-export function decidedExpiryOf(decision: { readonly expireAt?: number }): number | undefined {
-  const expiresAtMs = expiryOf(decision)
-  if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) {
-    throw errors.expired('the application let it expire in the past')
-  }
-  return expiresAtMs
-}
-
-/** Subscribes, and calls back with the result in the tick in which the session joins. */
+/**
+ * Subscribes a connection. Calls back with the outcome in the tick in which it joins. Returns undefined when it has joined
+ * at once; throws or rejects with a ProtocolError, a BrokerError or a CloseConnection.
+ */
 export function subscribe(
-  session: ClientSession,
+  owner: SubscriptionOwner,
   options: SubscriptionOptions,
-  done: (subscribed: Subscribed) => void,
+  onOutcome: (outcome: SubscribeOutcome) => void,
 ): Promise<void> | undefined {
-  const pending = PendingSubscription.open(session, options)
-  return joinAll([pending], (told) => {
-    for (const subscribed of told.values()) done(subscribed)
+  const pending = PendingSubscription.begin(owner, options)
+  return joinAll([pending], (outcomes) => {
+    for (const outcome of outcomes.values()) onOutcome(outcome)
   })
 }
 
-/** What a client is told of its new subscriptions, by channel. */
-export type Told = ReadonlyMap<string, Subscribed>
-
 /**
- * Joins all subscriptions of one client in the tick in which it calls back with what the client is told; none of them
- * when one fails. Nothing to wait for where none has.
+ * Joins all subscriptions of one connection in the tick in which it calls back with their outcomes; none of them when one
+ * fails. Returns undefined when they have joined at once.
  */
 export function joinAll(
   all: readonly PendingSubscription[],
-  done: (told: Told) => void,
+  onOutcomes: (outcomes: SubscribeOutcomes) => void,
 ): Promise<void> | undefined {
   const preparing = all.map((pending) => pending.prepare()).filter((one) => one !== undefined)
-  if (preparing.length > 0) return joinPrepared(all, preparing, done)
+  if (preparing.length > 0) return joinPrepared(all, preparing, onOutcomes)
   try {
-    if (!tell(all, done)) throw errors.internal('the channel’s stream moved on')
+    if (!reportOutcomes(all, onOutcomes)) throw errors.internal('the channel’s stream moved on')
   } catch (error) {
     for (const pending of all) pending.abort()
     throw error
@@ -257,17 +244,17 @@ export function joinAll(
 }
 
 /**
- * Of those who prepared at the same time for a channel without members, the first to join decides where this node goes
- * on in the stream; another who has read further has to wait until this node has heard as much.
+ * Of the connections that prepare at the same time for a channel without subscribers, the first to join decides where
+ * this node continues in the stream. One that has read further has to wait until this node has received as much.
  */
 async function joinPrepared(
   all: readonly PendingSubscription[],
   preparing: readonly Promise<void>[],
-  done: (told: Told) => void,
+  onOutcomes: (outcomes: SubscribeOutcomes) => void,
 ): Promise<void> {
   try {
     await Promise.all(preparing)
-    for (let attempts = 1; !tell(all, done); attempts++) {
+    for (let attempts = 1; !reportOutcomes(all, onOutcomes); attempts++) {
       if (attempts === MAX_ATTEMPTS) throw errors.internal('the channel’s stream moved on')
       await Promise.all(all.map((pending) => pending.prepare()))
     }
@@ -278,17 +265,20 @@ async function joinPrepared(
   for (const pending of all) pending.join()
 }
 
-/** Calls back if all of them can join now; whether they can. */
-function tell(all: readonly PendingSubscription[], done: (told: Told) => void): boolean {
-  const told = new Map<string, Subscribed>()
+/** Calls back if all subscriptions can join now. Returns whether they can. */
+function reportOutcomes(
+  all: readonly PendingSubscription[],
+  onOutcomes: (outcomes: SubscribeOutcomes) => void,
+): boolean {
+  const outcomes = new Map<string, SubscribeOutcome>()
   // One reply holds what all of them recover.
   let roomBytes = all[0]?.roomBytes ?? 0
   for (const pending of all) {
-    const subscribed = pending.subscribed(roomBytes)
-    if (subscribed === undefined) return false
-    roomBytes -= subscribed.bytes
-    told.set(pending.channel, subscribed)
+    const outcome = pending.outcome(roomBytes)
+    if (outcome === undefined) return false
+    roomBytes -= outcome.bytes
+    outcomes.set(pending.channel, outcome)
   }
-  done(told)
+  onOutcomes(outcomes)
   return true
 }

@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import type { Admission } from '../hub/admission.js'
+import type { Codec, Connection, ServerSubscription } from '../connection/connection.js'
+import type { ConnectionSlots } from '../connection/connection-slots.js'
+import type { Connections } from '../connection/connections.js'
+import type { TimerListener, TimerWheel } from '../connection/timer-wheel.js'
 import type { Channels } from '../hub/channels.js'
-import type { Hub, Member, ServerSubscription } from '../hub/hub.js'
-import type { Codec } from '../hub/local-channel.js'
-import type { PresenceAnnouncer } from '../hub/presence-announcer.js'
-import type { Timed, TimerWheel } from '../hub/timer-wheel.js'
+import type { Hub } from '../hub/hub.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
+import type { PresenceAnnouncer } from '../presence/presence-announcer.js'
 import { ABNORMAL_CLOSE, CLOSES, type Close, DISCONNECTS } from '../protocol/closes.js'
 import type { Socket, SocketHandler } from '../transport/transport.js'
 
-/** Ends that a client gives no reason for, or that come of a drain. */
+/** Closes that a client gives no reason for, or that a drain causes. */
 const ORDINARY_CLOSES: ReadonlySet<string> = new Set(
   [
     { code: 1000, reason: '' },
@@ -26,10 +27,11 @@ function keyOf({ code, reason }: Close): string {
   return `${code} ${reason}`
 }
 
-/** What all sessions of a node share. */
+/** What all sessions of a node use. */
 export interface SessionContext {
+  readonly connections: Connections
   readonly hub: Hub
-  readonly admission: Admission
+  readonly slots: ConnectionSlots
   readonly channels: Channels
   readonly presence: PresenceAnnouncer
   readonly wheel: TimerWheel
@@ -37,84 +39,87 @@ export interface SessionContext {
   readonly log: Logger
 }
 
-/** One connection: how it is counted and logged, and its one way out. Small, for there are many. */
+/**
+ * A connection's protocol state: how it is counted and logged, and the one way in which it ends. Sessions are small
+ * objects, for a node has very many.
+ */
 export abstract class Session<C extends SessionContext = SessionContext>
-  implements SocketHandler, Timed, Member
+  implements SocketHandler, TimerListener, Connection
 {
   /** Label of metrics and field of the log. */
   abstract readonly protocol: 'raw' | 'echo' | 'centrifuge'
   abstract readonly codec: Codec
   readonly client = randomUUID()
   socket: Socket | undefined
-  wheelSlot: Set<Timed> | undefined
+  wheelSlot: Set<TimerListener> | undefined
   private openedMs = 0
 
   constructor(
-    protected readonly context: C,
-    /** Empty for somebody without a name, and before it is known. */
+    readonly context: C,
+    /** Empty for an anonymous user, and before the client has authenticated. */
     public user: string,
   ) {}
 
   abstract message(data: Buffer, isBinary: boolean): void
   abstract alive(): void
   abstract onTimer(nowMs: number): number | undefined
-  abstract isIn(channel: string): boolean
+  abstract isSubscribed(channel: string): boolean
   abstract readonly session: string | undefined
   abstract subscribe(channel: string, options: ServerSubscription): Promise<void>
   abstract unsubscribe(channel: string, why: Close): boolean
   abstract pushMessage(data: string): boolean
   abstract refresh(expiresAtMs: number | undefined): void
   abstract shutDown(): void
-  abstract missed(channel: string): void
-  /** How it is closed when it leaves too much unread. */
-  protected abstract readonly slowClose: Close
-  /** The socket is there. Returns in how many milliseconds to look at it first. */
-  protected abstract begin(): number
-  /** The socket is gone: gives back what the session took. */
-  protected abstract end(code: number, reason: string): void
-  /** The channel for the log, where there is just one. */
+  abstract notifyGap(channel: string): void
+  /** The close for a client that leaves too much unread. */
+  protected abstract readonly slowConsumerClose: Close
+  /** Called when the socket is open. Returns in how many milliseconds the timer is to call first. */
+  protected abstract onOpened(): number
+  /** Called when the socket is closed: releases what the session acquired. */
+  protected abstract onClosed(code: number, reason: string): void
+  /** The channel for the log, where a session has just one. */
   abstract readonly channel: string | undefined
 
   opened(socket: Socket): void {
-    const { hub, wheel, metrics, log } = this.context
+    const { connections, wheel, metrics, log } = this.context
     this.socket = socket
-    // Whole, like all times of sessions: V8 keeps a fraction in an object of its own.
+    // Rounded, like all times of sessions: V8 keeps a fraction in an object of its own.
     this.openedMs = Math.round(performance.now())
-    hub.add(this)
+    connections.add(this)
     metrics.connections[this.protocol].value++
     metrics.connectionsOpened[this.protocol].value++
-    log.debug(this.facts(), 'connection opened')
-    wheel.schedule(this, this.begin())
+    log.debug(this.logFields(), 'connection opened')
+    wheel.schedule(this, this.onOpened())
   }
 
   overflowed(): void {
     if (this.socket === undefined) return
     this.context.metrics.slowConsumerCloses.inc({ protocol: this.protocol })
-    this.close(this.slowClose)
+    this.close(this.slowConsumerClose)
   }
 
   close(close: Close): void {
     this.socket?.close(close)
   }
 
-  /** The one way out, whoever closed: everything that `opened` and the handshake took is given back here. */
+  /** The one way in which a session ends, whichever side closed: releases all that `opened` and the handshake acquired. */
   closed(code: number, reason: string): void {
-    const { hub, admission, wheel, metrics, log } = this.context
+    const { connections, slots, wheel, metrics, log } = this.context
     this.socket = undefined
     wheel.cancel(this)
-    hub.remove(this)
-    this.end(code, reason)
-    admission.leave()
+    connections.remove(this)
+    this.onClosed(code, reason)
+    slots.release()
     metrics.connections[this.protocol].value--
     metrics.closed(this.protocol, code)
     const durationMs = Math.round(performance.now() - this.openedMs)
-    // They come by the thousand, and a line for each, written before anything else is done, would cost more than the
-    // connection did. Metrics count them all.
+    // Ordinary closes come by the thousand, and a line for each would cost more than the connection did. Metrics count
+    // them all.
     const level = ORDINARY_CLOSES.has(keyOf({ code, reason })) ? 'debug' : 'info'
-    log[level]({ ...this.facts(), code, reason, durationMs }, 'connection closed')
+    log[level]({ ...this.logFields(), code, reason, durationMs }, 'connection closed')
   }
 
-  protected facts() {
+  logFields() {
     const { protocol, client, user, channel } = this
     return { protocol, client, user, ...(channel !== undefined && { channel }) }
   }

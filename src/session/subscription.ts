@@ -1,17 +1,17 @@
 import type { NamespaceOptions } from '../channel/namespaces.js'
-import type { Wishes } from '../hub/hub.js'
+import type { WatchedEvents } from '../connection/connection.js'
 
-/** A session's place in a channel. */
+/** A client session's subscription to a channel. */
 export interface Subscription {
   readonly channel: string
   readonly namespace: NamespaceOptions
   readonly isServerSide: boolean
-  readonly wishes: Wishes
-  /** Whether its client is told when something was missed. */
+  readonly watched: WatchedEvents
+  /** Whether its client is told of lost publications. */
   readonly isPositioned: boolean
-  /** One line of JSON, as the token gave it. */
+  /** One line of JSON, from the token. */
   readonly chanInfo: string | undefined
   /** Unix time in milliseconds. */
   expiresAtMs: number | undefined
-  state: 'subscribing' | 'subscribed' | 'gone'
+  state: 'subscribing' | 'subscribed' | 'ended'
 }

@@ -8,10 +8,10 @@ export interface Socket {
   ping(): void
   /** Sends a close frame and ends; `closed` is called before this returns. */
   close(close: Close): void
-  join(topic: string): void
-  leave(topic: string): void
+  subscribe(topic: string): void
+  unsubscribe(topic: string): void
   /** Publishes to everybody in the topic but this socket. */
-  publish(topic: string, data: Uint8Array, isBinary: boolean): void
+  broadcastToOthers(topic: string, data: Uint8Array, isBinary: boolean): void
   /** Bytes that the client has left unread, beyond what the system buffers. */
   bufferedBytes(): number
 }
@@ -91,10 +91,12 @@ export interface ListenOptions {
 
 /** A listener for WebSockets and HTTP. */
 export interface Transport {
+  /** Adds routes, before `listen`. Where several paths match, the most specific route handles the request. */
+  addRoutes(routes: Routes): void
   /** Resolves with the port; rejects with a one-line message when the address can't be listened on. */
   listen(options: ListenOptions): Promise<number>
   /** Publishes to everybody in the topic, in the order of the calls. */
-  publish(topic: string, data: Uint8Array, isBinary: boolean): void
+  broadcast(topic: string, data: Uint8Array, isBinary: boolean): void
   /** Accepts no more; what is open stays open. */
   stopListening(): void
   /** From now on every HTTP answer ends its connection. Resolves when no request is being answered. */
@@ -103,9 +105,12 @@ export interface Transport {
   close(): void
 }
 
-export interface TransportOptions {
+export interface Routes {
   readonly webSockets: readonly WebSocketRoute[]
   readonly http: readonly HttpRoute[]
+}
+
+export interface TransportOptions {
   /** TCP connections that may be open, those included that are not WebSockets yet; further ones are cut at once. */
   readonly maxSockets: number
   /** One was cut. */

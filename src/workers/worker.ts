@@ -14,25 +14,25 @@ interface Running {
 
 let running: Running | undefined
 
-function tell(message: FromWorker): void {
+function send(message: FromWorker): void {
   if (process.connected) process.send?.(message)
 }
 
 async function start(config: Config, worker: number): Promise<void> {
   const log = createLogger({ level: config.logLevel, format: config.logFormat, worker })
   try {
-    running = composeNode({ config, log, isPortShared: true, ready: () => tell({ type: 'ready' }) })
+    running = composeNode({ config, log, isPortShared: true, ready: () => send({ type: 'ready' }) })
     await running.node.start()
-    tell({ type: 'listening' })
+    send({ type: 'listening' })
   } catch (error) {
-    tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) })
+    send({ type: 'failed', message: error instanceof Error ? error.message : String(error) })
   }
 }
 
 async function report(id: number): Promise<void> {
   if (running === undefined) return
   const { node, metrics } = running
-  tell({ type: 'report', id, report: { readiness: node.readiness(), metrics: await metrics.snapshot() } })
+  send({ type: 'report', id, report: { readiness: node.readiness(), metrics: await metrics.snapshot() } })
 }
 
 async function drain(): Promise<void> {

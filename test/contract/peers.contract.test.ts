@@ -121,7 +121,8 @@ describe.each([
 
   it('know every node that has announced itself as alive', async () => {
     for (const one of cluster.peers) await eventually(() => one.announce())
-    for (const one of cluster.peers) expect([...(await one.alive())].sort()).toEqual([...cluster.ids].sort())
+    for (const one of cluster.peers)
+      expect([...(await one.aliveNodes())].sort()).toEqual([...cluster.ids].sort())
   })
 
   it('go on after the connections were made anew', async () => {
@@ -132,7 +133,7 @@ describe.each([
     }
     expect(firstInbox.messages[0]).toEqual({ type: 'probe', sentAtMs: 7 })
     await eventually(() => first.announce())
-    expect(await eventually(() => first.alive())).toContain('one')
+    expect(await eventually(() => first.aliveNodes())).toContain('one')
   })
 
   it('can leave, and leave twice', async () => {
@@ -167,9 +168,9 @@ describe('RedisPeers', () => {
 
   it('forget a node that leaves, at once', async () => {
     await two.peers.leave()
-    expect(await one.peers.alive()).toEqual(['one'])
+    expect(await one.peers.aliveNodes()).toEqual(['one'])
     await two.peers.announce()
-    expect([...(await one.peers.alive())].sort()).toEqual(['one', 'two'])
+    expect([...(await one.peers.aliveNodes())].sort()).toEqual(['one', 'two'])
   })
 
   it('take a node for dead whose lease has run out, until it is forgotten', async () => {
@@ -177,10 +178,10 @@ describe('RedisPeers', () => {
     expect(leaseMs).toBeGreaterThan(0)
     expect(leaseMs).toBeLessThanOrEqual(LEASE_MS)
     await admin.del(one.keys.lease('two'))
-    expect(await one.peers.alive()).toEqual(['one'])
-    expect(await one.peers.dead()).toEqual(['two'])
+    expect(await one.peers.aliveNodes()).toEqual(['one'])
+    expect(await one.peers.deadNodes()).toEqual(['two'])
     await one.peers.forget('two')
-    expect(await one.peers.dead()).toEqual([])
+    expect(await one.peers.deadNodes()).toEqual([])
     expect(await admin.smembers(one.keys.knownNodes())).toEqual(['one'])
   })
 
@@ -202,7 +203,7 @@ describe('RedisPeers', () => {
     admin.disconnect()
     await redis.stop()
     await expect(one.peers.announce()).rejects.toThrow('Redis cannot be reached')
-    await expect(one.peers.alive()).rejects.toThrow('Redis cannot be reached')
+    await expect(one.peers.aliveNodes()).rejects.toThrow('Redis cannot be reached')
     await expect(one.peers.leave()).rejects.toThrow('Redis cannot be reached')
     await expect(one.peers.sendToAll({ type: 'probe', sentAtMs: 1 })).rejects.toThrow()
   })

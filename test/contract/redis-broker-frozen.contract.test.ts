@@ -58,7 +58,7 @@ describe('while Redis does not answer', () => {
 
   clusterTest('a question to Redis is refused as unavailable, in time', async ({ redis, node }) => {
     redis.freeze()
-    const { reason, tookMs } = await refusal(node.peers.alive())
+    const { reason, tookMs } = await refusal(node.peers.aliveNodes())
     expect(reason).toBe('unavailable')
     expect(tookMs).toBeLessThan(PROMISE_MS)
   })

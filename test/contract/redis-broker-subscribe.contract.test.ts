@@ -47,7 +47,7 @@ clusterTest('a refusal of Redis is named at once, and asked again after it was m
   const limited = new RedisNode(`redis://limited:password@127.0.0.1:${redis.port}`)
   try {
     // Until it is connected, which says nothing of rights.
-    await eventually(async () => void (await limited.peers.alive()))
+    await eventually(async () => void (await limited.peers.aliveNodes()))
     const startMs = performance.now()
     await expect(limited.broker.subscribe('secret')).rejects.toMatchObject({
       reason: 'unavailable',

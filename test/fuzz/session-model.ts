@@ -199,11 +199,13 @@ export class SessionModel {
   private publish({ channel, n }: Extract<Said, { name: 'publish' }>): number | string {
     const problem = nameProblem(channel)
     if (problem !== undefined) return problem
-    const isIn = this.channels.has(channel)
-    if (namespaceOf(channel) === '' ? channel.startsWith('$') : !isIn || namespaceOf(channel) === 'shut')
+    const isSubscribed = this.channels.has(channel)
+    if (
+      namespaceOf(channel) === '' ? channel.startsWith('$') : !isSubscribed || namespaceOf(channel) === 'shut'
+    )
       return 103
     const due = this.published.get(channel) ?? []
-    this.published.set(channel, [...due, { n, isRequired: isIn }])
+    this.published.set(channel, [...due, { n, isRequired: isSubscribed }])
     this.streams.set(channel, [...this.streamOf(channel), n])
     return 'publish'
   }

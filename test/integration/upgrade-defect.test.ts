@@ -22,12 +22,14 @@ async function listen(handshake: () => Verdict | Promise<Verdict>): Promise<stri
   abandoned = 0
   defects.length = 0
   transport = new UwsTransport({
-    webSockets: [{ path: '/*', maxFrameBytes: 1024, maxQueueBytes: 1024, handshake }],
-    http: [],
     maxSockets: 100,
     onSocketRefused: () => undefined,
     tls: undefined,
     onDefect: (error) => defects.push(error),
+  })
+  transport.addRoutes({
+    webSockets: [{ path: '/*', maxFrameBytes: 1024, maxQueueBytes: 1024, handshake }],
+    http: [],
   })
   return `ws://127.0.0.1:${await transport.listen({ host: '127.0.0.1', port: 0 })}/`
 }

@@ -29,6 +29,14 @@ async function listen(
     closed: () => undefined,
   }
   transport = new UwsTransport({
+    maxSockets: 100,
+    onSocketRefused: () => undefined,
+    tls,
+    onDefect: (error) => {
+      throw error
+    },
+  })
+  transport.addRoutes({
     webSockets: [
       {
         path: '/socket',
@@ -38,12 +46,6 @@ async function listen(
       },
     ],
     http: [{ path: '/*', maxBodyBytes: 0, handle: () => response }],
-    maxSockets: 100,
-    onSocketRefused: () => undefined,
-    tls,
-    onDefect: (error) => {
-      throw error
-    },
   })
   return `127.0.0.1:${await transport.listen({ host: '127.0.0.1', port: 0 })}`
 }
@@ -108,16 +110,16 @@ describe.each([
     const url = `ws://${await listen({ status: 404 }, '')}/socket`
     const clients = [await RawClient.connect(url), await RawClient.connect(url)]
     const [first, second] = sockets
-    first?.join(text)
-    second?.join(cutOut(text))
-    transport.publish(text, Buffer.from('to all'), false)
-    transport.publish(cutOut(text), Buffer.from('to all again'), false)
-    first?.publish(text, Buffer.from('to the second'), false)
-    second?.publish(text, Buffer.from('to the first'), false)
+    first?.subscribe(text)
+    second?.subscribe(cutOut(text))
+    transport.broadcast(text, Buffer.from('to all'), false)
+    transport.broadcast(cutOut(text), Buffer.from('to all again'), false)
+    first?.broadcastToOthers(text, Buffer.from('to the second'), false)
+    second?.broadcastToOthers(text, Buffer.from('to the first'), false)
     expect(await clients[0]?.nextTexts(3)).toEqual(['to all', 'to all again', 'to the first'])
     expect(await clients[1]?.nextTexts(3)).toEqual(['to all', 'to all again', 'to the second'])
-    first?.leave(cutOut(text))
-    transport.publish(text, Buffer.from('to the second alone'), false)
+    first?.unsubscribe(cutOut(text))
+    transport.broadcast(text, Buffer.from('to the second alone'), false)
     first?.send(Buffer.from('the end'), false)
     expect(await clients[0]?.nextText()).toBe('the end')
     expect(await clients[1]?.nextText()).toBe('to the second alone')
@@ -126,8 +128,8 @@ describe.each([
   it('keeps it apart from the topic whose characters are its bytes', async () => {
     const url = `ws://${await listen({ status: 404 }, '')}/socket`
     const client = await RawClient.connect(url)
-    sockets[0]?.join(Buffer.from(text).toString('latin1'))
-    transport.publish(text, Buffer.from('to another topic'), false)
+    sockets[0]?.subscribe(Buffer.from(text).toString('latin1'))
+    transport.broadcast(text, Buffer.from('to another topic'), false)
     sockets[0]?.send(Buffer.from('the end'), false)
     expect(await client.nextText()).toBe('the end')
   })

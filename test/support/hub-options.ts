@@ -6,7 +6,7 @@ export function hubOptions(rules: Partial<ChannelRules> = {}, options: Partial<H
   return {
     rulesOf: () => ({ namespace: '', metaTtlMs: undefined, deliveryDelayMs: 0, ...rules }),
     busyDeliveryDelayMs: 0,
-    failed: (error) => {
+    onDefect: (error) => {
       throw error
     },
     ...options,

@@ -1,20 +1,19 @@
-import type { Member } from '../../src/hub/hub.js'
-
 /** A raw connection without a socket that does nothing, but for what is said. */
-export function stubMember(part: Partial<Member> & Pick<Member, 'client'>): Member {
+import type { Connection } from '../../src/connection/connection.js'
+export function stubMember(part: Partial<Connection> & Pick<Connection, 'client'>): Connection {
   return {
     user: '',
     session: undefined,
     codec: 'raw',
     socket: undefined,
-    isIn: () => false,
+    isSubscribed: () => false,
     subscribe: () => Promise.resolve(),
     unsubscribe: () => false,
     pushMessage: () => false,
     refresh: () => undefined,
     close: () => undefined,
     shutDown: () => undefined,
-    missed: () => undefined,
+    notifyGap: () => undefined,
     ...part,
   }
 }

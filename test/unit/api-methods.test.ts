@@ -2,12 +2,10 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { History } from '../../src/broker/broker.js'
 import { type ApiChannels, ApiMethods } from '../../src/http/api-methods.js'
 import { API_RESULTS, type ApiResult } from '../../src/http/api-results.js'
-import { parseExactly, stringifyExactly } from '../../src/http/exact-json.js'
-import type { ChannelPublishOptions } from '../../src/hub/channels.js'
-import type { Draft, PublicationSource } from '../../src/hub/publisher.js'
-import { createLogger } from '../../src/log.js'
+import type { ChannelPublishRequest } from '../../src/hub/channels.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
-import { errors } from '../../src/protocol/errors.js'
+import { errors, toProtocolError } from '../../src/protocol/errors.js'
+import { parseExactly, stringifyExactly } from '../../src/protocol/json-text.js'
 import type { Publication, StreamPosition } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 
@@ -19,13 +17,8 @@ class RecordedChannels implements ApiChannels {
   publications: readonly Publication[] = []
   clients: ReadonlyMap<string, ClientInfo> = new Map()
 
-  publish(
-    source: PublicationSource,
-    channel: string,
-    { data, ...more }: Draft,
-    options?: ChannelPublishOptions,
-  ): Promise<StreamPosition | undefined> {
-    this.calls.push([source, channel, Buffer.from(data).toString(), more, options])
+  publish({ channel, data, ...more }: ChannelPublishRequest): Promise<StreamPosition | undefined> {
+    this.calls.push([channel, Buffer.from(data).toString(), more])
     if (channel === 'nowhere') return Promise.reject(errors.unknownChannel('nowhere'))
     return Promise.resolve(channel === 'kept' ? POSITION : undefined)
   }
@@ -49,6 +42,10 @@ class RecordedChannels implements ApiChannels {
   }
 }
 
+function askNoNode(): never {
+  throw new Error('no other node is asked')
+}
+
 let channels: RecordedChannels
 let methods: ApiMethods
 
@@ -57,10 +54,11 @@ beforeEach(() => {
   methods = new ApiMethods({
     maxMessageBytes: 100,
     channels,
-    node: () => {
-      throw new Error('no other node is asked')
-    },
-    log: createLogger({ level: 'silent', format: 'json' }),
+    node: { info: askNoNode, channels: askNoNode, controlConnections: askNoNode },
+    toProtocolError: (thrown) =>
+      toProtocolError(thrown, (defect) => {
+        throw defect
+      }),
   })
 })
 
@@ -84,21 +82,14 @@ describe('publish', () => {
       '{"channel":"c","data":{"a": [9007199254740993]},"exclude":"x","skip_history":true,"tags":{"t":"1"},"idempotency_key":"k"}',
     )
     await call('publish', '{"channel":"c","data":null,"idempotency_key":""}')
+    const common = { source: 'api', isBinary: false, isJson: true }
     expect(channels.calls).toEqual([
       [
-        'api',
         'c',
         '{"a":[9007199254740993]}',
-        { isBinary: false, isJson: true, excludedClient: 'x', tags: { t: '1' } },
-        { skipHistory: true, idempotencyKey: 'k' },
+        { ...common, excludedClient: 'x', tags: { t: '1' }, skipHistory: true, idempotencyKey: 'k' },
       ],
-      [
-        'api',
-        'c',
-        'null',
-        { isBinary: false, isJson: true, excludedClient: undefined, tags: undefined },
-        { skipHistory: false, idempotencyKey: undefined },
-      ],
+      ['c', 'null', { ...common, skipHistory: false }],
     ])
   })
 
@@ -156,7 +147,7 @@ describe('history', () => {
       publication(Buffer.of(0xff, 0), { ...at(7), isBinary: true }),
     ]
     const [first, ...others] = [
-      '{"data":{"n":9007199254740993},"info":{"client":"c-1","user":"ann","conn_info":{"n":9007199254740993},"chan_info":[]},"offset":4,"tags":{"t":"1"},"time":1800000000000}',
+      '{"data":{"n":9007199254740993},"info":{"user":"ann","client":"c-1","conn_info":{"n":9007199254740993},"chan_info":[]},"offset":4,"tags":{"t":"1"},"time":1800000000000}',
       '{"data": [1,  9007199254740993] ,"offset":5,"time":1800000000000}',
       '{"data":"hello \\"you\\"","offset":6,"time":1800000000000}',
       '{"data":{"base64":"/wA="},"offset":7,"time":1800000000000}',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { channelList, listChannels, MAX_LISTED_CHANNELS } from '../../src/node/answers.js'
+import { channelList, listChannels, MAX_LISTED_CHANNELS } from '../../src/node/survey-answers.js'
 
 function* sizes(count: number): IterableIterator<[string, number]> {
   for (let index = 0; index < count; index++) yield [`room:${index}`, index + 1]

@@ -2,7 +2,6 @@ import { expect, it } from 'vitest'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Namespaces } from '../../src/channel/namespaces.js'
 import { Channels } from '../../src/hub/channels.js'
-import { Publisher } from '../../src/hub/publisher.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
@@ -11,9 +10,9 @@ import { clientInfo } from '../contract/publications.js'
 it('lists up to 10,000 clients of a channel, and only counts those of a larger one', async () => {
   const broker = new MemoryBroker()
   const store = new MemoryPresenceStore()
+  const metrics = new Metrics('test')
   const log = createLogger({ level: 'silent', format: 'json' })
-  const publisher = new Publisher(broker, new Metrics('test'), log)
-  const channels = new Channels(new Namespaces(undefined), publisher, broker, store, 100)
+  const channels = new Channels(new Namespaces(undefined), broker, store, 100, metrics, log)
   for (let index = 0; index < 10_000; index++) await store.add('room', clientInfo(`c-${index}`, 'ann'))
   expect((await channels.presence('room')).size).toBe(10_000)
   await store.add('room', clientInfo('one more', 'bob'))

@@ -7,7 +7,8 @@ import {
   readClientFrame,
 } from '../../src/protocol/client-frames.js'
 import { errors } from '../../src/protocol/errors.js'
-import { JsonText, writeJson } from '../../src/protocol/json-writer.js'
+import { JsonText } from '../../src/protocol/json-text.js'
+import { writeJson } from '../../src/protocol/json-writer.js'
 
 const read = (text: string, maxCommandBytes = 65_536): ClientLine[] => [
   ...readClientFrame(Buffer.from(text), maxCommandBytes),

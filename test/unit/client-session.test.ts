@@ -5,21 +5,21 @@ import { TokenAuthenticator } from '../../src/auth/token-authenticator.js'
 import type { History } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Namespaces } from '../../src/channel/namespaces.js'
-import { Admission } from '../../src/hub/admission.js'
+import { ConnectionSlots } from '../../src/connection/connection-slots.js'
+import { Connections } from '../../src/connection/connections.js'
+import { TimerWheel } from '../../src/connection/timer-wheel.js'
 import { Channels } from '../../src/hub/channels.js'
 import { Hub } from '../../src/hub/hub.js'
 import type { ChannelRules } from '../../src/hub/local-channel.js'
-import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
-import { Publisher } from '../../src/hub/publisher.js'
-import { TimerWheel } from '../../src/hub/timer-wheel.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+import { PresenceAnnouncer } from '../../src/presence/presence-announcer.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
 import { type Close, UNSUBSCRIBES } from '../../src/protocol/closes.js'
 import { errors } from '../../src/protocol/errors.js'
+import type { ClientSessionContext } from '../../src/session/client-connection.js'
 import { ClientSession } from '../../src/session/client-session.js'
-import type { ClientSessionContext } from '../../src/session/command-session.js'
 import type { Socket } from '../../src/transport/transport.js'
 import { publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
@@ -42,14 +42,15 @@ function createContext(
   const log = createLogger({ level: 'silent', format: 'json' })
   const metrics = new Metrics('test')
   const broker = new MemoryBroker()
-  const hub = new Hub(broker, () => undefined, metrics, hubOptions(rules))
+  const connections = new Connections()
+  const hub = new Hub(connections, broker, () => undefined, metrics, hubOptions(rules))
   broker.start(hub)
   const store = new MemoryPresenceStore()
-  const publisher = new Publisher(broker, metrics, log)
   return {
+    connections,
     hub,
-    admission: new Admission(10),
-    channels: new Channels(namespaces, publisher, broker, store, 100),
+    slots: new ConnectionSlots(10),
+    channels: new Channels(namespaces, broker, store, 100, metrics, log),
     presence: new PresenceAnnouncer(store, broker, log, MAX_MOVES),
     wheel: new TimerWheel(() => Date.now(), TICK_MS),
     metrics,
@@ -93,9 +94,9 @@ class Client {
         this.closes.push({ atMs: Date.now() - START_MS, close })
         this.session.closed(close.code, close.reason)
       },
-      join: () => undefined,
-      leave: () => undefined,
-      publish: () => undefined,
+      subscribe: () => undefined,
+      unsubscribe: () => undefined,
+      broadcastToOthers: () => undefined,
       bufferedBytes: () => 0,
     }
     this.session.opened(socket)
@@ -273,7 +274,7 @@ describe('a client of the Centrifuge protocol', () => {
     expect(pushes.map(({ text }) => JSON.parse(text) as unknown)).toEqual([
       { push: { channel: '$lost', unsubscribe: { code: 2501, reason: 'subscription expired' } } },
     ])
-    expect(client.session.isIn('$kept')).toBe(true)
+    expect(client.session.isSubscribed('$kept')).toBe(true)
   })
 
   it('needs a token for a private channel, of its own and for that channel', () => {
@@ -334,7 +335,7 @@ describe('a client of the Centrifuge protocol', () => {
     isOver = true
     client.say({ id: 4, sub_refresh: { channel: 'room', token: '' } })
     expect(client.reply(4)).toMatchObject({ error: { code: 110 } })
-    expect(client.session.isIn('room')).toBe(true)
+    expect(client.session.isSubscribed('room')).toBe(true)
   })
 
   it('is not subscribed any more when the server says so while the application decides', async () => {
@@ -486,7 +487,7 @@ describe('a client of the Centrifuge protocol', () => {
     expect(context.hub.channelCount).toBe(2)
     client.session.closed(1006, '')
     expect(context.hub.channelCount).toBe(0)
-    expect(context.hub.connectionCount).toBe(0)
+    expect(context.connections.count).toBe(0)
     pass(60_000)
     expect(client.closes).toEqual([])
   })
@@ -527,7 +528,7 @@ describe('two sessions that come to a channel without members', () => {
       await vi.waitFor(() => expect(reads).toHaveLength(3))
       expect(ahead.reply(2)).toBeUndefined()
       reads[2]?.(top(2))
-      context.hub.deliver('a', [publication('heard', { position: { epoch: 'epoch', offset: 2 } })])
+      context.hub.receive('a', [publication('heard', { position: { epoch: 'epoch', offset: 2 } })])
       await vi.waitFor(() => expect(ahead.reply(2)).toMatchObject(reply))
     },
   )

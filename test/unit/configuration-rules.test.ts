@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { mostConnections, RESERVED_DESCRIPTORS } from '../../src/config/descriptor-limit.js'
-import { withMadeUpSecrets } from '../../src/config/first-run.js'
+import { withGeneratedSecrets } from '../../src/config/first-run.js'
 import { loadConfig } from '../../src/config/load.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'fanfare-rules-'))
@@ -165,7 +165,7 @@ describe('secrets', () => {
 
   it('are made up for a node that is alone, different ones each time', () => {
     const { config } = loadConfig({})
-    const [one, other] = [withMadeUpSecrets(config), withMadeUpSecrets(config)]
+    const [one, other] = [withGeneratedSecrets(config), withGeneratedSecrets(config)]
     expect(one.madeUp?.token).toMatch(/^[\w-]{20,}$/)
     expect(one.config.authTokens).toEqual([{ user: 'guest', token: one.madeUp?.token }])
     expect(one.config.apiKey).toBe(one.madeUp?.apiKey)
@@ -185,20 +185,20 @@ describe('secrets', () => {
     { FANFARE_AUTH_ANONYMOUS: 'true' },
   ])('are not made up with %j', (environment) => {
     const { config } = loadConfig({ environment })
-    expect(withMadeUpSecrets(config)).toEqual({ config, madeUp: undefined })
+    expect(withGeneratedSecrets(config)).toEqual({ config, madeUp: undefined })
   })
 
   it.each(['localhost', '127.0.0.1', '127.8.9.10', '::1'])(
     'are made up on the loopback address %s',
     (host) => {
       const { config } = loadConfig({ environment: { FANFARE_HOST: host } })
-      expect(withMadeUpSecrets(config).madeUp).toBeDefined()
+      expect(withGeneratedSecrets(config).madeUp).toBeDefined()
     },
   )
 
   it('that are configured are kept beside those made up', () => {
     const { config } = loadConfig({ environment: { FANFARE_API_KEY: 'mine' } })
-    const made = withMadeUpSecrets(config)
+    const made = withGeneratedSecrets(config)
     expect(made.config.apiKey).toBe('mine')
     expect(made.madeUp?.apiKey).toBeUndefined()
     expect(made.madeUp?.token).toBeDefined()

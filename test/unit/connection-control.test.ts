@@ -1,31 +1,29 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { MemoryBroker } from '../../src/broker/memory-broker.js'
-import { ConnectionControl } from '../../src/hub/control.js'
-import { Hub, type Member } from '../../src/hub/hub.js'
-import { Metrics } from '../../src/metrics/metrics.js'
+import type { Connection } from '../../src/connection/connection.js'
+import { ConnectionControl } from '../../src/connection/connection-control.js'
+import { Connections } from '../../src/connection/connections.js'
 import { UNSUBSCRIBES } from '../../src/protocol/closes.js'
 import { errors } from '../../src/protocol/errors.js'
-import { hubOptions } from '../support/hub-options.js'
 
-let hub: Hub
+let connections: Connections
 let control: ConnectionControl
 let done: string[]
 
 beforeEach(() => {
-  hub = new Hub(new MemoryBroker(), () => undefined, new Metrics('test'), hubOptions())
-  control = new ConnectionControl(hub)
+  connections = new Connections()
+  control = new ConnectionControl(connections)
   done = []
 })
 
 /** A connection that writes down what it is told. */
 function connect(client: string, user: string, session?: string, refusal?: Error): void {
-  const member: Member = {
+  const member: Connection = {
     client,
     user,
     session,
     codec: 'raw',
     socket: undefined,
-    isIn: (channel) => channel === 'room',
+    isSubscribed: (channel) => channel === 'room',
     subscribe: (channel, options) => {
       done.push(`${client} subscribes to ${channel} ${JSON.stringify(options)}`)
       return refusal === undefined ? Promise.resolve() : Promise.reject(refusal)
@@ -39,12 +37,12 @@ function connect(client: string, user: string, session?: string, refusal?: Error
     refresh: (expiresAtMs) => done.push(`${client} expires at ${expiresAtMs}`),
     close: ({ code, reason }) => {
       done.push(`${client} closes: ${code} ${reason}`)
-      hub.remove(member)
+      connections.remove(member)
     },
     shutDown: () => undefined,
-    missed: () => undefined,
+    notifyGap: () => undefined,
   }
-  hub.add(member)
+  connections.add(member)
 }
 
 describe('control of a node’s connections', () => {

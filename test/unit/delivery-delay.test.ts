@@ -1,11 +1,13 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import type { Codec, Connection } from '../../src/connection/connection.js'
+import { Connections } from '../../src/connection/connections.js'
 import { FanOut } from '../../src/hub/fan-out.js'
-import { Hub, type Member } from '../../src/hub/hub.js'
-import { type Codec, createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
+import { Hub } from '../../src/hub/hub.js'
+import { createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
+import { LabelledValue } from '../../src/metrics/labelled-value.js'
 import { Metrics } from '../../src/metrics/metrics.js'
-import { Tally } from '../../src/metrics/tally.js'
 import type { PresenceEvent } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
@@ -45,15 +47,19 @@ describe('deliveries in a channel', () => {
   })
 
   function channelWith(deliveryDelayMs: number, codec: Codec = 'raw'): LocalChannel {
-    const one = createLocalChannel('room', new Tally({}), hubOptions({ deliveryDelayMs }).rulesOf('room'))
-    one[codec].members = 2
+    const one = createLocalChannel(
+      'room',
+      new LabelledValue({}),
+      hubOptions({ deliveryDelayMs }).rulesOf('room'),
+    )
+    one[codec].subscribers = 2
     return one
   }
 
   function say(...texts: string[]): void {
     // Of one relay message.
     const nowMs = performance.now()
-    for (const text of texts) fanOut.publication(channel, publication(text), undefined, nowMs)
+    for (const text of texts) fanOut.broadcastPublication(channel, publication(text), undefined, nowMs)
   }
 
   function pass(ms: number): void {
@@ -189,7 +195,7 @@ describe('deliveries in a channel', () => {
     say('1')
     pass(1)
     const said = publication('mine')
-    fanOut.publication(channel, said, undefined, performance.now())
+    fanOut.broadcastPublication(channel, said, undefined, performance.now())
     said.data.fill(0)
     pass(BUSY_DELAY_MS)
     expect(sent[1]).toBe('20 mine')
@@ -200,13 +206,15 @@ describe('a channel with a delivery delay', () => {
   /** A hub whose topics and members are here. */
   class World {
     readonly heard: string[][]
-    private readonly members: Member[]
+    private readonly members: Connection[]
     private readonly inTopic = new Map<string, Set<number>>()
     private readonly hub: Hub
     private readonly joined = new Set<number>()
+    private readonly connections = new Connections()
 
     constructor(deliveryDelayMs: number, count: number) {
       this.hub = new Hub(
+        this.connections,
         new MemoryBroker(),
         (topic, data) => this.sendTo(topic, data),
         new Metrics('test'),
@@ -214,21 +222,21 @@ describe('a channel with a delivery delay', () => {
       )
       this.heard = Array.from({ length: count }, () => [])
       this.members = Array.from({ length: count }, (_, index) => this.member(index))
-      for (const member of this.members) this.hub.add(member)
+      for (const member of this.members) this.connections.add(member)
     }
 
     join(index: number): void {
       const member = this.members[index]
       if (member === undefined || this.joined.has(index)) return
       this.joined.add(index)
-      void this.hub.hold('room')
-      this.hub.join('room', member, { join: true, leave: false })
+      void this.hub.acquire('room')
+      this.hub.addSubscriber('room', member, { join: true, leave: false })
     }
 
     leave(index: number): void {
       const member = this.members[index]
       if (member === undefined || !this.joined.delete(index)) return
-      this.hub.leave('room', member, { join: true, leave: false })
+      this.hub.removeSubscriber('room', member, { join: true, leave: false })
     }
 
     say(text: string, excluded: number): void {
@@ -246,7 +254,7 @@ describe('a channel with a delivery delay', () => {
       }
     }
 
-    private member(index: number): Member {
+    private member(index: number): Connection {
       const codec: Codec = index % 2 === 0 ? 'raw' : 'json'
       const of = (topic: string) => {
         const there = this.inTopic.get(topic) ?? new Set()
@@ -260,12 +268,12 @@ describe('a channel with a delivery delay', () => {
           send: () => undefined,
           ping: () => undefined,
           close: () => undefined,
-          join: (topic) => of(topic).add(index),
-          leave: (topic) => of(topic).delete(index),
-          publish: (topic, data) => this.sendTo(topic, data, index),
+          subscribe: (topic) => of(topic).add(index),
+          unsubscribe: (topic) => of(topic).delete(index),
+          broadcastToOthers: (topic, data) => this.sendTo(topic, data, index),
           bufferedBytes: () => 0,
         },
-        isIn: () => this.joined.has(index),
+        isSubscribed: () => this.joined.has(index),
       })
     }
   }

@@ -1,9 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { MemoryBroker } from '../../src/broker/memory-broker.js'
-import { Hub } from '../../src/hub/hub.js'
-import { Metrics } from '../../src/metrics/metrics.js'
+import { Connections } from '../../src/connection/connections.js'
 import { closeAll, drainDurationMs, LEAST_CLOSES_PER_SECOND } from '../../src/node/drain.js'
-import { hubOptions } from '../support/hub-options.js'
 import { stubMember } from '../support/stub-member.js'
 
 // Vitest's clock does not rule the promises of node:timers.
@@ -21,12 +18,12 @@ interface Closed {
   readonly atMs: number
 }
 
-let hub: Hub
+let connections: Connections
 let closed: Closed[]
 
 beforeEach(() => {
   vi.useFakeTimers()
-  hub = new Hub(new MemoryBroker(), () => undefined, new Metrics('test'), hubOptions())
+  connections = new Connections()
   closed = []
 })
 afterEach(() => {
@@ -40,17 +37,17 @@ function connect(count: number, prefix = 'client'): void {
     const member = stubMember({
       client: `${prefix}-${index}`,
       shutDown: () => {
-        hub.remove(member)
+        connections.remove(member)
         closed.push({ client: member.client, atMs: Date.now() - startMs })
       },
     })
-    hub.add(member)
+    connections.add(member)
   }
 }
 
 async function drained(windowMs: number): Promise<number> {
   const startMs = Date.now()
-  const done = closeAll(hub, windowMs).then(() => Date.now() - startMs)
+  const done = closeAll(connections, windowMs).then(() => Date.now() - startMs)
   await vi.runAllTimersAsync()
   return done
 }
@@ -81,7 +78,7 @@ describe('a drain', () => {
   it('shuts everyone down once', async () => {
     connect(300)
     await drained(20_000)
-    expect(hub.connectionCount).toBe(0)
+    expect(connections.count).toBe(0)
     expect(new Set(closed.map(({ client }) => client)).size).toBe(300)
     expect(closed).toHaveLength(300)
   })
@@ -120,7 +117,7 @@ describe('a drain', () => {
 
   it('closes in random order, in steps of random length', async () => {
     connect(1_000)
-    const before = [...hub.connections()].map(({ client }) => client)
+    const before = [...connections].map(({ client }) => client)
     await drained(5_000)
     expect(closed.map(({ client }) => client)).not.toEqual(before)
     const times = [...new Set(closed.map(({ atMs }) => atMs))]
@@ -136,16 +133,16 @@ describe('a drain', () => {
     connect(200, 'early')
     setTimeout(() => connect(50, 'late'), 1_000)
     await drained(20_000)
-    expect(hub.connectionCount).toBe(0)
+    expect(connections.count).toBe(0)
     expect(closed.filter(({ client }) => client.startsWith('late'))).toHaveLength(50)
   })
 
   it('goes on when somebody leaves by himself', async () => {
     connect(500)
     setTimeout(() => {
-      for (const member of [...hub.connections()].slice(0, 100)) hub.remove(member)
+      for (const member of [...connections].slice(0, 100)) connections.remove(member)
     }, 500)
     await drained(20_000)
-    expect(hub.connectionCount).toBe(0)
+    expect(connections.count).toBe(0)
   })
 })

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { History, HistoryQuery } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { Connections } from '../../src/connection/connections.js'
 import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
@@ -57,6 +58,7 @@ class LossyBroker extends MemoryBroker {
 let broker: LossyBroker
 let metrics: Metrics
 let hub: Hub
+let connections: Connections
 let heard: string[]
 let missed: number
 let whenHeard: () => void
@@ -70,7 +72,9 @@ beforeEach(async () => {
   missed = 0
   size = 100
   whenHeard = () => undefined
+  connections = new Connections()
   hub = new Hub(
+    connections,
     broker,
     (_topic, data) => {
       for (const line of Buffer.from(data as Uint8Array)
@@ -91,15 +95,15 @@ async function join(client: string): Promise<void> {
   const member = stubMember({
     client,
     codec: 'json',
-    isIn: () => true,
-    missed: () => {
+    isSubscribed: () => true,
+    notifyGap: () => {
       missed++
       whenHeard()
     },
   })
-  hub.add(member)
-  await hub.hold(CHANNEL)
-  hub.join(CHANNEL, member, NO_WISHES)
+  connections.add(member)
+  await hub.acquire(CHANNEL)
+  hub.addSubscriber(CHANNEL, member, NO_WISHES)
 }
 
 function said(data: number, position: StreamPosition | undefined): Publication {
@@ -239,17 +243,17 @@ describe('the hub, when the relay loses publications of a stream', () => {
     hub.resumed()
     await until(() => missed > 0)
     expect(missed).toBe(1)
-    expect(hub.canBeginAt(CHANNEL, position)).toBe(true)
+    expect(hub.canStartAt(CHANNEL, position)).toBe(true)
   })
 
   it('lets nobody begin ahead of what the others have heard', async () => {
     await say(1)
     await lose(2, 3)
     const { position } = await broker.history(CHANNEL, TOP)
-    expect(hub.canBeginAt(CHANNEL, position)).toBe(false)
+    expect(hub.canStartAt(CHANNEL, position)).toBe(false)
     await hub.catchUp(CHANNEL, position)
-    expect(hub.canBeginAt(CHANNEL, position)).toBe(true)
-    expect(hub.canBeginAt(CHANNEL, { ...position, offset: 2 })).toBe(false)
+    expect(hub.canStartAt(CHANNEL, position)).toBe(true)
+    expect(hub.canStartAt(CHANNEL, { ...position, offset: 2 })).toBe(false)
     await until(() => heard.length >= 3)
     expect(heard).toEqual(['1', '2', '3'])
   })

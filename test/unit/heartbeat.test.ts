@@ -1,37 +1,37 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Namespaces } from '../../src/channel/namespaces.js'
-import { Admission } from '../../src/hub/admission.js'
+import { ConnectionSlots } from '../../src/connection/connection-slots.js'
+import { Connections } from '../../src/connection/connections.js'
+import { TimerWheel } from '../../src/connection/timer-wheel.js'
 import { Channels } from '../../src/hub/channels.js'
 import { Hub } from '../../src/hub/hub.js'
-import { PresenceAnnouncer } from '../../src/hub/presence-announcer.js'
-import { Publisher } from '../../src/hub/publisher.js'
-import { TimerWheel } from '../../src/hub/timer-wheel.js'
 import { createLogger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
+import { PresenceAnnouncer } from '../../src/presence/presence-announcer.js'
 import type { Close } from '../../src/protocol/closes.js'
-import { EchoSession } from '../../src/session/echo-session.js'
-import type { PlainSessionContext } from '../../src/session/plain-session.js'
+import { RawSession, type RawSessionContext } from '../../src/session/raw-session.js'
 import type { Socket } from '../../src/transport/transport.js'
 import { hubOptions } from '../support/hub-options.js'
 
 const TICK_MS = 1_000
 
 let clockMs: number
-let context: PlainSessionContext
+let context: RawSessionContext
 
-function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number): PlainSessionContext {
+function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number): RawSessionContext {
   const log = createLogger({ level: 'silent', format: 'json' })
   const metrics = new Metrics('test')
   const broker = new MemoryBroker()
-  const publisher = new Publisher(broker, metrics, log)
   const store = new MemoryPresenceStore()
-  const hub = new Hub(broker, () => undefined, metrics, hubOptions())
+  const connections = new Connections()
+  const hub = new Hub(connections, broker, () => undefined, metrics, hubOptions())
   return {
+    connections,
     hub,
-    admission: new Admission(10),
-    channels: new Channels(new Namespaces(undefined), publisher, broker, store, 100),
+    slots: new ConnectionSlots(10),
+    channels: new Channels(new Namespaces(undefined), broker, store, 100, metrics, log),
     presence: new PresenceAnnouncer(store, broker, log, 4),
     wheel: new TimerWheel(() => clockMs, tickMs),
     metrics,
@@ -43,12 +43,12 @@ function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number)
 
 /** The other end of a session: writes down when it is pinged and closed. */
 class Client {
-  readonly session: EchoSession
+  readonly session: RawSession
   readonly pingsMs: number[] = []
   readonly closes: { readonly atMs: number; readonly close: Close }[] = []
 
   constructor(private readonly answersPings: boolean) {
-    this.session = new EchoSession(context, 'ann')
+    this.session = new RawSession(context, { user: 'ann', info: undefined }, undefined)
     const startMs = clockMs
     const socket: Socket = {
       send: () => undefined,
@@ -60,9 +60,9 @@ class Client {
         this.closes.push({ atMs: clockMs - startMs, close })
         this.session.closed(close.code, close.reason)
       },
-      join: () => undefined,
-      leave: () => undefined,
-      publish: () => undefined,
+      subscribe: () => undefined,
+      unsubscribe: () => undefined,
+      broadcastToOthers: () => undefined,
       bufferedBytes: () => 0,
     }
     this.session.opened(socket)
@@ -183,7 +183,7 @@ describe('a connection', () => {
     pass(120_000)
     expect(client.pingsMs).toEqual([])
     expect(client.closes).toEqual([])
-    expect(context.hub.connectionCount).toBe(0)
+    expect(context.connections.count).toBe(0)
   })
 
   it.each([

@@ -1,19 +1,21 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { History, HistoryQuery } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
-import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
-import type { Codec } from '../../src/hub/local-channel.js'
+import type { Codec, Connection, WatchedEvents } from '../../src/connection/connection.js'
+import { Connections } from '../../src/connection/connections.js'
+import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import type { ChannelEvent, Publication, StreamPosition } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
 
-const NO_WISHES: Wishes = { join: false, leave: false }
-const ALL_WISHES: Wishes = { join: true, leave: true }
+const NO_WISHES: WatchedEvents = { join: false, leave: false }
+const ALL_WISHES: WatchedEvents = { join: true, leave: true }
 
 let metrics: Metrics
 let frames: string[]
 let hub: Hub
+let connections: Connections
 /** Of streams that have lost all publications; undefined: streams begin when they are read. */
 let top: StreamPosition | undefined
 
@@ -32,12 +34,13 @@ beforeEach(() => {
   frames = []
   const send = (topic: string, data: Uint8Array) =>
     frames.push(`all ${topic} ${Buffer.from(data).toString()}`)
-  hub = new Hub(new ForgetfulBroker(), send, metrics, hubOptions({ namespace: 'chat' }))
+  connections = new Connections()
+  hub = new Hub(connections, new ForgetfulBroker(), send, metrics, hubOptions({ namespace: 'chat' }))
 })
 afterEach(() => vi.useRealTimers())
 
 /** A member whose socket writes down what happens to it, among the frames. */
-class RecordingMember implements Member {
+class RecordingMember implements Connection {
   readonly user = ''
   readonly session = undefined
   readonly channels = new Set<string>()
@@ -46,9 +49,9 @@ class RecordingMember implements Member {
     send: () => undefined,
     ping: () => undefined,
     close: () => undefined,
-    join: (topic: string) => frames.push(`${this.client} joins ${topic}`),
-    leave: (topic: string) => frames.push(`${this.client} leaves ${topic}`),
-    publish: (topic: string, data: Uint8Array) =>
+    subscribe: (topic: string) => frames.push(`${this.client} joins ${topic}`),
+    unsubscribe: (topic: string) => frames.push(`${this.client} leaves ${topic}`),
+    broadcastToOthers: (topic: string, data: Uint8Array) =>
       frames.push(`but ${this.client} ${topic} ${Buffer.from(data).toString()}`),
     bufferedBytes: () => 0,
   }
@@ -58,29 +61,29 @@ class RecordingMember implements Member {
     readonly codec: Codec = 'json',
   ) {}
 
-  isIn = (channel: string) => this.channels.has(channel)
+  isSubscribed = (channel: string) => this.channels.has(channel)
   subscribe = () => Promise.resolve()
   unsubscribe = () => false
   pushMessage = () => true
   refresh = () => undefined
   close = () => undefined
   shutDown = () => undefined
-  missed = (channel: string) => this.gaps.push(channel)
+  notifyGap = (channel: string) => this.gaps.push(channel)
 }
 
 function enter(client: string, codec: Codec = 'json', channel = 'room', wishes = NO_WISHES) {
   const member = new RecordingMember(client, codec)
-  hub.add(member)
-  void hub.hold(channel)
-  hub.join(channel, member, wishes)
+  connections.add(member)
+  void hub.acquire(channel)
+  hub.addSubscriber(channel, member, wishes)
   member.channels.add(channel)
   return member
 }
 
 function leave(member: RecordingMember, channel = 'room', wishes = NO_WISHES): void {
   member.channels.delete(channel)
-  hub.remove(member)
-  hub.leave(channel, member, wishes)
+  connections.remove(member)
+  hub.removeSubscriber(channel, member, wishes)
 }
 
 /** The broker here knows none of these streams, so that what is missing can't be read. */
@@ -270,7 +273,7 @@ describe('publications of a stream', () => {
   )
 
   it('before a gap are heard by those who leave for it', async () => {
-    ann.missed = () => {
+    ann.notifyGap = () => {
       frames.push('ann is told')
       leave(ann)
       return 0
@@ -306,15 +309,15 @@ describe('publications of a stream', () => {
 
 describe('a buffer', () => {
   it('keeps what comes while nobody is in the channel yet, from when it is there', () => {
-    void hub.hold('room')
+    void hub.acquire('room')
     hub.receive('room', [at(1)])
-    const buffer = hub.buffer('room')
+    const buffer = hub.startBuffering('room')
     const data = Buffer.from('"of the broker"')
     hub.receive('room', [{ ...at(2), data }, at(3)])
     data.fill('x')
     expect(buffer.publications.map(({ position }) => position?.offset)).toEqual([2, 3])
     expect(Buffer.from(buffer.publications[0]?.data ?? []).toString()).toBe('"of the broker"')
-    hub.unbuffer('room', buffer, undefined)
+    hub.stopBuffering('room', buffer, undefined)
     hub.receive('room', [at(4)])
     expect(buffer.publications).toHaveLength(2)
     expect(endTick()).toEqual([])
@@ -324,15 +327,15 @@ describe('a buffer', () => {
     enter('ann')
     taken()
     hub.receive('room', [at(5)])
-    const buffers = [hub.buffer('room'), hub.buffer('room')]
+    const buffers = [hub.startBuffering('room'), hub.startBuffering('room')]
     hub.receive('room', [at(5), at(6)])
     expect(buffers.map(({ publications }) => publications.length)).toEqual([1, 1])
     expect(endTick()).toEqual([`all json:data:room ${pushAt(5)}\n${pushAt(6)}`])
   })
 
   it('shares its copies with those who read at the same time', () => {
-    void hub.hold('room')
-    const buffers = [hub.buffer('room'), hub.buffer('room')] as const
+    void hub.acquire('room')
+    const buffers = [hub.startBuffering('room'), hub.startBuffering('room')] as const
     hub.receive('room', [at(1), at(2)])
     const [one, other] = buffers.map(({ publications }) => publications.map(({ data }) => data))
     expect(one).toHaveLength(2)
@@ -340,9 +343,9 @@ describe('a buffer', () => {
   })
 
   it('hands over the position after which the next publication has to come', async () => {
-    void hub.hold('room')
-    const buffer = hub.buffer('room')
-    hub.unbuffer('room', buffer, { epoch: 'e', offset: 10 })
+    void hub.acquire('room')
+    const buffer = hub.startBuffering('room')
+    hub.stopBuffering('room', buffer, { epoch: 'e', offset: 10 })
     const ann = enter('ann')
     taken()
     hub.receive('room', [at(10), at(11)])
@@ -353,10 +356,10 @@ describe('a buffer', () => {
   })
 
   it('of more than its bound says so, and lets go of no more', () => {
-    void hub.hold('room')
-    const [many, large] = [hub.buffer('room'), hub.buffer('room')]
+    void hub.acquire('room')
+    const [many, large] = [hub.startBuffering('room'), hub.startBuffering('room')]
     hub.receive('room', [said('small')])
-    hub.unbuffer('room', large, undefined)
+    hub.stopBuffering('room', large, undefined)
     for (let index = 0; index < 10_000; index++) hub.receive('room', [said('x')])
     expect([many.hasOverflowed, many.publications.length]).toEqual([true, 10_000])
     large.add(publication(Buffer.alloc(16 * 1024 * 1024)))
@@ -365,6 +368,6 @@ describe('a buffer', () => {
   })
 
   it('belongs to a channel that is held', () => {
-    expect(() => hub.buffer('nowhere')).toThrow('not held')
+    expect(() => hub.startBuffering('nowhere')).toThrow('not acquired')
   })
 })

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Broker, History } from '../../src/broker/broker.js'
-import { Hub, type Member, type Wishes } from '../../src/hub/hub.js'
+import type { Connection, WatchedEvents } from '../../src/connection/connection.js'
+import { Connections } from '../../src/connection/connections.js'
+import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
 import type { ChannelEvent, Publication } from '../../src/protocol/publication.js'
@@ -63,12 +65,13 @@ class RecordingBroker implements Broker {
   }
 }
 
-const NO_WISHES: Wishes = { join: false, leave: false }
+const NO_WISHES: WatchedEvents = { join: false, leave: false }
 
 let broker: RecordingBroker
 let metrics: Metrics
 let frames: string[]
 let hub: Hub
+let connections: Connections
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -76,7 +79,8 @@ beforeEach(() => {
   metrics = new Metrics('test')
   frames = []
   const publish = (topic: string, data: Uint8Array) => frames.push(`all ${topic} ${textOf(data)}`)
-  hub = new Hub(broker, publish, metrics, hubOptions())
+  connections = new Connections()
+  hub = new Hub(connections, broker, publish, metrics, hubOptions())
 })
 afterEach(() => vi.useRealTimers())
 
@@ -85,33 +89,33 @@ function textOf(data: Uint8Array): string {
 }
 
 /** A member whose socket writes down what it joins and publishes. */
-function member(client: string, channel: string): Member & { readonly topics: string[] } {
+function member(client: string, channel: string): Connection & { readonly topics: string[] } {
   const topics: string[] = []
   const socket: Socket = {
     send: () => undefined,
     ping: () => undefined,
     close: () => undefined,
-    join: (topic) => topics.push(topic),
-    leave: (topic) => topics.splice(topics.indexOf(topic), 1),
-    publish: (topic, data) => frames.push(`but ${client} ${topic} ${textOf(data)}`),
+    subscribe: (topic) => topics.push(topic),
+    unsubscribe: (topic) => topics.splice(topics.indexOf(topic), 1),
+    broadcastToOthers: (topic, data) => frames.push(`but ${client} ${topic} ${textOf(data)}`),
     bufferedBytes: () => 0,
   }
-  return { ...stubMember({ client, socket, isIn: (name) => name === channel }), topics }
+  return { ...stubMember({ client, socket, isSubscribed: (name) => name === channel }), topics }
 }
 
 async function enter(client: string, channel = 'room', wishes = NO_WISHES) {
   const one = member(client, channel)
-  hub.add(one)
-  const held = hub.hold(channel)
+  connections.add(one)
+  const held = hub.acquire(channel)
   broker.confirm()
   await held
-  hub.join(channel, one, wishes)
+  hub.addSubscriber(channel, one, wishes)
   return one
 }
 
-function leave(one: Member, channel = 'room', wishes = NO_WISHES): void {
-  hub.remove(one)
-  hub.leave(channel, one, wishes)
+function leave(one: Connection, channel = 'room', wishes = NO_WISHES): void {
+  connections.remove(one)
+  hub.removeSubscriber(channel, one, wishes)
 }
 
 function publication(text: string, excludedClient?: string): Publication {
@@ -131,10 +135,10 @@ function publication(text: string, excludedClient?: string): Publication {
 
 describe('a channel', () => {
   it('is subscribed once for all who wait for it, and for those who come after', async () => {
-    const [first, second] = [hub.hold('room'), hub.hold('room')]
+    const [first, second] = [hub.acquire('room'), hub.acquire('room')]
     broker.confirm()
     await Promise.all([first, second])
-    expect(hub.hold('room')).toBeUndefined()
+    expect(hub.acquire('room')).toBeUndefined()
     expect(broker.calls).toEqual(['subscribe room'])
   })
 
@@ -154,8 +158,8 @@ describe('a channel', () => {
     for (let turn = 0; turn < 5; turn++) {
       leave(ann)
       vi.advanceTimersByTime(999)
-      expect(hub.hold('room')).toBeUndefined()
-      hub.join('room', ann, NO_WISHES)
+      expect(hub.acquire('room')).toBeUndefined()
+      hub.addSubscriber('room', ann, NO_WISHES)
     }
     vi.advanceTimersByTime(10_000)
     expect(broker.calls).toEqual(['subscribe room'])
@@ -170,7 +174,7 @@ describe('a channel', () => {
 
   it('stays subscribed while a handshake holds it that has no member yet', async () => {
     const ann = await enter('ann')
-    expect(hub.hold('room')).toBeUndefined()
+    expect(hub.acquire('room')).toBeUndefined()
     leave(ann)
     vi.advanceTimersByTime(10_000)
     expect(broker.calls).toEqual(['subscribe room'])
@@ -189,9 +193,9 @@ describe('a channel', () => {
 
   it('that nobody knows is left and released without harm', () => {
     hub.release('nowhere')
-    hub.leave('nowhere', member('ann', 'nowhere'), NO_WISHES)
+    hub.removeSubscriber('nowhere', member('ann', 'nowhere'), NO_WISHES)
     hub.receive('nowhere', [publication('hello')])
-    expect(() => hub.join('nowhere', member('ann', 'nowhere'), NO_WISHES)).toThrow('not held')
+    expect(() => hub.addSubscriber('nowhere', member('ann', 'nowhere'), NO_WISHES)).toThrow('not acquired')
     expect(frames).toEqual([])
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -199,16 +203,16 @@ describe('a channel', () => {
 
 describe('a subscription that fails', () => {
   it('fails for all who wait for it', async () => {
-    const waiting = [hub.hold('room'), hub.hold('room'), hub.hold('room')]
+    const waiting = [hub.acquire('room'), hub.acquire('room'), hub.acquire('room')]
     broker.refuse()
     for (const one of waiting) await expect(one).rejects.toThrow('Redis cannot be reached')
   })
 
   it('is tried again for the next who comes, also while others still have it to release', async () => {
-    const first = hub.hold('room')
+    const first = hub.acquire('room')
     broker.refuse()
     await expect(first).rejects.toThrow()
-    const second = hub.hold('room')
+    const second = hub.acquire('room')
     broker.confirm()
     await second
     hub.release('room')
@@ -220,7 +224,7 @@ describe('a subscription that fails', () => {
   })
 
   it('leaves nothing to unsubscribe', async () => {
-    const held = hub.hold('room')
+    const held = hub.acquire('room')
     broker.refuse()
     await expect(held).rejects.toThrow()
     hub.release('room')
@@ -278,7 +282,7 @@ describe('a publication that waits for its delivery', () => {
 
   beforeEach(async () => {
     const publish = (_topic: string, data: Uint8Array) => frames.push(textOf(data))
-    hub = new Hub(broker, publish, metrics, hubOptions({ deliveryDelayMs: DELAY_MS }))
+    hub = new Hub(connections, broker, publish, metrics, hubOptions({ deliveryDelayMs: DELAY_MS }))
     await enter('ann')
     hub.receive('room', [publication('first')])
     vi.advanceTimersByTime(10)
@@ -368,7 +372,7 @@ describe('a join or leave', () => {
 it('counts of connections, channels and subscriptions return to zero', async () => {
   const subscriptions = metrics.subscriptions('')
   const [ann, bob, eve] = [await enter('ann'), await enter('bob'), await enter('eve', 'other')]
-  expect([hub.connectionCount, hub.channelCount]).toEqual([3, 2])
+  expect([connections.count, hub.channelCount]).toEqual([3, 2])
   expect([...hub.channelSizes()]).toEqual([
     ['room', 2],
     ['other', 1],
@@ -378,7 +382,7 @@ it('counts of connections, channels and subscriptions return to zero', async () 
   leave(eve, 'other')
   expect([...hub.channelSizes()]).toEqual([['room', 1]])
   leave(bob)
-  expect([hub.connectionCount, hub.channelCount]).toEqual([0, 0])
+  expect([connections.count, hub.channelCount]).toEqual([0, 0])
   expect([...hub.channelSizes()]).toEqual([])
   expect(subscriptions.value).toBe(0)
 })

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { createLogger } from '../../src/log.js'
-import { type DeadNodes, PresenceKeeper } from '../../src/node/presence-keeper.js'
+import { type DeadNodes, PresenceKeeper } from '../../src/presence/presence-keeper.js'
 import type { PresenceUpkeep } from '../../src/presence/presence-store.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
 
@@ -27,7 +27,7 @@ class Upkeep implements PresenceUpkeep, DeadNodes {
     return Promise.resolve()
   }
 
-  dead(): Promise<readonly string[]> {
+  deadNodes(): Promise<readonly string[]> {
     return Promise.resolve(['two'])
   }
 

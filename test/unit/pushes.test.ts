@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { infoJson, presencePush, publicationPush } from '../../src/hub/pushes.js'
+import { infoJson, presencePush, publicationPush } from '../../src/protocol/pushes.js'
 import { clientInfo, publication } from '../contract/publications.js'
 
 /** What stands as `data` in the push, letter by letter. */

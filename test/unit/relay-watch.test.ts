@@ -22,7 +22,7 @@ class CuttablePeers implements Peers {
     return this.isReachable ? Promise.resolve(false) : Promise.reject(new Error('unreachable'))
   }
 
-  alive(): Promise<readonly string[]> {
+  aliveNodes(): Promise<readonly string[]> {
     return this.isReachable ? Promise.resolve(this.nodes) : Promise.reject(new Error('unreachable'))
   }
 
@@ -32,7 +32,7 @@ class CuttablePeers implements Peers {
 
   sendTo(_node: string, message: PeerMessage): Promise<void> {
     if (!this.isReachable) return Promise.reject(new Error('unreachable'))
-    if (this.hears && message.type === 'probe') this.watch?.heard(message.sentAtMs)
+    if (this.hears && message.type === 'probe') this.watch?.probeReturned(message.sentAtMs)
     return Promise.resolve()
   }
 

@@ -34,7 +34,7 @@ class Network {
 
   private peersOf(node: string): Peers {
     const peers = new MemoryPeers(node)
-    peers.alive = () => this.delay().then(() => this.leased)
+    peers.aliveNodes = () => this.delay().then(() => this.leased)
     peers.sendToAll = (message) => this.send([...this.surveys.keys()], message)
     peers.sendTo = (to, message) => this.send([to], message)
     return peers

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type Timed, TimerWheel } from '../../src/hub/timer-wheel.js'
+import { type TimerListener, TimerWheel } from '../../src/connection/timer-wheel.js'
 
 /** Remembers when it was called, by the wheel's time, and asks to be called again as often as there are delays. */
-class Alarm implements Timed {
+class Alarm implements TimerListener {
   readonly callsMs: number[] = []
 
   constructor(private readonly delaysMs: (number | undefined)[] = []) {}
@@ -125,7 +125,7 @@ describe('a timer wheel', () => {
 
   it('keeps what schedules others, or itself, while it is called', () => {
     const second = new Alarm()
-    const first: Timed = { onTimer: () => void wheel.schedule(second, 100) }
+    const first: TimerListener = { onTimer: () => void wheel.schedule(second, 100) }
     wheel.schedule(first, 100)
     pass(1_000)
     expect(second.callsMs).toEqual([200])
@@ -190,7 +190,7 @@ describe.each([20, 1_000])('a wheel that ticks every %i ms', (tickMs) => {
     pass(5_000, tickMs)
     const startMs = clockMs - wheel.nowMs
     for (let sinceTickMs = 0; sinceTickMs <= tickMs; sinceTickMs++) {
-      expect(wheel.laterThanNowMs).toBeGreaterThanOrEqual(clockMs + sinceTickMs - startMs)
+      expect(wheel.upperNowMs).toBeGreaterThanOrEqual(clockMs + sinceTickMs - startMs)
     }
   })
 })

@@ -1,163 +1,159 @@
 import type { Identity } from '../../auth/authenticator.js'
 import { subscribeRule } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
-import { Closing, DISCONNECTS } from '../../protocol/closes.js'
+import { CloseConnection, DISCONNECTS } from '../../protocol/closes.js'
 import { errors } from '../../protocol/errors.js'
-import { type JsonValue, jsonText } from '../../protocol/json-writer.js'
-import type { ClientSession } from '../client-session.js'
-import type { Reply } from '../command-session.js'
+import { jsonText, stringify } from '../../protocol/json-text.js'
+import type { JsonValue } from '../../protocol/json-writer.js'
+import type { ClientConnection } from '../client-connection.js'
+import { expiryFields } from '../expiry.js'
 import { type ConnectDecision, checkConnectDecision, checkDecision, expiryOf, isPromise } from '../hooks.js'
-import { toJsonText } from '../json.js'
 import {
   joinAll,
   PendingSubscription,
-  secondsUntil,
+  type SubscribeOutcomes,
   subscribeResult,
-  type Told,
 } from '../pending-subscription.js'
-import { retryableRefusal } from '../token-refusal.js'
+import { verifyConnectionToken } from '../token-checks.js'
+import type { Reply } from './command-handler.js'
 
 type Request = ClientRequest<'connect'>
 
-/** What is known of somebody who may connect. */
-interface Admitted {
+/** What a token, or an application, grants to a connection. */
+interface ConnectGrant {
   readonly user: string
   readonly info: string | undefined
   readonly data: string | undefined
   readonly expiresAtMs: number | undefined
-  /** Channels that the server subscribes it to, with what is told of it there. */
-  readonly channels: ReadonlyMap<
-    string,
-    { readonly info: string | undefined; readonly data: string | undefined }
-  >
+  /** Channels of server-side subscriptions, with the info and the data of each. */
+  readonly channels: ReadonlyMap<string, ChannelGrant>
 }
 
-/** Recognises the client, and subscribes it to the channels that its token or the application names. */
+interface ChannelGrant {
+  readonly info: string | undefined
+  readonly data: string | undefined
+}
+
+const EMPTY_CHANNEL_GRANT: ChannelGrant = { info: undefined, data: undefined }
+
+/** Identifies the client, and subscribes it to the channels that its token or the application names. */
 export function handleConnect(
-  session: ClientSession,
+  connection: ClientConnection,
   request: Request,
   reply: Reply,
 ): Promise<void> | undefined {
-  if (session.state !== 'new' && session.state !== 'refused') throw new Closing(DISCONNECTS.badRequest)
-  session.state = 'connecting'
+  if (connection.state !== 'new' && connection.state !== 'refused') {
+    throw new CloseConnection(DISCONNECTS.badRequest)
+  }
+  connection.beginConnect()
   const { token, data, name, version } = request
-  const decided = session.shared.hooks.connect?.({ client: session.client, token, data, name, version })
-  if (!isPromise(decided)) return decide(session, request, decided, reply)
-  return Promise.resolve(decided).then((decision) => decide(session, request, decision, reply))
+  const { client, context } = connection
+  const decided = context.hooks.connect?.({ client, token, data, name, version })
+  if (!isPromise(decided)) return connect(connection, request, decided, reply)
+  return Promise.resolve(decided).then((decision) => connect(connection, request, decision, reply))
 }
 
-function decide(
-  session: ClientSession,
+function connect(
+  connection: ClientConnection,
   request: Request,
   decision: ConnectDecision | undefined,
   reply: Reply,
 ): Promise<void> | undefined {
   checkDecision('connect', decision)
-  const admitted = decision === undefined ? authenticate(session, request.token) : admittedAs(decision)
-  session.user = admitted.user
-  session.connInfo = admitted.info
+  const grant = decision === undefined ? grantOfToken(connection, request.token) : grantOfDecision(decision)
+  connection.identify(grant.user, grant.info)
   const pending: PendingSubscription[] = []
   try {
-    for (const [channel, grant] of admitted.channels) pending.push(open(session, request, channel, grant))
+    for (const [channel, channelGrant] of grant.channels) {
+      pending.push(beginSubscription(connection, request, channel, channelGrant))
+    }
   } catch (error) {
     for (const one of pending) one.abort()
     throw error
   }
-  return joinAll(pending, (told) => answer(session, admitted, told, reply))
+  return joinAll(pending, (outcomes) => complete(connection, grant, outcomes, reply))
 }
 
-/** By the token. Throws errors 100, 102, 103, 107 and 109, or a Closing. */
-function authenticate(session: ClientSession, token: string): Admitted {
-  const { authenticator, channels, metrics } = session.shared
-  const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
-  if (identity !== undefined) {
-    const admitted = admittedBy(identity)
-    // A token goes before what a namespace allows whom, but not before what a channel's name says.
-    for (const channel of admitted.channels.keys()) {
-      if (subscribeRule(channels.namespaceOf(channel), channel, admitted.user) !== 'denied') continue
+/** Throws errors 100, 102, 103, 107 and 109, or a CloseConnection. */
+function grantOfToken(connection: ClientConnection, token: string): ConnectGrant {
+  const identity = verifyConnectionToken(connection, token, DISCONNECTS.badRequest)
+  const { user, info, expiresAtMs } = identity
+  const channels = channelsOf(identity)
+  // A token overrules what the namespace allows to clients, but not the users that a channel's name lists.
+  for (const channel of channels.keys()) {
+    const namespace = connection.context.channels.namespaceOf(channel)
+    if (subscribeRule(namespace, channel, user) === 'denied') {
       throw errors.permissionDenied('the token names a channel that this user may not be in')
     }
-    return admitted
   }
-  metrics.authFailures.inc({ reason: failure })
-  if (failure === 'missing') throw new Closing(DISCONNECTS.badRequest)
-  // The client fetches a new token, or waits, and connects again.
-  throw retryableRefusal(failure) ?? new Closing(DISCONNECTS.invalidToken)
+  return { user, info, data: undefined, expiresAtMs, channels }
 }
 
-function admittedBy({ user, info, expiresAtMs, channels = [], subs = {} }: Identity): Admitted {
-  const grants = new Map(channels.map((channel) => [channel, { info: undefined, data: undefined }] as const))
-  return {
-    user,
-    info,
-    data: undefined,
-    expiresAtMs,
-    channels: new Map([...grants, ...Object.entries(subs)]),
-  }
+function channelsOf({ channels = [], subs = {} }: Identity): ReadonlyMap<string, ChannelGrant> {
+  const named = channels.map((channel) => [channel, EMPTY_CHANNEL_GRANT] as const)
+  return new Map([...named, ...Object.entries(subs)])
 }
 
-/** Throws error 109: whoever is let in must not be gone before it is told so. */
-function admittedAs(decision: ConnectDecision): Admitted {
+/** Throws error 109 for an expiry in the past: the connection must not end before its reply. */
+function grantOfDecision(decision: ConnectDecision): ConnectGrant {
   checkConnectDecision(decision)
   const { user, info, data, channels = [] } = decision
   const expiresAtMs = expiryOf(decision)
   if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) throw errors.tokenExpired('fetch a new one')
   return {
     user,
-    info: toJsonText(info),
-    data: toJsonText(data),
+    info: stringify(info),
+    data: stringify(data),
     expiresAtMs,
-    channels: new Map(channels.map((channel) => [channel, { info: undefined, data: undefined }])),
+    channels: new Map(channels.map((channel) => [channel, EMPTY_CHANNEL_GRANT])),
   }
 }
 
-function open(
-  session: ClientSession,
+function beginSubscription(
+  connection: ClientConnection,
   { subs = {} }: Request,
   channel: string,
-  { info, data }: { readonly info: string | undefined; readonly data: string | undefined },
+  { info, data }: ChannelGrant,
 ): PendingSubscription {
-  const asked = Object.hasOwn(subs, channel) ? subs[channel] : undefined
-  return PendingSubscription.open(session, {
+  const requested = Object.hasOwn(subs, channel) ? subs[channel] : undefined
+  return PendingSubscription.begin(connection, {
     channel,
-    namespace: session.shared.channels.namespaceOf(channel),
+    namespace: connection.context.channels.namespaceOf(channel),
     isServerSide: true,
     wantsJoinLeave: false,
     wantsPosition: true,
     wantsRecovery: true,
-    since: asked?.recover === true ? { epoch: asked.epoch, offset: asked.offset } : undefined,
+    since: requested?.recover === true ? { epoch: requested.epoch, offset: requested.offset } : undefined,
     chanInfo: info,
     data,
     expiresAtMs: undefined,
   })
 }
 
-/** The one reply that tells of the connection and of the subscriptions that come with it. */
-function answer(
-  session: ClientSession,
-  { user, info, data, expiresAtMs }: Admitted,
-  told: Told,
+/** Replies, once, for the connection and its server-side subscriptions. */
+function complete(
+  connection: ClientConnection,
+  { data, expiresAtMs }: ConnectGrant,
+  outcomes: SubscribeOutcomes,
   reply: Reply,
 ): void {
-  const { node, pingIntervalMs } = session.shared
-  const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)
-  session.connected(user, info, expiresAtMs)
+  const { node, pingIntervalMs } = connection.context
+  connection.completeConnect(expiresAtMs)
   reply({
-    client: session.client,
+    client: connection.client,
     version: node.version,
-    expires: ttl !== undefined,
-    ttl,
+    ...expiryFields(expiresAtMs),
     data: jsonText(data),
-    subs: told.size === 0 ? undefined : resultsOf(told),
+    subs: outcomes.size === 0 ? undefined : resultsOf(outcomes),
     ping: Math.max(1, Math.ceil(pingIntervalMs / 1_000)),
     pong: true,
-    session: session.client,
+    session: connection.client,
     node: node.id,
     time: Date.now(),
   })
 }
 
-/** From pairs, since a channel may be called `__proto__`. */
-function resultsOf(told: Told): JsonValue {
-  return Object.fromEntries([...told].map(([channel, subscribed]) => [channel, subscribeResult(subscribed)]))
+/** From entries, since a channel may be called `__proto__`. */
+function resultsOf(outcomes: SubscribeOutcomes): JsonValue {
+  return Object.fromEntries([...outcomes].map(([channel, outcome]) => [channel, subscribeResult(outcome)]))
 }

@@ -1,6 +1,12 @@
-import type { Reply } from '../command-session.js'
+import type { ClientRequest } from '../../protocol/client-requests.js'
+import type { ClientConnection } from '../client-connection.js'
+import type { Reply } from './command-handler.js'
 
-/** A client's question whether anybody is there. */
-export function handlePing(reply: Reply): undefined {
+/** Answers a client that checks the connection. */
+export function handlePing(
+  _connection: ClientConnection,
+  _request: ClientRequest<'ping'>,
+  reply: Reply,
+): undefined {
   reply({})
 }

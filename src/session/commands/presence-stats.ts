@@ -1,16 +1,17 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
-import type { ClientSession } from '../client-session.js'
-import type { Reply } from '../command-session.js'
+import type { ClientConnection } from '../client-connection.js'
+import type { Reply } from './command-handler.js'
 import { checkMayReadPresence } from './presence.js'
 
-/** How many clients and users are in a channel. */
+/** Counts the clients and users in a channel. */
 export async function handlePresenceStats(
-  session: ClientSession,
+  connection: ClientConnection,
   { channel }: ClientRequest<'presence_stats'>,
   reply: Reply,
 ): Promise<void> {
-  checkMayReadPresence(session, channel)
-  await session.shared.presence.turnOf(channel, session.client)
-  const { clients, users } = await session.shared.channels.presenceStats(channel)
+  checkMayReadPresence(connection, channel)
+  const { presence, channels } = connection.context
+  await presence.pendingWrites(channel, connection.client)
+  const { clients, users } = await channels.presenceStats(channel)
   reply({ num_clients: clients, num_users: users })
 }

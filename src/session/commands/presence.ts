@@ -1,26 +1,27 @@
 import { mayReadPresence } from '../../channel/permissions.js'
-import { infoJson } from '../../hub/pushes.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
-import type { ClientSession } from '../client-session.js'
-import type { Reply } from '../command-session.js'
+import { presenceJson } from '../../protocol/pushes.js'
+import type { ClientConnection } from '../client-connection.js'
+import type { Reply } from './command-handler.js'
 
-/** Who is in a channel. */
+/** Lists the clients in a channel. */
 export async function handlePresence(
-  session: ClientSession,
+  connection: ClientConnection,
   { channel }: ClientRequest<'presence'>,
   reply: Reply,
 ): Promise<void> {
-  checkMayReadPresence(session, channel)
-  await session.shared.presence.turnOf(channel, session.client)
-  const clients = await session.shared.channels.presence(channel)
-  reply({ presence: Object.fromEntries([...clients].map(([client, info]) => [client, infoJson(info)])) })
+  checkMayReadPresence(connection, channel)
+  const { presence, channels } = connection.context
+  await presence.pendingWrites(channel, connection.client)
+  reply({ presence: presenceJson(await channels.presence(channel)) })
 }
 
 /** Throws error 102 or 103. */
-export function checkMayReadPresence(session: ClientSession, channel: string): void {
-  const namespace = session.shared.channels.namespaceOf(channel)
-  if (!mayReadPresence(namespace, { channel, user: session.user, isSubscribed: session.isIn(channel) })) {
+export function checkMayReadPresence(connection: ClientConnection, channel: string): void {
+  const namespace = connection.context.channels.namespaceOf(channel)
+  const isSubscribed = connection.isSubscribed(channel)
+  if (!mayReadPresence(namespace, { channel, user: connection.user, isSubscribed })) {
     throw errors.permissionDenied('reading who is in this channel')
   }
 }

@@ -1,47 +1,53 @@
 import { mayPublish } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
-import type { ClientSession } from '../client-session.js'
-import type { Reply } from '../command-session.js'
+import { stringify } from '../../protocol/json-text.js'
+import type { ClientConnection } from '../client-connection.js'
 import { checkDecision, isPromise, type PublishDecision } from '../hooks.js'
-import { toJsonText } from '../json.js'
+import type { Reply } from './command-handler.js'
 
-/** Publishes to a channel. The reply comes once the relay has taken it. */
+/** Publishes to a channel. Replies once the relay has taken the publication. */
 export function handlePublish(
-  session: ClientSession,
+  connection: ClientConnection,
   { channel, data }: ClientRequest<'publish'>,
   reply: Reply,
 ): Promise<void> {
-  const { channels, hooks } = session.shared
-  const namespace = channels.namespaceOf(channel)
-  if (!mayPublish(namespace, { channel, user: session.user, isSubscribed: session.isIn(channel) })) {
+  const { client, user, context } = connection
+  const { channels, hooks } = context
+  const isSubscribed = connection.isSubscribed(channel)
+  if (!mayPublish(channels.namespaceOf(channel), { channel, user, isSubscribed })) {
     throw errors.permissionDenied('publishing to this channel')
   }
-  const { client, user } = session
   const decided = hooks.publish?.({ client, user, channel, data: JSON.parse(data.text) })
-  // Without an application to ask, publications of one tick go out together.
-  if (!isPromise(decided)) return publish(session, channel, textOf(decided) ?? data.text, reply)
+  // Without a promise to await, publications of one tick leave together.
+  if (!isPromise(decided)) return publish(connection, channel, dataOf(decided) ?? data.text, reply)
   return Promise.resolve(decided).then((decision) =>
-    publish(session, channel, textOf(decision) ?? data.text, reply),
+    publish(connection, channel, dataOf(decision) ?? data.text, reply),
   )
 }
 
-/** What an application publishes instead; undefined: nothing else. */
-function textOf(decision: PublishDecision | undefined): string | undefined {
+/** The JSON that an application publishes instead; undefined: what the client sent. */
+function dataOf(decision: PublishDecision | undefined): string | undefined {
   checkDecision('publish', decision)
   if (decision === undefined) return undefined
-  const text = toJsonText(decision.data)
+  const text = stringify(decision.data)
   if (text === undefined) throw new TypeError('hooks.publish: the data is not JSON')
   return text
 }
 
-async function publish(session: ClientSession, channel: string, data: string, reply: Reply): Promise<void> {
-  const draft = {
+async function publish(
+  connection: ClientConnection,
+  channel: string,
+  data: string,
+  reply: Reply,
+): Promise<void> {
+  await connection.context.channels.publish({
+    channel,
+    source: 'centrifuge',
     data: Buffer.from(data),
     isBinary: false,
     isJson: true,
-    info: session.infoIn(session.find(channel)),
-  }
-  await session.shared.channels.publish('centrifuge', channel, draft)
+    info: connection.infoIn(connection.findSubscription(channel)),
+  })
   reply({})
 }

@@ -1,46 +1,40 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
-import { Closing, DISCONNECTS } from '../../protocol/closes.js'
-import type { ClientSession } from '../client-session.js'
-import type { Reply } from '../command-session.js'
+import { CloseConnection, DISCONNECTS } from '../../protocol/closes.js'
+import type { ClientConnection } from '../client-connection.js'
+import { expiryFields } from '../expiry.js'
 import { checkDecision, expiryOf, isPromise, type RefreshDecision } from '../hooks.js'
-import { secondsUntil } from '../pending-subscription.js'
-import { retryableRefusal } from '../token-refusal.js'
+import { verifyConnectionToken } from '../token-checks.js'
+import type { Reply } from './command-handler.js'
 
-/** Lets the connection live on, by a new token of the same user or as the application says. */
+/** Extends the life of the connection, by a new token of the same user or by an application's decision. */
 export function handleRefresh(
-  session: ClientSession,
+  connection: ClientConnection,
   { token }: ClientRequest<'refresh'>,
   reply: Reply,
 ): Promise<void> | undefined {
-  const { client, user } = session
-  const decided = session.shared.hooks.refresh?.({ client, user, channel: undefined, token })
-  if (!isPromise(decided)) return refresh(session, token, decided, reply)
-  return Promise.resolve(decided).then((decision) => refresh(session, token, decision, reply))
+  const { client, user, context } = connection
+  const decided = context.hooks.refresh?.({ client, user, channel: undefined, token })
+  if (!isPromise(decided)) return refresh(connection, token, decided, reply)
+  return Promise.resolve(decided).then((decision) => refresh(connection, token, decision, reply))
 }
 
 function refresh(
-  session: ClientSession,
+  connection: ClientConnection,
   token: string,
   decision: RefreshDecision | undefined,
   reply: Reply,
 ): undefined {
   checkDecision('refresh', decision)
-  const expiresAtMs = decision === undefined ? readToken(session, token) : expiryOf(decision)
-  session.expireAt(expiresAtMs)
-  const { client } = session
-  const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)
-  reply({ client, version: session.shared.node.version, expires: ttl !== undefined, ttl })
+  const expiresAtMs = decision === undefined ? expiryOfToken(connection, token) : expiryOf(decision)
+  connection.expireAt(expiresAtMs)
+  const { client, context } = connection
+  reply({ client, version: context.node.version, ...expiryFields(expiresAtMs) })
 }
 
-/** When the connection expires by its new token. Throws errors 100 and 109, or a Closing. */
-function readToken(session: ClientSession, token: string): number | undefined {
-  const { authenticator, metrics } = session.shared
-  const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
-  if (identity === undefined) {
-    metrics.authFailures.inc({ reason: failure })
-    throw retryableRefusal(failure) ?? new Closing(DISCONNECTS.invalidToken)
-  }
-  if (identity.user !== session.user) throw new Closing(DISCONNECTS.invalidToken)
-  session.connInfo = identity.info
+/** Throws errors 100 and 109, or a CloseConnection. */
+function expiryOfToken(connection: ClientConnection, token: string): number | undefined {
+  const identity = verifyConnectionToken(connection, token, DISCONNECTS.invalidToken)
+  if (identity.user !== connection.user) throw new CloseConnection(DISCONNECTS.invalidToken)
+  connection.identify(identity.user, identity.info)
   return identity.expiresAtMs
 }

@@ -1,20 +1,20 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
-import type { ClientSession } from '../client-session.js'
+import type { ClientConnection } from '../client-connection.js'
 import { isPromise } from '../hooks.js'
 
-/** Hands the embedding application a message that nobody waits for an answer to. */
+/** Passes a message to the embedding application, without a reply. */
 export function handleSend(
-  session: ClientSession,
+  connection: ClientConnection,
   { data }: ClientRequest<'send'>,
 ): Promise<void> | undefined {
-  const { client, user } = session
-  const failed = (error: unknown) => session.hookFailed('message', error)
+  const { client, user, context } = connection
+  const logError = (error: unknown) => connection.logHookError('message', error)
   try {
-    const taken = session.shared.hooks.message?.({ client, user, data })
-    // The next command waits for it: an application is not handed more than it takes.
-    return isPromise(taken) ? Promise.resolve(taken).catch(failed) : undefined
+    const handled = context.hooks.message?.({ client, user, data })
+    // The next command waits for it, so that an application receives no more than it handles.
+    return isPromise(handled) ? Promise.resolve(handled).catch(logError) : undefined
   } catch (error) {
-    failed(error)
+    logError(error)
     return undefined
   }
 }

@@ -1,40 +1,39 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
-import type { ClientSession } from '../client-session.js'
-import type { Reply } from '../command-session.js'
-import { checkDecision, isPromise, type RefreshDecision } from '../hooks.js'
-import { decidedExpiryOf, secondsUntil } from '../pending-subscription.js'
-import { verifySubscriptionToken } from '../subscription-token.js'
+import type { ClientConnection } from '../client-connection.js'
+import { expiryFields } from '../expiry.js'
+import { checkDecision, futureExpiryOf, isPromise, type RefreshDecision } from '../hooks.js'
+import { verifySubscriptionToken } from '../token-checks.js'
+import type { Reply } from './command-handler.js'
 
 type Request = ClientRequest<'sub_refresh'>
 
-/** Lets a subscription live on, by a new token or as the application says. */
+/** Extends the life of a subscription, by a new token or by an application's decision. */
 export function handleSubRefresh(
-  session: ClientSession,
+  connection: ClientConnection,
   request: Request,
   reply: Reply,
 ): Promise<void> | undefined {
-  const { client, user } = session
-  const decided = session.shared.hooks.refresh?.({ client, user, ...request })
-  if (!isPromise(decided)) return refresh(session, request, decided, reply)
-  return Promise.resolve(decided).then((decision) => refresh(session, request, decision, reply))
+  const { client, user, context } = connection
+  const decided = context.hooks.refresh?.({ client, user, ...request })
+  if (!isPromise(decided)) return refresh(connection, request, decided, reply)
+  return Promise.resolve(decided).then((decision) => refresh(connection, request, decision, reply))
 }
 
 function refresh(
-  session: ClientSession,
+  connection: ClientConnection,
   { channel, token }: Request,
   decision: RefreshDecision | undefined,
   reply: Reply,
 ): undefined {
   checkDecision('refresh', decision)
-  const subscription = session.find(channel)
+  const subscription = connection.findSubscription(channel)
   if (subscription === undefined) throw errors.permissionDenied('there is no such subscription')
   const expiresAtMs =
     decision === undefined
-      ? verifySubscriptionToken(session, token, channel).expiresAtMs
-      : decidedExpiryOf(decision)
+      ? verifySubscriptionToken(connection, token, channel).expiresAtMs
+      : futureExpiryOf(decision)
   subscription.expiresAtMs = expiresAtMs
-  session.lookAgain()
-  const ttl = expiresAtMs === undefined ? undefined : secondsUntil(expiresAtMs)
-  reply({ expires: ttl !== undefined, ttl })
+  connection.rescheduleTimer()
+  reply(expiryFields(expiresAtMs))
 }

@@ -2,51 +2,46 @@ import type { NamespaceOptions } from '../../channel/namespaces.js'
 import { subscribeRule } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { errors } from '../../protocol/errors.js'
-import type { ClientSession } from '../client-session.js'
-import type { Reply } from '../command-session.js'
-import { checkDecision, isPromise, type SubscribeDecision } from '../hooks.js'
-import { toJsonText } from '../json.js'
-import {
-  decidedExpiryOf,
-  type SubscriptionOptions,
-  subscribe,
-  subscribeResult,
-} from '../pending-subscription.js'
-import { verifySubscriptionToken } from '../subscription-token.js'
+import { stringify } from '../../protocol/json-text.js'
+import type { ClientConnection } from '../client-connection.js'
+import { checkDecision, futureExpiryOf, isPromise, type SubscribeDecision } from '../hooks.js'
+import { type SubscriptionOptions, subscribe, subscribeResult } from '../pending-subscription.js'
+import { verifySubscriptionToken } from '../token-checks.js'
+import type { Reply } from './command-handler.js'
 
 type Request = ClientRequest<'subscribe'>
+type Grant = Pick<SubscriptionOptions, 'chanInfo' | 'data' | 'expiresAtMs'>
 
 /** Subscribes to a channel, and recovers what was missed since the position that the client names. */
 export function handleSubscribe(
-  session: ClientSession,
+  connection: ClientConnection,
   request: Request,
   reply: Reply,
 ): Promise<void> | undefined {
-  const { channels, hooks } = session.shared
+  const { client, user, context } = connection
   const { channel, token, data } = request
-  const namespace = channels.namespaceOf(channel)
-  const { client, user } = session
-  const decided = hooks.subscribe?.({ client, user, channel, token, data })
-  if (!isPromise(decided)) return begin(session, namespace, request, decided, reply)
-  return session.whileDeciding(channel, decided, (decision) =>
-    begin(session, namespace, request, decision, reply),
+  const namespace = context.channels.namespaceOf(channel)
+  const decided = context.hooks.subscribe?.({ client, user, channel, token, data })
+  if (!isPromise(decided)) return subscribeWith(connection, namespace, request, decided, reply)
+  return connection.awaitDecision(channel, decided, (decision) =>
+    subscribeWith(connection, namespace, request, decision, reply),
   )
 }
 
-function begin(
-  session: ClientSession,
+function subscribeWith(
+  connection: ClientConnection,
   namespace: NamespaceOptions,
   request: Request,
   decision: SubscribeDecision | undefined,
   reply: Reply,
 ): Promise<void> | undefined {
   checkDecision('subscribe', decision)
-  const { channel } = request
-  const grant = decision === undefined ? granted(session, namespace, request) : grantOf(decision)
+  const grant =
+    decision === undefined ? grantOfToken(connection, namespace, request) : grantOfDecision(decision)
   return subscribe(
-    session,
+    connection,
     {
-      channel,
+      channel: request.channel,
       namespace,
       isServerSide: false,
       wantsJoinLeave: request.join_leave,
@@ -55,18 +50,20 @@ function begin(
       since: request.recover ? { epoch: request.epoch, offset: request.offset } : undefined,
       ...grant,
     },
-    (subscribed) => reply(subscribeResult(subscribed)),
+    (outcome) => reply(subscribeResult(outcome)),
   )
 }
 
-type Grant = Pick<SubscriptionOptions, 'chanInfo' | 'data' | 'expiresAtMs'>
-
-/** By the namespace's rules and the token. Throws error 103 or 109. */
-function granted(session: ClientSession, namespace: NamespaceOptions, { channel, token }: Request): Grant {
-  const rule = subscribeRule(namespace, channel, session.user)
+/** By the options of the namespace and the token. Throws error 103 or 109. */
+function grantOfToken(
+  connection: ClientConnection,
+  namespace: NamespaceOptions,
+  { channel, token }: Request,
+): Grant {
+  const rule = subscribeRule(namespace, channel, connection.user)
   if (rule === 'denied') throw errors.permissionDenied('this user may not subscribe to this channel')
   if (token !== '') {
-    const { info, expiresAtMs } = verifySubscriptionToken(session, token, channel)
+    const { info, expiresAtMs } = verifySubscriptionToken(connection, token, channel)
     return { chanInfo: info, data: undefined, expiresAtMs }
   }
   if (rule === 'token') throw errors.permissionDenied('this channel needs a token of its own')
@@ -74,7 +71,7 @@ function granted(session: ClientSession, namespace: NamespaceOptions, { channel,
 }
 
 /** Throws error 110. */
-function grantOf(decision: SubscribeDecision): Grant {
+function grantOfDecision(decision: SubscribeDecision): Grant {
   const { info, data } = decision
-  return { chanInfo: toJsonText(info), data: toJsonText(data), expiresAtMs: decidedExpiryOf(decision) }
+  return { chanInfo: stringify(info), data: stringify(data), expiresAtMs: futureExpiryOf(decision) }
 }

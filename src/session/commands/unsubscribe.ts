@@ -1,14 +1,14 @@
 import type { ClientRequest } from '../../protocol/client-requests.js'
-import type { ClientSession } from '../client-session.js'
-import type { Reply } from '../command-session.js'
+import type { ClientConnection } from '../client-connection.js'
+import type { Reply } from './command-handler.js'
 
-/** Leaves a channel; nothing of it comes after the reply. Leaving one that it is not in does no harm. */
+/** Ends a subscription; none of the channel's publications comes after the reply. Without one it has no effect. */
 export function handleUnsubscribe(
-  session: ClientSession,
+  connection: ClientConnection,
   { channel }: ClientRequest<'unsubscribe'>,
   reply: Reply,
 ): undefined {
-  const subscription = session.find(channel)
-  if (subscription !== undefined) session.removeSubscription(subscription)
+  const subscription = connection.findSubscription(channel)
+  if (subscription !== undefined) connection.removeSubscription(subscription)
   reply({})
 }

@@ -35,15 +35,15 @@ export class UwsSocket implements Socket {
     this.ws?.end(code, Buffer.from(reason))
   }
 
-  join(topic: string): void {
+  subscribe(topic: string): void {
     this.ws?.subscribe(Buffer.from(topic))
   }
 
-  leave(topic: string): void {
+  unsubscribe(topic: string): void {
     this.ws?.unsubscribe(Buffer.from(topic))
   }
 
-  publish(topic: string, data: Uint8Array, isBinary: boolean): void {
+  broadcastToOthers(topic: string, data: Uint8Array, isBinary: boolean): void {
     this.ws?.publish(Buffer.from(topic), data, isBinary)
   }
 

@@ -5,6 +5,7 @@ import type {
   HttpRequest,
   HttpResponse,
   ListenOptions,
+  Routes,
   Transport,
   TransportOptions,
   Verdict,
@@ -45,8 +46,11 @@ export class UwsTransport implements Transport {
             key_file_name: Buffer.from(tls.keyPath),
           })
     this.app.filter((response, change) => this.counted(response, Number(change)))
-    for (const route of options.webSockets) this.app.ws(Buffer.from(route.path), this.behavior(route))
-    for (const route of options.http) {
+  }
+
+  addRoutes({ webSockets, http }: Routes): void {
+    for (const route of webSockets) this.app.ws(Buffer.from(route.path), this.behavior(route))
+    for (const route of http) {
       this.app.any(Buffer.from(route.path), (response, request) => this.http.serve(route, response, request))
     }
   }
@@ -73,7 +77,7 @@ export class UwsTransport implements Transport {
     })
   }
 
-  publish(topic: string, data: Uint8Array, isBinary: boolean): void {
+  broadcast(topic: string, data: Uint8Array, isBinary: boolean): void {
     this.app.publish(Buffer.from(topic), data, isBinary)
   }
 

@@ -1,0 +1,90 @@
+import { type Close, UNSUBSCRIBES } from '../protocol/closes.js'
+import { errors, ProtocolError } from '../protocol/errors.js'
+import type { Connection, ServerSubscription } from './connection.js'
+import type { Connections } from './connections.js'
+
+/** Selects all connections of a user, or fewer of them. */
+export interface ConnectionSelector {
+  /** Empty: of any user; then `client` or `session` is given. */
+  readonly user: string
+  readonly client?: string | undefined
+  readonly session?: string | undefined
+}
+
+/** The result of a request about connections. */
+export interface ControlResult {
+  /** Number of connections that it was applied to. */
+  readonly touched: number
+  /** The error of the first connection that refused. */
+  readonly refusal?: { readonly code: number; readonly message: string } | undefined
+}
+
+/** Applies requests of the server API to the connections of this node. */
+export class ConnectionControl {
+  constructor(private readonly connections: Connections) {}
+
+  /** Resolves when all selected connections have subscribed or refused. */
+  async subscribe(
+    selector: ConnectionSelector,
+    channel: string,
+    options: ServerSubscription,
+  ): Promise<ControlResult> {
+    const selected = [...this.select(selector)]
+    const results = await Promise.allSettled(selected.map((one) => one.subscribe(channel, options)))
+    const refused = results.filter((result) => result.status === 'rejected')
+    const touched = results.length - refused.length
+    return refused[0] === undefined ? { touched } : { touched, refusal: toRefusal(refused[0].reason) }
+  }
+
+  unsubscribe(selector: ConnectionSelector, channel: string): ControlResult {
+    return this.apply(selector, (connection) => connection.unsubscribe(channel, UNSUBSCRIBES.server))
+  }
+
+  /** Closes the selected connections, but for the clients of the whitelist. */
+  disconnect(
+    selector: ConnectionSelector,
+    { code, reason }: Close,
+    whitelist: readonly string[],
+  ): ControlResult {
+    const spared = new Set(whitelist)
+    return this.apply(selector, (connection) => {
+      if (spared.has(connection.client)) return false
+      connection.close({ code, reason })
+      return true
+    })
+  }
+
+  refresh(selector: ConnectionSelector, expiresAtMs: number | undefined): ControlResult {
+    return this.apply(selector, (connection) => {
+      connection.refresh(expiresAtMs)
+      return true
+    })
+  }
+
+  /** Sends JSON that belongs to no channel. */
+  message(selector: ConnectionSelector, data: string): ControlResult {
+    return this.apply(selector, (connection) => connection.pushMessage(data))
+  }
+
+  private apply(selector: ConnectionSelector, act: (connection: Connection) => boolean): ControlResult {
+    let touched = 0
+    // A copy: what is applied to a connection may remove it.
+    for (const connection of [...this.select(selector)]) if (act(connection)) touched++
+    return { touched }
+  }
+
+  private *select({ user, client, session }: ConnectionSelector): IterableIterator<Connection> {
+    for (const connection of this.connections) {
+      if (user !== '' && connection.user !== user) continue
+      if (client !== undefined && connection.client !== client) continue
+      if (session !== undefined && connection.session !== session) continue
+      yield connection
+    }
+  }
+}
+
+function toRefusal(reason: unknown): { code: number; message: string } {
+  const { code, message } =
+    reason instanceof ProtocolError ? reason : errors.internal('the subscription failed')
+  return { code, message }
+}

@@ -1,0 +1,109 @@
+import type { Broker } from '../broker/broker.js'
+import { BrokerError } from '../protocol/broker-error.js'
+import type { GapRepair } from './gap-repair.js'
+import { hasReached, isAhead, type LocalChannel, subscriberCount } from './local-channel.js'
+
+/** Time between two rounds. A gap that no later publication shows is repaired within 5 s. */
+const ROUND_INTERVAL_MS = 4_500
+/** Channels that a round checks; the next one continues after them. */
+const MAX_CHANNELS_PER_ROUND = 1_000
+/** Channels that are checked at once. */
+const BATCH_CHANNELS = 500
+const RETRY_MS = 250
+
+/**
+ * Compares what was delivered with the streams themselves: a lost publication that no other follows shows nowhere else.
+ */
+export class GapDetector {
+  private round: NodeJS.Timeout | undefined
+  private retry: NodeJS.Timeout | undefined
+  private next: IterableIterator<LocalChannel> | undefined
+  private isFullCheckDue = false
+  private isChecking = false
+  private hasStopped = false
+
+  constructor(
+    private readonly channels: () => IterableIterator<LocalChannel>,
+    private readonly broker: Broker,
+    private readonly repair: GapRepair,
+    /** Called with an error that no code expects. */
+    private readonly onDefect: (error: unknown) => void,
+  ) {}
+
+  start(): void {
+    this.round = setInterval(() => this.run(), ROUND_INTERVAL_MS)
+  }
+
+  stop(): void {
+    this.hasStopped = true
+    clearInterval(this.round)
+    clearTimeout(this.retry)
+  }
+
+  /** Checks all channels, until that has succeeded once: the relay may have lost events of any of them. */
+  checkAll(): void {
+    this.isFullCheckDue = true
+    this.run()
+  }
+
+  private run(): void {
+    if (this.isChecking || this.hasStopped) return
+    this.isChecking = true
+    clearTimeout(this.retry)
+    this.checkDue()
+      .catch((error: unknown) => {
+        if (!(error instanceof BrokerError)) this.onDefect(error)
+        // The next round comes too late for a full check.
+        else if (this.isFullCheckDue) this.retry = setTimeout(() => this.run(), RETRY_MS)
+      })
+      .finally(() => {
+        this.isChecking = false
+      })
+  }
+
+  private async checkDue(): Promise<void> {
+    if (!this.isFullCheckDue) return this.checkChannels(this.nextChannels())
+    while (this.isFullCheckDue) {
+      this.isFullCheckDue = false
+      try {
+        await this.checkChannels([...this.channels()])
+      } catch (error) {
+        this.isFullCheckDue = true
+        throw error
+      }
+    }
+  }
+
+  private nextChannels(): LocalChannel[] {
+    const channels: LocalChannel[] = []
+    this.next ??= this.channels()
+    while (channels.length < MAX_CHANNELS_PER_ROUND) {
+      const { done, value } = this.next.next()
+      if (done === true) {
+        this.next = undefined
+        return channels
+      }
+      channels.push(value)
+    }
+    return channels
+  }
+
+  private async checkChannels(channels: readonly LocalChannel[]): Promise<void> {
+    const streams = channels.filter(({ rules }) => rules.metaTtlMs !== undefined)
+    for (let start = 0; start < streams.length; start += BATCH_CHANNELS) {
+      const batch = streams.slice(start, start + BATCH_CHANNELS)
+      await Promise.all(batch.map((channel) => this.checkChannel(channel)))
+    }
+  }
+
+  private async checkChannel(channel: LocalChannel): Promise<void> {
+    const { name, repairBuffer, position } = channel
+    const { metaTtlMs } = channel.rules
+    if (metaTtlMs === undefined || repairBuffer !== undefined || subscriberCount(channel) === 0) return
+    const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs }
+    const { position: top } = await this.broker.history(name, query)
+    if (!hasReached(channel.position, top)) await this.repair.catchUp(channel, top)
+    // A position that was delivered before the stream was read can be above its top only if it was forged.
+    else if (isAhead(position, top)) this.repair.begin(channel)
+  }
+}

@@ -1,0 +1,127 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { History, HistoryQuery } from '../../src/broker/broker.js'
+import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { GapDetector } from '../../src/hub/gap-detector.js'
+import { GapRepair } from '../../src/hub/gap-repair.js'
+import { createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
+import { LabelledValue } from '../../src/metrics/labelled-value.js'
+import { Metrics } from '../../src/metrics/metrics.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
+import { hubOptions } from '../support/hub-options.js'
+
+const ROUND_MS = 4_500
+const META_TTL_MS = 60_000
+
+/** Counts reads, and how many there are at once. */
+class CountingBroker extends MemoryBroker {
+  readonly asked: string[] = []
+  mostAtOnce = 0
+  failures = 0
+  private now = 0
+
+  override async history(channel: string, query: HistoryQuery): Promise<History> {
+    this.asked.push(channel)
+    this.now++
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.now)
+    await new Promise(setImmediate)
+    this.now--
+    if (this.failures-- > 0) throw new BrokerError('unavailable', 'Redis cannot be reached')
+    return super.history(channel, query)
+  }
+}
+
+let broker: CountingBroker
+let channels: LocalChannel[]
+let watch: GapDetector
+let failed: unknown[]
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  broker = new CountingBroker()
+  channels = []
+  failed = []
+  const deliveries = {
+    isOpen: () => true,
+    deliver: () => undefined,
+    flush: () => undefined,
+    notifyGap: () => undefined,
+  }
+  const repair = new GapRepair(broker, new Metrics('test'), deliveries, (error) => failed.push(error))
+  watch = new GapDetector(
+    () => channels.values(),
+    broker,
+    repair,
+    (error) => failed.push(error),
+  )
+})
+afterEach(() => {
+  watch.stop()
+  expect(failed).toEqual([])
+  vi.useRealTimers()
+})
+
+const rulesWith = (metaTtlMs: number | undefined) => hubOptions({ metaTtlMs }).rulesOf('')
+
+/** Channels with a member each. */
+function open(count: number, metaTtlMs: number | undefined = META_TTL_MS): void {
+  for (let index = 0; index < count; index++) {
+    const channel = createLocalChannel(`${channels.length}`, new LabelledValue({}), rulesWith(metaTtlMs))
+    channel.json.subscribers = 1
+    channels.push(channel)
+  }
+}
+
+describe('the watch for gaps', () => {
+  it('looks at all channels after the relay was away, at most 500 at once', async () => {
+    open(1_234)
+    watch.checkAll()
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect(new Set(broker.asked).size).toBe(1_234)
+    expect(broker.mostAtOnce).toBeLessThanOrEqual(500)
+  })
+
+  it('looks at 1,000 channels a round, and goes on from there', async () => {
+    open(1_500)
+    for (const channel of channels) channel.position = { epoch: 'known', offset: 0 }
+    const known = { publications: [], position: { epoch: 'known', offset: 0 } }
+    const asked: string[] = []
+    broker.history = (name) => {
+      asked.push(name)
+      return Promise.resolve(known)
+    }
+    watch.start()
+    await vi.advanceTimersByTimeAsync(ROUND_MS)
+    expect(asked).toHaveLength(1_000)
+    await vi.advanceTimersByTimeAsync(ROUND_MS)
+    expect(new Set(asked).size).toBe(1_500)
+  })
+
+  it('leaves channels alone that keep no stream, and those that nobody is in', async () => {
+    channels = [createLocalChannel('empty', new LabelledValue({}), rulesWith(META_TTL_MS))]
+    const unkept = createLocalChannel('unkept', new LabelledValue({}), rulesWith(undefined))
+    unkept.json.subscribers = 1
+    channels.push(unkept)
+    watch.checkAll()
+    watch.start()
+    await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
+    expect(broker.asked).toEqual([])
+  })
+
+  it('tries again soon where it could not look', async () => {
+    open(1)
+    broker.failures = 2
+    watch.checkAll()
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(broker.asked).toHaveLength(3)
+  })
+
+  it('asks nothing more once it has stopped', async () => {
+    open(1)
+    broker.failures = 1
+    watch.start()
+    watch.checkAll()
+    watch.stop()
+    await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
+    expect(broker.asked).toHaveLength(1)
+  })
+})

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Removes binaries of uWebSockets.js that this machine cannot load: the package brings one for each platform and each
- * version of Node, 260 MB. Runs after `npm ci` (the script `prepare`) and keeps the binaries of this platform for every
+ * version of Node, 260 MB. Runs after `npm ci` (the script `postprepare`) and keeps the binaries of this platform for every
  * Node that Fanfare runs on; with --only-this-node, as in the Dockerfile, the one that this Node loads.
  * `npm ci --ignore-scripts` brings all of them back.
  */

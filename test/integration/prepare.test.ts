@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
+import { shipped } from '../support/deployment.js'
 import { SourceTree } from '../support/source-tree.js'
 
 const PLATFORM = `uws_${process.platform}_${process.arch}`
@@ -31,10 +32,17 @@ const left = (tree: SourceTree) => readdirSync(tree.path('node_modules/uWebSocke
 describe('the script after npm ci', () => {
   it('does nothing where only package.json and the lock file were copied', async () => {
     const tree = installed()
-    const prepare = tree.run('npm', 'run', '--silent', 'prepare')
+    const prepare = tree.run('npm', 'run', '--silent', 'postprepare')
     expect(await prepare.exited).toEqual({ code: 0, signal: null })
     expect(prepare.output).toBe('')
     expect(existsSync(tree.path('dist'))).toBe(false)
+  })
+
+  it('is not one that npm would run, or warn of, where the package is installed', () => {
+    const { scripts } = JSON.parse(shipped('package.json')) as { scripts: Record<string, string> }
+    expect(Object.keys(scripts)).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/^(preinstall|install|postinstall|prepare)$/)]),
+    )
   })
 
   it('removes the binaries of other platforms and of versions of Node that are not admitted, and says so', async () => {

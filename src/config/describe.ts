@@ -70,7 +70,7 @@ export function describeDefaults(): string {
   return aligned([['setting', 'default', 'unit', 'meaning'], ...rows])
 }
 
-/** The README's table. */
+/** The table of docs/settings.md. */
 export function settingsMarkdown(): string {
   const rows = SETTING_KEYS.map((key) => {
     const { meaning } = settingOf(key)

@@ -2,19 +2,19 @@ import { afterEach, expect, it } from 'vitest'
 import { parse as parseYaml } from 'yaml'
 import { API_KEY, callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
-import { redisArguments, shipped } from '../support/deployment.js'
+import { redisArguments } from '../support/deployment.js'
 import { FanfareProcess } from '../support/fanfare-process.js'
 import { HaproxyProcess } from '../support/haproxy-process.js'
-import { section } from '../support/readme.js'
+import { Page } from '../support/page.js'
 import { RedisServer } from '../support/redis-server.js'
 import { SdkClient } from '../support/sdk-client.js'
 
 afterEach(cleanUp)
 
 /** The namespaces that the operators' handbook shows. */
-const { namespaces } = parseYaml(
-  section('settings-file', shipped('deploy/README.md')).replace(/```(yaml)?/g, ''),
-) as { namespaces: unknown }
+const { namespaces } = parseYaml(new Page('deploy/README.md').code('settings-file')) as {
+  namespaces: unknown
+}
 
 it('behind the shipped HAProxy configuration, SDK clients miss nothing while a node is drained', async () => {
   const redis = await RedisServer.start(redisArguments())

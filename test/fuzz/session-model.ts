@@ -1,4 +1,4 @@
-/** What the README says that a session does with each command, said once more without anything of how it is done. */
+/** What the documentation says that a session does with each command, said once more without anything of how it is done. */
 
 /** Of the nodes that the model is for, as `FANFARE_NAMESPACES`. */
 export const NAMESPACES = [

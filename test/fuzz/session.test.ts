@@ -184,7 +184,7 @@ describe.each(['memory', 'Redis'])('a session of the Centrifuge protocol, with %
     }
   }
 
-  it('does with each command what the README says, whatever it is sent', async () => {
+  it('does with each command what the documentation says, whatever it is sent', async () => {
     await fc.assert(fc.asyncProperty(frames, check), { numRuns: RUNS })
     expect(node.child.output).not.toMatch(/"level":"(error|fatal)"/)
     expect((await fetch(`${node.internalUrl}/health`)).status).toBe(200)

@@ -15,7 +15,7 @@ import {
   TOP,
 } from '../support/deployment.js'
 import { HAPROXY_CONFIGURATION } from '../support/haproxy-process.js'
-import { section } from '../support/readme.js'
+import { Page } from '../support/page.js'
 import { RedisServer } from '../support/redis-server.js'
 
 const NODES = ['node1', 'node2', 'node3']
@@ -165,8 +165,7 @@ describe('the Dockerfile', () => {
 })
 
 describe('the handbook of operators', () => {
-  const yaml = (name: string): unknown =>
-    parseYaml(section(name, shipped('deploy/README.md')).replace(/```(yaml)?/g, ''))
+  const yaml = (name: string): unknown => parseYaml(new Page('deploy/README.md').code(name))
 
   it('has a file of settings that the configuration takes', () => {
     const { config, problems } = loadConfig({ options: yaml('settings-file') as Record<string, unknown> })

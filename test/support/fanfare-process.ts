@@ -36,10 +36,10 @@ export class FanfareProcess {
     readonly internalPort: number,
   ) {}
 
-  /** Descriptors: how many the process may open; undefined: as many as the tests'. */
+  /** Descriptors: how many the process may open; undefined: as many as the tests'. Flags go before settings. */
   static async start(
     settings: Record<string, string> = {},
-    { descriptors }: { descriptors?: number } = {},
+    { descriptors, flags = [] }: { descriptors?: number; flags?: readonly string[] } = {},
   ): Promise<FanfareProcess> {
     const allSettings = {
       FANFARE_LOG_FORMAT: 'json',
@@ -50,8 +50,8 @@ export class FanfareProcess {
     const limited = `ulimit -n ${descriptors}; exec "$0" "$@"`
     const child =
       descriptors === undefined
-        ? runFanfare(['serve'], allSettings)
-        : new Child('sh', ['-c', limited, process.execPath, MAIN, 'serve'], {
+        ? runFanfare(['serve', ...flags], allSettings)
+        : new Child('sh', ['-c', limited, process.execPath, MAIN, 'serve', ...flags], {
             env: cleanEnvironment(allSettings),
           })
     const ready = JSON.parse(await child.line(/"msg":"ready"/)) as { port: number; internalPort: number }

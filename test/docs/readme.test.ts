@@ -1,0 +1,94 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { afterThisTest, cleanUp } from '../support/clean-ups.js'
+import { at, exampleSettings, runJavaScript, runShell, startExampleNode } from '../support/examples.js'
+import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
+import { freePort } from '../support/free-port.js'
+import { Page } from '../support/page.js'
+import { RawClient } from '../support/raw-client.js'
+import { RedisServer } from '../support/redis-server.js'
+import { SdkClient } from '../support/sdk-client.js'
+
+afterEach(cleanUp)
+
+const page = new Page('README.md')
+
+describe('the README', () => {
+  it('shows what the first run prints', async () => {
+    const node = runFanfare([], {
+      FANFARE_PORT: '0',
+      FANFARE_INTERNAL_PORT: '0',
+      FANFARE_LOG_FORMAT: 'json',
+    })
+    afterThisTest(() => node.stop())
+    const ready = JSON.parse(await node.line(/"msg":"ready"/)) as { port: number; internalPort: number }
+    await node.line(/curl/)
+    const printed = node.output
+      .replaceAll(`:${ready.port}`, ':8000')
+      .replaceAll(`:${ready.internalPort}`, ':9000')
+      .replace(/(X-Auth-Token|X-API-Key): [\w-]+/g, '$1: …')
+    const shown = /^```\n([\s\S]*?)```\n$/.exec(page.section('first-run'))?.[1] ?? ''
+    expect(shown, page.where('first-run')).not.toBe('')
+    expect(printed, page.where('first-run')).toContain(shown.trim())
+  })
+
+  it('has settings for the examples that need no more and bring no warning', async () => {
+    const node = await startExampleNode()
+    expect(node.child.output, page.where('examples-node')).not.toContain('"level":"warn"')
+  })
+
+  it('has a client with the SDK that works', async () => {
+    const node = await startExampleNode()
+    const witness = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
+    const client = runJavaScript(node, page.code('sdk'))
+    expect(await witness.nextText()).toBe('{"text":"hello from the SDK"}')
+    await client.line(/\{ text: 'hello from the SDK' \}/)
+    witness.send('hello back')
+    await client.line(/hello back/)
+  })
+
+  it('has a raw client that works', async () => {
+    const node = await startExampleNode()
+    const witness = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
+    const client = runJavaScript(node, page.code('raw'))
+    expect(await witness.nextText()).toBe('hello from a raw client')
+    witness.send('hello back')
+    await client.line(/hello back/)
+  })
+
+  it('has a publish of a backend that works', async () => {
+    const node = await startExampleNode()
+    const witness = await SdkClient.connect(node.wsUrl, { token: 'change-me' })
+    afterThisTest(() => witness.close())
+    const room = await witness.subscribe('room')
+    await runShell(at(node, page.code('publish'))).line(/"result"/)
+    expect(await room.data(1)).toEqual([{ text: 'hello from a backend' }])
+  })
+
+  it('starts nodes by hand that are a cluster', async () => {
+    const redis = await RedisServer.start()
+    afterThisTest(() => redis.remove())
+    const lines = page.code('cluster').trim().split('\n')
+    const nodes = await Promise.all(lines.map((line) => startNodeOf(line, redis.url)))
+    const [first, ...others] = await Promise.all(
+      nodes.map((node) => RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })),
+    )
+    first?.send('to all')
+    expect(others.length).toBeGreaterThan(0)
+    for (const other of others) expect(await other.nextText()).toBe('to all')
+  })
+})
+
+/** A node with the flags of a line `npm start -- …`, the Redis given, and free ports. */
+async function startNodeOf(line: string, redisUrl: string): Promise<FanfareProcess> {
+  const [, flags] = /^npm start -- (.*)$/.exec(line) ?? []
+  if (flags === undefined) throw new Error(`${page.where('cluster')}: not a start of a node: ${line}`)
+  const [port, internalPort] = [await freePort(), await freePort()]
+  const given = flags
+    .replace('redis://127.0.0.1:6379', redisUrl)
+    .replace(/--port \d+/, `--port ${port}`)
+    .replace(/--internal-port \d+/, `--internal-port ${internalPort}`)
+  const ports = { FANFARE_PORT: String(port), FANFARE_INTERNAL_PORT: String(internalPort) }
+  const node = await FanfareProcess.start({ ...exampleSettings(), ...ports }, { flags: given.split(' ') })
+  afterThisTest(() => node.child.stop())
+  return node
+}

@@ -1,0 +1,12 @@
+import { settingsMarkdown } from '../../src/config/describe.js'
+
+/** A section of a page that is written from the code. */
+export interface GeneratedSection {
+  readonly path: string
+  readonly section: string
+  readonly content: () => string
+}
+
+export const GENERATED_SECTIONS: readonly GeneratedSection[] = [
+  { path: 'docs/settings.md', section: 'settings', content: () => `${settingsMarkdown()}\n` },
+]

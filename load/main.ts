@@ -1,4 +1,4 @@
-/** `npm run load -- <scenario> [options]`: load tests and benchmarks; see README.md. */
+/** `npm run load -- <scenario> [options]`: load tests and benchmarks; see load/README.md. */
 import { Cleanup } from './cleanup.js'
 import { CONNECTS_USAGE, runConnects } from './connects.js'
 import { runCpu } from './cpu/cpu.js'

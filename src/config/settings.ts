@@ -45,7 +45,7 @@ function optional<T>(kind: Kind<T>, meaning: string, extra: Extra = {}) {
 const host = text('an address or a host name such as 0.0.0.0', /^[\w.:-]+$/)
 const file = text('the path of a PEM file')
 
-/** Every setting of Fanfare. `fanfare config`, the README's table and the validation come from here. */
+/** Every setting of Fanfare. `fanfare config`, the table of docs/settings.md and the validation come from here. */
 export const SETTINGS = {
   host: required(host, '127.0.0.1', 'public address: WebSocket and server API; 0.0.0.0 for all'),
   port: required(port, 8000, 'public port'),

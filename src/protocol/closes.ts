@@ -12,7 +12,7 @@ export interface Disconnect extends Close {
 /** The longest reason: a close frame holds 125 bytes, two of them the code. RFC 6455 §5.5. */
 export const MAX_REASON_BYTES = 123
 
-/** Every close of raw and echo connections that Fanfare starts by itself. The README's table holds the same. */
+/** Every close of raw and echo connections that Fanfare starts by itself; docs/errors-and-closes.md has them too. */
 export const CLOSES = {
   goingAway: { code: 1001, reason: 'Going away' },
   heartbeatTimeout: { code: 1001, reason: 'Heartbeat timeout' },
@@ -24,7 +24,7 @@ export const CLOSES = {
   unsubscribed: { code: 3503, reason: 'Unsubscribed by the server' },
 } as const satisfies Record<string, Close>
 
-/** The disconnects of the Centrifuge protocol: 3000–3499 come back, 3500–3999 do not. The README's table holds the same. */
+/** The disconnects of the Centrifuge protocol: 3000–3499 come back, 3500–3999 do not; docs/errors-and-closes.md has them too. */
 export const DISCONNECTS = {
   connectionClosed: { code: 3000, reason: 'connection closed', reconnect: true },
   shutdown: { code: 3001, reason: 'shutdown', reconnect: true },

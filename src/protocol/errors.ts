@@ -15,7 +15,7 @@ export class ProtocolError extends Error {
   }
 }
 
-/** Every error of the Centrifuge protocol, which the server API shares. A test compares it with the documented table. */
+/** Every error of the Centrifuge protocol, which the server API shares. docs/errors-and-closes.md has the same codes. */
 export const ERRORS = {
   internal: { code: 100, message: 'internal server error', temporary: true },
   unauthorized: { code: 101, message: 'unauthorized', temporary: false },

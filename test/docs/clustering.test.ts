@@ -18,15 +18,20 @@ const page = new Page('docs/clustering.md')
 /** Names of Redis channels, not of keys. */
 const CHANNELS = ['channel', 'allNodes', 'oneNode']
 
-/** Nodes as the page starts them, with a Redis and ports that are free. */
-async function startNodes(settings: Record<string, string> = {}) {
+async function startRedis(): Promise<RedisServer> {
   const redis = await RedisServer.start()
   afterThisTest(() => redis.remove())
+  return redis
+}
+
+/** Nodes as the page starts them, with a Redis and ports that are free. */
+async function startNodes(redis: RedisServer, settings: Record<string, string> = {}) {
   const shared: Record<string, string> = {
     ...exported(page.code('settings')),
     FANFARE_REDIS_URL: redis.url,
     ...settings,
   }
+  expect(exported(page.code('settings')), page.where('settings')).toHaveProperty('FANFARE_REDIS_URL')
   const lines = page.code('nodes').trim().split('\n')
   const nodes = await Promise.all(
     lines.map(async (line) => {
@@ -40,7 +45,7 @@ async function startNodes(settings: Record<string, string> = {}) {
       return node
     }),
   )
-  return { redis, nodes, apiKey: shared['FANFARE_API_KEY'] ?? '' }
+  return { nodes, apiKey: shared['FANFARE_API_KEY'] ?? '' }
 }
 
 /** The documented keys without what differs between channels and nodes: `stream`, `presence:clients`. */
@@ -52,7 +57,7 @@ function documentedKeys(): readonly string[] {
 
 describe('the page about clusters', () => {
   it('starts nodes that are a cluster', async () => {
-    const { nodes } = await startNodes()
+    const { nodes } = await startNodes(await startRedis())
     const [first, ...others] = await Promise.all(
       nodes.map((node) => RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })),
     )
@@ -61,19 +66,31 @@ describe('the page about clusters', () => {
     for (const other of others) expect(await other.nextText()).toBe('to all')
   })
 
-  it('names every key that nodes keep in Redis', async () => {
+  it('names every key that nodes keep in Redis, and makes a user for Redis that they can work as', async () => {
+    const redis = await startRedis()
+    const observer = new Redis(redis.url)
+    afterThisTest(() => observer.disconnect())
+    const [command = '', ...rest] = page.code('acl').trim().split(' ')
+    await observer.call(command, ...rest)
     const kept = { history_size: 10, history_ttl: '1m', presence: true, allow_subscribe_for_client: true }
-    const { nodes, redis, apiKey } = await startNodes({
-      FANFARE_NAMESPACES: JSON.stringify([{ name: '', ...kept }]),
+    const { nodes, apiKey } = await startNodes(redis, {
+      FANFARE_REDIS_URL: `redis://fanfare:change-me@127.0.0.1:${redis.port}`,
+      FANFARE_NAMESPACES: JSON.stringify([{ name: '', ...kept, join_leave: true }]),
     })
     const [node] = nodes
     if (node === undefined) throw new Error('no node')
-    const client = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
-    const body = { channel: 'room', data: 1, idempotency_key: 'once' }
-    await callApi(node, 'publish', body, { 'X-API-Key': apiKey })
-    await client.next()
-    const observer = new Redis(redis.url)
-    afterThisTest(() => observer.disconnect())
+    const open = () => RawClient.connect(`${node.wsUrl}/ws/room?events=leave`, { token: 'change-me' })
+    const [client, other] = [await open(), await open()]
+    const call = async (method: string, body: object) => {
+      const answer = await callApi(node, method, { channel: 'room', ...body }, { 'X-API-Key': apiKey })
+      expect(answer, `${page.path}: ${method}`).toEqual({ status: 200, body: { result: expect.any(Object) } })
+    }
+    await call('publish', { data: 1 })
+    await call('publish', { data: 2, idempotency_key: 'once' })
+    await call('history', { limit: -1 })
+    await call('presence', {})
+    await call('presence_stats', {})
+    await client.nextTexts(2)
     const keys = await observer.keys('*')
     const documented = documentedKeys()
     const known = (key: string) => documented.some((one) => `${key}:`.startsWith(`fanfare:${one}:`))
@@ -82,6 +99,13 @@ describe('the page about clusters', () => {
       keys.filter((key) => !known(key)),
       page.where('keys'),
     ).toEqual([])
+    await call('history_remove', {})
+    other.close()
+    expect(await client.nextText()).toContain('"leave"')
+    for (const { child } of nodes) {
+      await child.stop()
+      expect(child.output, page.where('acl')).not.toMatch(/NOPERM|"level":"(?:warn|error)"/)
+    }
   })
 
   it('names no key that nodes do not keep', () => {

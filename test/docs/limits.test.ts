@@ -27,7 +27,9 @@ const historySize = count(constantOf('src/config/namespaces.ts', 'MAX_HISTORY_SI
 
 /** The bounds that no setting changes, by what is bounded: numbers that the row tells, in their order. */
 const FIXED: Readonly<Record<string, readonly string[]>> = {
-  'request headers that arrive in pieces': [bytes(16_384)],
+  'request headers that arrive in pieces': [
+    bytes(constantOf('src/transport/uws/load-uws.ts', 'MAX_HEADER_BYTES')),
+  ],
   token: [bytes(MAX_TOKEN_BYTES)],
   'user in a token': [count(MAX_USER_LENGTH)],
   "bytes of an issuer's JWK Set": [bytes(keys('MAX_SET_BYTES'))],
@@ -57,6 +59,12 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
   'bytes that an SDK client recovers or reads at once': ['half'],
   'publications while a subscriber reads history': [count(buffered('MAX_PUBLICATIONS'))],
   'bytes of these': [bytes(buffered('MAX_BYTES')), bytes(delayed('MAX_DELAYED_LENGTH'))],
+  'publications that a node repairs at once after a gap': [
+    count(constantOf('src/hub/gap-repair.ts', 'MAX_REPAIRED')),
+  ],
+  'leaves during an outage of Redis that a node sends after it': [
+    count(constantOf('src/presence/redis-presence-store.ts', 'MAX_UNTOLD')),
+  ],
   'time that an idempotency key counts': [milliseconds(IDEMPOTENCY_MS)],
   'idempotency keys without Redis': [count(constantOf('src/broker/memory-results.ts', 'MAX_RESULTS'))],
   'streams in memory, without Redis': [count(constantOf('src/broker/memory-streams.ts', 'MAX_STREAMS'))],

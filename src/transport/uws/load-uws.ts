@@ -17,6 +17,9 @@ declare module 'uWebSockets.js' {
 /** Whether other processes may listen on a port too. */
 export const LISTEN = { shared: 0, exclusive: 1 } as const satisfies Record<string, Uws.ListenOptions>
 
+/** Headers that arrive in pieces. The library's default of 4 KiB refuses large cookies and tokens now and then. */
+const MAX_HEADER_BYTES = 16 * 1024
+
 interface ReportHeader {
   header?: { glibcVersionRuntime?: string }
 }
@@ -52,8 +55,8 @@ export function explainLoadFailure(nodeVersion: string, glibc: string | undefine
 
 /** Loads the native library. Throws one line that says what would fit where it can't be loaded. */
 export function loadUws(): UwsLibrary {
-  // Read by the library once, when it loads. Its default of 4 KiB refuses large cookies and tokens now and then.
-  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= '16384'
+  // Read by the library once, when it loads.
+  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(MAX_HEADER_BYTES)
   try {
     return createRequire(import.meta.url)('uWebSockets.js') as typeof Uws
   } catch (error) {

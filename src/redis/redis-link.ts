@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
+import { setDeadline } from './deadline.js'
 import { readMasterId, warnOfUnknownMaster } from './master-id.js'
 import { createRedisConnection } from './redis-connection.js'
 import type { StreamKeys } from './relay-batch.js'
@@ -92,9 +93,9 @@ export class RedisLink {
 
   /** Runs commands. Rejects with a BrokerError within 2 s when they fail or are not answered. */
   async run<T>(commands: (redis: Redis) => Promise<T>): Promise<T> {
-    let deadline: NodeJS.Timeout | undefined
+    let cancelDeadline: () => void = () => undefined
     const late = new Promise<never>((_, reject) => {
-      deadline = setTimeout(() => reject(new Error('no answer in time')), COMMAND_DEADLINE_MS)
+      cancelDeadline = setDeadline(COMMAND_DEADLINE_MS, () => reject(new Error('no answer in time')))
     })
     this.corkWrites()
     try {
@@ -103,7 +104,7 @@ export class RedisLink {
       const why = error instanceof Error ? error.message : String(error)
       throw new BrokerError('unavailable', `Redis cannot be reached: ${why}`, { cause: error })
     } finally {
-      clearTimeout(deadline)
+      cancelDeadline()
     }
   }
 
@@ -145,9 +146,9 @@ export class RedisLink {
   private identifyMaster(): void {
     const reading = readMasterId(this.commands, this.warnOfUnknownMaster)
     this.masterIdRead = reading
-    const deadline = setTimeout(() => {
+    const cancelDeadline = setDeadline(COMMAND_DEADLINE_MS, () => {
       if (this.masterIdRead === reading) this.commands.disconnect(true)
-    }, COMMAND_DEADLINE_MS)
+    })
     reading
       .then((masterId) => {
         if (this.masterIdRead !== reading) return
@@ -156,7 +157,7 @@ export class RedisLink {
       })
       // The connection is lost, and will be made anew.
       .catch(() => undefined)
-      .finally(() => clearTimeout(deadline))
+      .finally(cancelDeadline)
   }
 
   /** A queue that resumes before its node's subscriber would relay events that this node does not receive itself. */

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
+import { setDeadline } from './deadline.js'
 import { MalformedMessage } from './relay-message.js'
 
 /** Time after which a caller that waits for a SUBSCRIBE is refused. */
@@ -72,17 +73,19 @@ export class RelaySubscriber {
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         confirm: () => {
-          clearTimeout(deadline)
+          cancelDeadline()
           resolve()
         },
         refuse: (why, cause) => {
-          clearTimeout(deadline)
+          cancelDeadline()
           subscription.waiters.delete(waiter)
           this.dropIfUnused(redisChannel, subscription)
           reject(new BrokerError('unavailable', why, { cause }))
         },
       }
-      const deadline = setTimeout(() => waiter.refuse('Redis cannot be reached'), SUBSCRIBE_DEADLINE_MS)
+      const cancelDeadline = setDeadline(SUBSCRIBE_DEADLINE_MS, () =>
+        waiter.refuse('Redis cannot be reached'),
+      )
       subscription.waiters.add(waiter)
       if (known === undefined) this.scheduleSubscribe(redisChannel)
     })

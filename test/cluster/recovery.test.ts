@@ -13,15 +13,18 @@ import { SdkLine } from '../support/sdk-line.js'
 
 const CLIENTS = 50
 const RECONNECTS = 20
-const PUBLISH_INTERVAL_MS = 5
-/** The longest that a connection lives. */
-const MAX_LIFE_MS = 500
-const DISTURB_INTERVAL_MS = 400
+const EVENTS_PER_DISTURBANCE = 40
+/** The longest that a connection lives: from when it is open, in the middle of its handshake, or from when it is subscribed. */
+const MAX_HANDSHAKE_MS = 50
+const MAX_SUBSCRIBED_MS = 100
 const CHANNEL = 'feed'
 
 const SETTINGS = {
   FANFARE_AUTH_TOKENS: 'tester=secret',
   FANFARE_API_KEY: API_KEY,
+  // However long a client is away on a slow machine, all that it has missed may be recovered.
+  FANFARE_MAX_HISTORY_PUBLICATIONS: '20000',
+  FANFARE_QUEUE_BYTES: '64MiB',
   FANFARE_NAMESPACES: JSON.stringify([
     {
       name: '',
@@ -40,7 +43,14 @@ class Unlucky {
   private readonly client: SdkClient
   private readonly whenHeard = new Set<() => void>()
 
-  constructor(name: string, wsUrl: () => string, random: () => number, payloads: Map<string, string>) {
+  constructor(
+    name: string,
+    wsUrl: () => string,
+    random: () => number,
+    payloads: Map<string, string>,
+    /** Called when its connection has opened, and when its subscription has begun. */
+    progressed: () => void,
+  ) {
     this.ledger = new RecoveryLedger(name, payloads)
     const line = new SdkLine(wsUrl)
     this.client = new SdkClient('ws://wherever', { token: 'secret', websocket: line.websocket })
@@ -48,7 +58,14 @@ class Unlucky {
       minResubscribeDelay: 10,
       maxResubscribeDelay: 200,
     })
-    subscription.on('subscribed', this.ledger.subscribed)
+    let cuts = 0
+    let cutOnceSubscribed = false
+    const cutWithin = (ms: number) => setTimeout(() => line.cut(), random() * ms)
+    subscription.on('subscribed', (context) => {
+      this.ledger.subscribed(context)
+      progressed()
+      if (cutOnceSubscribed) cutWithin(MAX_SUBSCRIBED_MS)
+    })
     subscription.on('unsubscribed', ({ code, reason }) =>
       this.ledger.violations.push(`${name}: unsubscribed with ${code} ${reason}`),
     )
@@ -56,15 +73,18 @@ class Unlucky {
       this.ledger.published(publication)
       for (const heard of this.whenHeard) heard()
     })
-    let cuts = 0
     this.done = new Promise((resolve) => {
       line.opened = () => {
+        progressed()
+        cutOnceSubscribed = false
         if (cuts === RECONNECTS) {
           resolve()
           return
         }
         cuts++
-        setTimeout(() => line.cut(), random() * MAX_LIFE_MS)
+        // Every fourth in its handshake.
+        if (cuts % 4 === 0) cutWithin(MAX_HANDSHAKE_MS)
+        else cutOnceSubscribed = true
       }
     })
     subscription.subscribe()
@@ -89,29 +109,34 @@ class Unlucky {
   }
 }
 
-/** Publishes at a steady rate on all nodes in turn until stopped, which resolves with the last offset. */
-function publishSteadily(nodes: readonly FanfareProcess[]): () => Promise<number> {
-  const answers: Promise<number>[] = []
-  const publish = async (index: number): Promise<number> => {
-    const node = nodes[index % nodes.length]
-    if (node === undefined) throw new Error('there is no node')
-    const { body } = await callApi(node, 'publish', { channel: CHANNEL, data: { index } })
-    if (body.error !== undefined) throw new Error(`not published: ${body.error.message}`)
-    return Number(body.result?.['offset'])
+/** Publishes on a node as it is told to, one after the other: load goes with what happens, not with time. */
+class Publisher {
+  private readonly offsets: number[] = []
+  private publishing: Promise<unknown> = Promise.resolve()
+
+  constructor(private readonly node: FanfareProcess) {}
+
+  publish(): void {
+    this.publishing = this.publishing.then(() => this.publishOne())
+    // Seen by `end`, too.
+    this.publishing.catch(() => undefined)
   }
-  const startedMs = performance.now()
-  const timer = setInterval(() => {
-    while (answers.length * PUBLISH_INTERVAL_MS < performance.now() - startedMs) {
-      answers.push(publish(answers.length))
+
+  /** Publishes one more, behind those of unknown outcome, and resolves with the offsets of all. */
+  async end(): Promise<readonly number[]> {
+    this.publish()
+    await this.publishing
+    return this.offsets
+  }
+
+  /** Until it is taken: on a busy machine Redis may take longer than a node waits for it. */
+  private async publishOne(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const data = { node: this.node.port, index: this.offsets.length, attempt }
+      const { body } = await callApi(this.node, 'publish', { channel: CHANNEL, data })
+      if (body.error === undefined) return void this.offsets.push(Number(body.result?.['offset']))
+      if (body.error.code !== 100) throw new Error(`not published: ${body.error.message}`)
     }
-  }, PUBLISH_INTERVAL_MS)
-  afterThisTest(() => clearInterval(timer))
-  return async () => {
-    clearInterval(timer)
-    const offsets = await Promise.all(answers)
-    // No publish was said to be taken without a place of its own.
-    expect(new Set(offsets).size).toBe(answers.length)
-    return Math.max(...offsets)
   }
 }
 
@@ -123,19 +148,27 @@ async function torture(
   const random = seededRandom(seed)
   const payloads = new Map<string, string>()
   const wsUrl = () => nodes[Math.floor(random() * nodes.length)]?.wsUrl ?? ''
-  const stopPublishing = publishSteadily(nodes)
-  const disturbing = setInterval(disturb, DISTURB_INTERVAL_MS)
-  afterThisTest(() => clearInterval(disturbing))
+  const publishers = nodes.map((node) => new Publisher(node))
+  let events = 0
+  let isOver = false
+  const progressed = () => {
+    if (isOver) return
+    publishers[events % publishers.length]?.publish()
+    if (++events % EVENTS_PER_DISTURBANCE === 0) disturb()
+  }
   const clients = Array.from(
     { length: CLIENTS },
-    (_, index) => new Unlucky(`client ${index}`, wsUrl, random, payloads),
+    (_, index) => new Unlucky(`client ${index}`, wsUrl, random, payloads, progressed),
   )
   afterThisTest(() => {
     for (const client of clients) client.close()
   })
   await Promise.all(clients.map(({ done }) => done))
-  clearInterval(disturbing)
-  const top = await stopPublishing()
+  isOver = true
+  const offsets = (await Promise.all(publishers.map((publisher) => publisher.end()))).flat()
+  // No publish was said to be taken without a place of its own.
+  expect(new Set(offsets).size).toBe(offsets.length)
+  const top = Math.max(...offsets)
   await Promise.all(clients.map((client) => client.hears(top)))
 
   const ledgers = clients.map(({ ledger }) => ledger)
@@ -146,15 +179,15 @@ async function torture(
     notRecovered: sum(ledgers.map(({ notRecovered }) => notRecovered)),
     tops: [...new Set(ledgers.map((ledger) => ledger.top))],
   }).toEqual({ seed, violations: [], notRecovered: 0, tops: [top] })
-  // Some are cut before they have asked; most have.
-  expect(sum(ledgers.map(({ recovered }) => recovered))).toBeGreaterThan((CLIENTS * RECONNECTS) / 2)
+  // One of four is cut in its handshake, which may be before it is subscribed.
+  expect(sum(ledgers.map(({ recovered }) => recovered))).toBeGreaterThanOrEqual(CLIENTS * RECONNECTS * 0.7)
   for (const node of nodes) {
     expect(metric(await node.metrics(), 'fanfare_relay_unrepaired_gaps_total')).toBe(0)
     expect(node.child.output).not.toMatch(/"level":"error"/)
   }
 }
 
-describe('1,000 reconnects at random moments under 200 publications a second', () => {
+describe('1,000 reconnects at random moments under publications', () => {
   afterEach(cleanUp)
   const start = async (settings: Record<string, string> = {}) => {
     const node = await FanfareProcess.start({ ...SETTINGS, ...settings })
@@ -167,7 +200,7 @@ describe('1,000 reconnects at random moments under 200 publications a second', (
     afterThisTest(() => redis.remove())
     const settings = { FANFARE_REDIS_URL: redis.url }
     await torture(await Promise.all([start(settings), start(settings)]))
-  }, 60_000)
+  })
 
   it('lose, repeat and reorder nothing while the nodes’ subscriptions are killed', async () => {
     const redis = await RedisServer.start()
@@ -177,9 +210,9 @@ describe('1,000 reconnects at random moments under 200 publications a second', (
     const settings = { FANFARE_REDIS_URL: redis.url }
     const nodes = await Promise.all([start(settings), start(settings)])
     await torture(nodes, () => void admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
-  }, 60_000)
+  })
 
   it('lose, repeat and reorder nothing on a node that is alone', async () => {
     await torture([await start()])
-  }, 60_000)
+  })
 })

@@ -11,7 +11,7 @@ describe('three nodes and a Redis', () => {
   })
   afterAll(() => cluster.stop())
 
-  it('bring 1,000 messages at 200 a second to 300 clients of the other nodes, once each and in order', async () => {
+  it('bring 1,000 messages to 300 clients of the other nodes, once each and in order', async () => {
     const path = '/ws/feed'
     const speaker = await cluster.open(0, path)
     const onSpeakersNode = await cluster.open(0, path)
@@ -19,12 +19,7 @@ describe('three nodes and a Redis', () => {
       Array.from({ length: 300 }, (_, index) => cluster.open(index % 2 === 0 ? 1 : 2, path)),
     )
     const said = Array.from({ length: 1_000 }, (_, index) => `message ${index}`)
-    const startedMs = performance.now()
-    for (const [index, text] of said.entries()) {
-      const waitMs = startedMs + index * 5 - performance.now()
-      if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
-      speaker.send(text)
-    }
+    for (const text of said) speaker.send(text)
     for (const listener of [...listeners, onSpeakersNode]) {
       expect(await listener.nextTexts(said.length)).toEqual(said)
     }

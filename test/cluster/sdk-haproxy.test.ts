@@ -13,8 +13,10 @@ afterEach(cleanUp)
 
 /** The namespaces that the operators' handbook shows. */
 const { namespaces } = parseYaml(new Page('deploy/README.md').code('settings-file')) as {
-  namespaces: unknown
+  namespaces: object[]
 }
+/** More than is published while a client is between two nodes. */
+const KEPT = 100_000
 
 it('behind the shipped HAProxy configuration, SDK clients miss nothing while a node is drained', async () => {
   const redis = await RedisServer.start(redisArguments())
@@ -24,9 +26,11 @@ it('behind the shipped HAProxy configuration, SDK clients miss nothing while a n
       FANFARE_REDIS_URL: redis.url,
       FANFARE_AUTH_TOKENS: 'alice=secret',
       FANFARE_API_KEY: API_KEY,
-      FANFARE_NAMESPACES: JSON.stringify(namespaces),
-      // Above what HAProxy needs to notice, as in docker-compose.yml.
-      FANFARE_DRAIN_DELAY: '2s',
+      FANFARE_NAMESPACES: JSON.stringify(namespaces.map((one) => ({ ...one, history_size: KEPT }))),
+      FANFARE_MAX_HISTORY_PUBLICATIONS: String(KEPT),
+      FANFARE_QUEUE_BYTES: '64MiB',
+      // Far above what HAProxy needs to notice.
+      FANFARE_DRAIN_DELAY: '8s',
     })
     afterThisTest(() => node.child.stop('SIGKILL'))
     return node

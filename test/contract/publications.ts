@@ -32,14 +32,13 @@ export function digests(events: readonly ChannelEvent[]): unknown[] {
   )
 }
 
-/** How somebody was refused, and after how long. */
-export async function refusal(asked: Promise<unknown>): Promise<{ reason: string; tookMs: number }> {
-  const startMs = performance.now()
+/** How somebody was refused. */
+export async function refusal(asked: Promise<unknown>): Promise<{ reason: string }> {
   try {
     await asked
   } catch (error) {
     if (!(error instanceof BrokerError)) throw error
-    return { reason: error.reason, tookMs: performance.now() - startMs }
+    return { reason: error.reason }
   }
   throw new Error('it was not refused')
 }

@@ -41,7 +41,7 @@ it('publishes into 200,000 channels from one tick in pipelines of 10,000 message
   expect(node.queuedBytes).toBe(0)
   await eventually(() => node.broker.publish('after', publication('hello')))
   node.close()
-}, 30_000)
+})
 
 it('subscribes to 15,000 channels again, a thousand at a time, and is left alone while it makes progress', async () => {
   const node = new RedisNode(redis.url, 'subscriber')
@@ -53,9 +53,7 @@ it('subscribes to 15,000 channels again, a thousand at a time, and is left alone
 
   await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
   const isBack = async () => (await admin.pubsub('NUMSUB', node.keys.channelEvents('channel 14999')))[1] === 1
-  const giveUpAt = performance.now() + 15_000
   while (!(await isBack())) {
-    expect(performance.now()).toBeLessThan(giveUpAt)
     // As when probes do not come back: a connection that is subscribing is not a dead one.
     node.peers.reconnect()
   }
@@ -68,4 +66,4 @@ it('subscribes to 15,000 channels again, a thousand at a time, and is left alone
   // All of it once, "before" and "after" included.
   expect((await subscribeCalls()) - callsBefore).toBe(17)
   node.close()
-}, 30_000)
+})

@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { RelayQueue } from '../../src/redis/relay-queue.js'
+import { PATIENCE } from '../support/patience.js'
 import { RedisServer } from '../support/redis-server.js'
 
 const EVENT = { type: 'control', payload: Buffer.from('hello') } as const
@@ -100,7 +101,7 @@ describe('a publisher', () => {
     await stall(STALLED_MS)
     expect(waiting.outcome).toBe('pending')
     queue.resume('master')
-    await vi.waitUntil(() => waiting.outcome !== 'pending')
+    await vi.waitUntil(() => waiting.outcome !== 'pending', PATIENCE)
     expect(waiting.outcome).toBe('published')
   })
 

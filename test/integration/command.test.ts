@@ -25,7 +25,7 @@ describe('fanfare serve', () => {
     const printed = async (pattern: RegExp) => (await node.line(pattern)).trim()
     const join = await printed(/npx wscat/)
     // Its own options for use without a terminal: what to send, and how many seconds to stay at the most.
-    const listener = new Child('sh', ['-c', `exec ${join} -w 15 -x 'is anybody here?'`])
+    const listener = new Child('sh', ['-c', `exec ${join} -w 100 -x 'is anybody here?'`])
     const api = await printed(/curl/)
     const [, address, key] = /curl (\S+)\/api\/publish -H 'X-API-Key: (\S+)'/.exec(api) ?? []
     await eventually(async () => {
@@ -34,7 +34,7 @@ describe('fanfare serve', () => {
       return JSON.stringify(body.result).includes('"room"')
     }, 'the listener is in the room')
 
-    const speaker = new Child('sh', ['-c', `exec ${join} -w 15 -x 'hello from the other terminal'`])
+    const speaker = new Child('sh', ['-c', `exec ${join} -w 100 -x 'hello from the other terminal'`])
     await listener.line(/hello from the other terminal/)
     const published = new Child('sh', ['-c', api])
     expect(await published.line(/"result"/)).toBe('{"result":{}}')

@@ -69,7 +69,7 @@ describe('the shipped HAProxy configuration', () => {
 
     node.readyStatus = 200
     await haproxy.child.line(new RegExp(`Server nodes/${name} is UP`))
-    await expect.poll(() => nodesOf(1), { timeout: 15_000 }).toEqual([name])
+    await expect.poll(() => nodesOf(1)).toEqual([name])
     expect(await nodeOf(established)).toBe(name)
   })
 

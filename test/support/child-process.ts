@@ -12,6 +12,9 @@ export interface Exit {
   signal: NodeJS.Signals | null
 }
 
+/** Longer than a node needs to drain, on a machine that is busy. */
+const INSIST_MS = 60_000
+
 const running = new Set<ChildProcess>()
 
 function killAll(): void {
@@ -95,10 +98,10 @@ export class Child {
     })
   }
 
-  /** Asks it to end, insists after 10 s, and waits until it has. */
+  /** Asks it to end, insists when it does not, and waits until it has. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Exit> {
     this.kill(signal)
-    const insist = setTimeout(() => this.kill('SIGKILL'), 10_000)
+    const insist = setTimeout(() => this.kill('SIGKILL'), INSIST_MS)
     try {
       return await this.exited
     } finally {

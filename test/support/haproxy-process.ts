@@ -20,7 +20,10 @@ function replaceOnce(text: string, from: string, to: string): string {
   return text.replace(from, () => to)
 }
 
-/** A real HAProxy with the shipped configuration, in which nothing but addresses and ports is replaced. */
+/**
+ * A real HAProxy with the shipped configuration, in which nothing is replaced but addresses, ports, and how long a check
+ * may take: a node on a busy machine is no dead one.
+ */
 export class HaproxyProcess {
   private constructor(
     readonly child: Child,
@@ -34,6 +37,7 @@ export class HaproxyProcess {
     let configuration = readFileSync(HAPROXY_CONFIGURATION, 'utf8')
     configuration = replaceOnce(configuration, '\n  bind *:8000\n', `\n  bind 127.0.0.1:${port}\n`)
     configuration = replaceOnce(configuration, '\n  bind *:8404\n', `\n  bind 127.0.0.1:${operationsPort}\n`)
+    configuration = replaceOnce(configuration, '\n  timeout check 1s\n', '\n  timeout check 60s\n')
     for (const [index, node] of nodes.entries()) {
       const name = `node${index + 1}`
       const address = `server ${name} 127.0.0.1:${node.port} port ${node.internalPort}`

@@ -1,3 +1,5 @@
+import { PATIENCE } from './patience.js'
+
 /** A sample's value in a Prometheus exposition; 0 where there is none. Labels as exported: `{protocol="raw"}`. */
 export function metric(exposition: string, name: string, labels = ''): number {
   const prefix = `${name}${labels} `
@@ -7,7 +9,7 @@ export function metric(exposition: string, name: string, labels = ''): number {
 
 /** Asks again and again until what is asked for is so: for what no event tells, such as a gauge. */
 export async function eventually(condition: () => Promise<boolean>, what: string): Promise<void> {
-  const giveUpAt = performance.now() + 15_000
+  const giveUpAt = performance.now() + PATIENCE.timeout
   while (!(await condition())) {
     if (performance.now() > giveUpAt) throw new Error(`never came true: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))

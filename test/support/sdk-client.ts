@@ -17,6 +17,7 @@ import {
 } from 'centrifuge'
 import WebSocket from 'ws'
 import { LogOf } from './log-of.js'
+import { PATIENCE } from './patience.js'
 
 /** A subscription of the official SDK, and what happened in it. */
 export class SdkSubscription {
@@ -61,6 +62,8 @@ export class SdkClient {
       websocket: WebSocket,
       minReconnectDelay: 10,
       maxReconnectDelay: 200,
+      // However slow the machine is, no answer is given up.
+      timeout: PATIENCE.timeout,
       ...options,
     })
     this.sdk.on('connected', this.connected.add)

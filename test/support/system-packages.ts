@@ -6,6 +6,8 @@ const PACKAGE_OF = {
   haproxy: 'haproxy',
   prometheus: 'prometheus',
   promtool: 'prometheus',
+  curl: 'curl',
+  ps: 'procps',
 } as const
 
 export type SystemCommand = keyof typeof PACKAGE_OF
@@ -13,25 +15,44 @@ export type SystemCommand = keyof typeof PACKAGE_OF
 /** Services that Debian installs live in /usr/sbin, which a plain user's PATH lacks. */
 const SEARCH_PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`
 
+/**
+ * Installs packages, given as arguments, for their commands alone: what Debian would start at once and with every boot
+ * is neither running nor enabled afterwards. A policy of the system's own (Debian Policy, 9.3.3.1) is left as it is.
+ */
+const INSTALL = `
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+policy=/usr/sbin/policy-rc.d
+owned=
+before=$(ls /etc/init.d)
+finish() {
+  if [ -n "$owned" ]; then rm -f "$policy"; fi
+  for service in $(ls /etc/init.d); do
+    if printf '%s\\n' "$before" | grep -qxF -e "$service"; then continue; fi
+    update-rc.d "$service" disable
+    if [ -d /run/systemd/system ]; then systemctl stop "$service"; fi
+  done
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+if [ ! -e "$policy" ]; then
+  owned=yes
+  printf '#!/bin/sh\\nexit 101\\n' > "$policy"
+  chmod 755 "$policy"
+fi
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "$@"
+`
+
 function isInstalled(command: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${command}`], { env: { PATH: SEARCH_PATH } }).status === 0
 }
 
-/** How to run apt-get as root without asking anybody for a password, or undefined where that can't be done. */
-function rootAptGet(): string[] | undefined {
-  if (!isInstalled('apt-get')) return undefined
-  if (process.getuid?.() === 0) return ['apt-get']
+/** How to become root without asking anybody for a password, or undefined where that can't be done. */
+function asRoot(): readonly string[] | undefined {
+  if (process.getuid?.() === 0) return []
   const sudo = spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' })
-  return sudo.status === 0 ? ['sudo', '-n', 'apt-get'] : undefined
-}
-
-function run(command: string[], args: string[]): void {
-  const [program, ...first] = command
-  if (program === undefined) throw new Error('no command to run')
-  execFileSync(program, [...first, ...args], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-  })
+  return sudo.status === 0 ? ['sudo', '-n'] : undefined
 }
 
 /**
@@ -43,19 +64,29 @@ export function ensureInstalled(commands: readonly SystemCommand[]): void {
   const missing = commands.filter((command) => !isInstalled(command))
   if (missing.length === 0) return
   const packages = [...new Set(missing.map((command) => PACKAGE_OF[command]))]
-  const aptGet = rootAptGet()
-  if (aptGet === undefined) {
+  const prefix = isInstalled('apt-get') ? asRoot() : undefined
+  if (prefix === undefined) {
     throw new Error(
       `Not found: ${missing.join(', ')}. Install ${packages.join(', ')} with your package manager (Debian, Ubuntu: sudo apt-get install -y ${packages.join(' ')}) and run this again.`,
     )
   }
   console.log(`Not found: ${missing.join(', ')}. Installing ${packages.join(', ')} with apt-get...`)
+  const [program = 'sh', ...args] = [...prefix, 'sh', '-c', INSTALL, 'install', ...packages]
   try {
-    run(aptGet, ['update', '-qq'])
-    run(aptGet, ['install', '-y', '-qq', '--no-install-recommends', ...packages])
+    execFileSync(program, args, { stdio: ['ignore', 'ignore', 'inherit'] })
   } catch {
     throw new Error(
       `apt-get could not install ${packages.join(', ')}; install them by hand and run this again.`,
     )
+  }
+}
+
+/** The same, for a run that can't go on without them: says the one line and ends the process with exit code 1. */
+export function requireInstalled(commands: readonly SystemCommand[]): void {
+  try {
+    ensureInstalled(commands)
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exit(1)
   }
 }

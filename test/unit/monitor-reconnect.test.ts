@@ -17,7 +17,7 @@ describe('a monitor names what failed, and comes back', () => {
   })
 
   // Where there is no name service, its time-out is waited for.
-  it('when the host is not found', { timeout: 60_000 }, async () => {
+  it('when the host is not found', async () => {
     const timings = { ...QUICK, handshakeTimeoutMs: 60_000 }
     const monitor = new RunningMonitor({ url: 'ws://no-such-host.invalid:8000', timings })
     await monitor.line(/host not found.*reconnecting/)

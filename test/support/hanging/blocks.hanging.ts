@@ -1,0 +1,10 @@
+import { spawn } from 'node:child_process'
+import { writeSync } from 'node:fs'
+import { it } from 'vitest'
+
+it('blocks the event loop for ever', () => {
+  const child = spawn('sleep', ['600'], { stdio: 'ignore' })
+  // At once: what is logged through the event loop would never leave.
+  writeSync(1, `started ${child.pid}\n`)
+  for (;;);
+})

@@ -1,0 +1,3 @@
+import { it } from 'vitest'
+
+it('passes beside tests that hang', () => undefined)

@@ -1,0 +1,3 @@
+import { it } from 'vitest'
+
+it('waits for ever', () => new Promise(() => undefined))

@@ -1,0 +1,32 @@
+import { inject, type RunnerTask, type RunnerTestFile, type RunnerTestSuite, TestRunner } from 'vitest'
+import { RunningTests } from './running-tests.js'
+
+/** Runs tests as vitest does, and tells the watchdog which ones. */
+export default class WatchedRunner extends TestRunner {
+  private readonly tests = new RunningTests(inject('watchdogDirectory'))
+
+  override onCollectStart(file: RunnerTestFile): void {
+    this.tests.collects(file.name)
+    super.onCollectStart(file)
+  }
+
+  override onBeforeRunSuite(suite: RunnerTestSuite): Promise<void> {
+    this.tests.write(`runs hooks of "${suite.name}"`)
+    return super.onBeforeRunSuite(suite)
+  }
+
+  override onBeforeRunTask(test: RunnerTask): Promise<void> {
+    this.tests.starts(test.id, `runs "${test.name}"`)
+    return super.onBeforeRunTask(test)
+  }
+
+  override onAfterRunFiles(): void {
+    this.tests.finish()
+    super.onAfterRunFiles()
+  }
+
+  override onAfterRunTask(test: RunnerTask): void {
+    this.tests.ends(test.id)
+    super.onAfterRunTask(test)
+  }
+}

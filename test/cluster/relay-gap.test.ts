@@ -65,14 +65,23 @@ describe('a node that the relay brings less than streams have', () => {
   const publish = (data: unknown, channel = CHANNEL) => callApi(speaker, 'publish', { channel, data })
   const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, index) => index + from)
   const ofListener = async (name: string) => metric(await listener.metrics(), `fanfare_${name}`)
-  /** Keeps the latest publication once more, and tells no node, as if every message about it were lost. */
-  const keepUnheard = async () => {
-    const [stream, meta] = [`fanfare:stream:{:${CHANNEL}}`, `fanfare:stream-meta:{:${CHANNEL}}`]
+  /**
+   * Keeps the latest publication so many times more, and tells no node, as if every message about them were lost; ends
+   * connections of these ids in the same transaction.
+   */
+  const keepUnheard = async (count: number, channel = CHANNEL, ended: readonly string[] = []) => {
+    const [stream, meta] = [`fanfare:stream:{:${channel}}`, `fanfare:stream-meta:{:${channel}}`]
     const [latest] = await admin.xrevrangeBuffer(stream, '+', '-', 'COUNT', 1)
     const entry = latest?.[1][1]
     if (entry === undefined) throw new Error('nothing is kept')
-    const offset = Number.parseInt(String(latest?.[0]), 10) + 1
-    await admin.multi().xadd(stream, `${offset}-0`, 'e', entry).hset(meta, 'offset', offset).exec()
+    const offset = Number.parseInt(String(latest?.[0]), 10)
+    const transaction = admin.multi()
+    for (const id of ended) transaction.call('CLIENT', 'KILL', 'ID', id)
+    for (const next of numbers(count, offset + 1)) transaction.xadd(stream, `${next}-0`, 'e', entry)
+    transaction.hset(meta, 'offset', offset + count)
+    if (channel === SMALL) transaction.xtrim(stream, 'MAXLEN', SMALL_SIZE)
+    const answers = (await transaction.exec()) ?? []
+    for (const [error] of answers) if (error !== null) throw error
   }
 
   it('brings every publication to every client, in order, while subscriptions are killed', async () => {
@@ -103,20 +112,20 @@ describe('a node that the relay brings less than streams have', () => {
     const heard = await subscribe(listener, CHANNEL)
     await publish(1)
     await heard.publications.first(1)
-    await Promise.all(connectionIds.slice(0, ended).map((id) => admin.call('CLIENT', 'KILL', 'ID', id)))
-    for (const data of [2, 3, 4]) await publish(data)
-    expect(await heard.data(4)).toEqual([1, 2, 3, 4])
+    await keepUnheard(3, CHANNEL, connectionIds.slice(0, ended))
+    const all = await heard.publications.first(4)
+    expect(all.map(({ offset }) => offset)).toEqual([1, 2, 3, 4])
     expect(heard.subscribing.items).toHaveLength(1)
     expect(await ofListener('relay_repaired_publications_total')).toBe(3)
     await publish(5)
-    expect(await heard.data(5)).toEqual([1, 2, 3, 4, 5])
+    expect(await heard.data(5)).toEqual([1, 1, 1, 1, 5])
   })
 
   it('brings them what was lost without a trace', async () => {
     const heard = await subscribe(listener, CHANNEL)
     await publish('said')
     await heard.publications.first(1)
-    await keepUnheard()
+    await keepUnheard(1)
     const all = await heard.publications.first(2)
     expect(all.map(({ offset }) => offset)).toEqual([1, 2])
     expect(heard.subscribing.items).toHaveLength(1)
@@ -126,7 +135,7 @@ describe('a node that the relay brings less than streams have', () => {
     const heard = await subscribe(listener, CHANNEL)
     await publish('said')
     await heard.publications.first(1)
-    for (let count = 0; count < 3; count++) await keepUnheard()
+    await keepUnheard(3)
     await publish('next')
     const all = await heard.publications.first(5)
     expect(all.map(({ offset, data }) => [offset, data as unknown])).toEqual([
@@ -144,8 +153,7 @@ describe('a node that the relay brings less than streams have', () => {
     const heard = await subscribe(listener, SMALL)
     await publish(1, SMALL)
     await heard.publications.first(1)
-    await admin.call('CLIENT', 'KILL', 'ID', subscriptionId)
-    for (const data of numbers(SMALL_SIZE + 1, 2)) await publish(data, SMALL)
+    await keepUnheard(SMALL_SIZE + 1, SMALL)
     const again = (await heard.subscribed.first(2))[1]
     expect(heard.subscribing.items[1]?.code).toBe(2500)
     expect(again).toMatchObject({ wasRecovering: true, recovered: false })
@@ -162,8 +170,7 @@ describe('a node that the relay brings less than streams have', () => {
     afterThisTest(() => client.close())
     await publish(1, SMALL)
     await client.publications.first(1)
-    await admin.call('CLIENT', 'KILL', 'ID', subscriptionId)
-    for (const data of numbers(SMALL_SIZE + 1, 2)) await publish(data, SMALL)
+    await keepUnheard(SMALL_SIZE + 1, SMALL)
     await client.connected.first(2)
     expect(client.connecting.items[1]?.code).toBe(3010)
     await publish('after', SMALL)

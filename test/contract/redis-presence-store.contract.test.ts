@@ -153,11 +153,12 @@ describe('presence that nodes share', () => {
   it('takes changes of very many channels at once', async () => {
     const names = Array.from({ length: 5_000 }, (_, index) => `room ${index}`)
     const ann = clientInfo('c-1', 'ann')
-    expect(new Set(await Promise.all(names.map((name) => one.presence.add(name, ann))))).toEqual(new Set([1]))
+    // A slow machine doesn't get all of it into Redis in time.
+    const all = (change: 'add' | 'remove') =>
+      Promise.all(names.map((name) => eventually(() => one.presence[change](name, ann))))
+    expect(new Set(await all('add'))).toEqual(new Set([1]))
     expect(await admin.scard(one.keys.presenceChannels('one'))).toBe(names.length)
-    expect(new Set(await Promise.all(names.map((name) => one.presence.remove(name, ann))))).toEqual(
-      new Set([0]),
-    )
+    expect(new Set(await all('remove'))).toEqual(new Set([0]))
     expect(await admin.exists(one.keys.presenceChannels('one'))).toBe(0)
   })
 

@@ -73,8 +73,9 @@ export function ensureInstalled(commands: readonly SystemCommand[]): void {
   console.log(`Not found: ${missing.join(', ')}. Installing ${packages.join(', ')} with apt-get...`)
   const [program = 'sh', ...args] = [...prefix, 'sh', '-c', INSTALL, 'install', ...packages]
   try {
-    execFileSync(program, args, { stdio: ['ignore', 'ignore', 'inherit'] })
-  } catch {
+    execFileSync(program, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  } catch (error) {
+    console.error(String((error as { stderr?: Buffer }).stderr ?? error))
     throw new Error(
       `apt-get could not install ${packages.join(', ')}; install them by hand and run this again.`,
     )

@@ -33,7 +33,7 @@ it.each<[string, (node: RedisNode) => Promise<unknown>, string]>([
       broker.history('room', { limit: 1, sinceOffset: undefined, isReverse: false, metaTtlMs: 60_000 }),
     'unavailable',
   ],
-  ['a question for nodes', ({ peers }) => peers.alive(), 'unavailable'],
+  ['a question for nodes', ({ peers }) => peers.aliveNodes(), 'unavailable'],
   ['a change of presence', ({ presence }) => presence.add('room', clientInfo('c', 'ann')), 'unavailable'],
 ])('%s is refused within 2 s while Redis does not answer', async (_what, ask, reason) => {
   redis.freeze()

@@ -16,7 +16,7 @@ afterEach(cleanUp)
 
 const page = new Page('docs/clustering.md')
 /** Names of Redis channels, not of keys. */
-const CHANNELS = ['channel', 'allNodes', 'oneNode']
+const CHANNELS = ['channelEvents', 'allNodesMessages', 'nodeMessages']
 
 async function startRedis(): Promise<RedisServer> {
   const redis = await RedisServer.start()

@@ -7,7 +7,7 @@ const page = new Page('docs/delivery.md')
 
 it('the page about delivery has the numbers that the code has', () => {
   const fanOut = (name: string) => constantOf('src/hub/fan-out.ts', name)
-  const load = (name: string) => constantOf('src/hub/loop-load.ts', name)
+  const load = (name: string) => constantOf('src/hub/event-loop-load.ts', name)
   expect(
     page.rows('busy').map(({ cells: [, value] }) => value),
     page.where('busy'),
@@ -16,7 +16,7 @@ it('the page about delivery has the numbers that the code has', () => {
     shown.count(fanOut('MAX_DELAYED')),
     shown.bytes(fanOut('MAX_DELAYED_LENGTH')),
     `${load('BUSY_UTILIZATION') * 100} %`,
-    shown.milliseconds(load('LOOK_MS')),
+    shown.milliseconds(load('SAMPLE_MS')),
     shown.milliseconds(load('BUSY_MS')),
   ])
 })

@@ -18,10 +18,10 @@ const TABLES = ['connections', 'messages', 'api', 'channels', 'node']
 const { bytes, milliseconds, count } = shown
 const api = (name: string) => constantOf('src/http/api-schemas.ts', name)
 const keys = (name: string) => constantOf('src/auth/remote-keys.ts', name)
-const commands = (name: string) => constantOf('src/session/command-session.ts', name)
+const commands = (name: string) => constantOf('src/session/command-runner.ts', name)
 const buffered = (name: string) => constantOf('src/hub/publication-buffer.ts', name)
 const delayed = (name: string) => constantOf('src/hub/fan-out.ts', name)
-const publishing = (name: string) => constantOf('src/redis/relay-publisher.ts', name)
+const publishing = (name: string) => constantOf('src/redis/relay-queue.ts', name)
 const oversize = bytes(constantOf('src/compose.ts', 'OVERSIZE_MARGIN_BYTES'))
 const historySize = count(constantOf('src/config/namespaces.ts', 'MAX_HISTORY_SIZE'))
 
@@ -34,6 +34,9 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
   'user in a token': [count(MAX_USER_LENGTH)],
   "bytes of an issuer's JWK Set": [bytes(keys('MAX_SET_BYTES'))],
   'keys of a JWK Set': [count(keys('MAX_KEYS'))],
+  'joins and leaves of a connection that are being written to the cluster': [
+    count(constantOf('src/compose.ts', 'PRESENCE_CHANGES_PER_CHANNEL')),
+  ],
   'commands in a frame': [count(commands('MAX_RUNNING_COMMANDS') + MAX_QUEUED_COMMANDS)],
   'bytes of a frame of commands': [bytes(MAX_TOKEN_BYTES + 1_024), oversize],
   'overlapping commands of a connection': [count(commands('MAX_RUNNING_COMMANDS'))],
@@ -63,7 +66,7 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
     count(constantOf('src/hub/gap-repair.ts', 'MAX_REPAIRED')),
   ],
   'leaves during an outage of Redis that a node sends after it': [
-    count(constantOf('src/presence/redis-presence-store.ts', 'MAX_UNTOLD')),
+    count(constantOf('src/presence/redis-presence-store.ts', 'MAX_UNREPORTED_LEAVES')),
   ],
   'time that an idempotency key counts': [milliseconds(IDEMPOTENCY_MS)],
   'idempotency keys without Redis': [count(constantOf('src/broker/memory-results.ts', 'MAX_RESULTS'))],
@@ -110,7 +113,7 @@ describe('the page about limits', () => {
 
   it('tells the overheads and margins that the code has', () => {
     const told = (what: string) => rows.find(({ cells }) => cells[0]?.startsWith(what))?.cells.join(' ')
-    const overhead = constantOf('src/redis/relay-packing.ts', 'ENTRY_OVERHEAD_BYTES')
+    const overhead = constantOf('src/redis/relay-batch.ts', 'ENTRY_OVERHEAD_BYTES')
     expect(told('bytes that wait for Redis'), page.path).toContain(`${overhead} bytes`)
     expect(told('message of a raw client'), page.path).toContain(`from ${oversize} above`)
   })

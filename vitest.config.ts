@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
-import { PATIENCE } from './test/support/patience.js'
-import { requireInstalled } from './test/support/system-packages.js'
+import { requireInstalled } from './deploy/local/system-packages.js'
+import { POLL_OPTIONS } from './test/support/poll-options.js'
 
-// The servers and tools that tests use. Here, since it is before anything is printed of a run that can't begin.
+// The servers and tools that tests use. Checked here, before a run that can't begin prints anything.
 requireInstalled(['redis-server', 'haproxy', 'prometheus', 'promtool', 'curl', 'ps'])
 
 export default defineConfig({
@@ -15,9 +15,9 @@ export default defineConfig({
     pool: 'forks',
     // Tests wait for other processes more than they compute.
     maxWorkers: Math.max(3, availableParallelism()),
-    // No machine is so slow: what takes longer hangs.
+    // Longer than any test takes on a slow machine: a test that takes longer hangs.
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    expect: { poll: PATIENCE },
+    expect: { poll: POLL_OPTIONS },
   },
 })

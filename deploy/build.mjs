@@ -3,10 +3,11 @@
  * Compiles the sources into dist/, unless dist/ was made from just these: `npm run build`, and before `npm start`,
  * `npm run load` and `npm run readme`. After `npm ci` (the script `postprepare`) it runs with --if-possible.
  *
- * dist/ is replaced as a whole, after a compiler without errors: a process that starts finds one build and never half of
- * one, and mistakes in the sources leave the last good build. Processes that build at once take turns, the later ones
- * find the work done. A node that runs while dist/ is replaced has loaded its modules before; a supervisor starts later
- * workers from the new build, so it is stopped and started again after a change of what it and its workers tell each other.
+ * dist/ is replaced as a whole, and only when the compiler reports no errors: a process that starts finds one complete
+ * build, and mistakes in the sources leave the last good build. Processes that build at the same time take turns, and
+ * the later ones find the build up to date. A running node is not affected, since it has loaded its modules before. A
+ * supervisor starts later workers from the new build, so that it has to be restarted after a change of the messages
+ * between supervisor and workers.
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -31,26 +32,32 @@ const TOP = fileURLToPath(new URL('..', import.meta.url))
 const DIST = join(TOP, 'dist')
 /** A folder that exists while a process builds. */
 const LOCK = `${DIST}.lock`
-/** Where this process builds, and where it moves what it replaces: beside dist/, because a rename needs one file system. */
+/**
+ * Where this process builds, and where it moves the replaced build: beside dist/, because a rename needs one file
+ * system.
+ */
 const NEXT = `${DIST}.next-${process.pid}`
 const LAST = `${DIST}.last-${process.pid}`
 const COMPILER = join(TOP, 'node_modules/typescript/bin/tsc')
 
-/** Says in dist/ what it was made from. */
+/** Lists, in dist/, the inputs of the build with their hashes. */
 const INPUTS_FILE = 'inputs.json'
-/** What the compiler knows of the files it compiled last, so that it compiles only what changed. */
+/** The compiler's record of the last build, with which it compiles only what changed. */
 const COMPILER_STATE = 'tsconfig.tsbuildinfo'
 
-/** A process that builds shows by the lock's time that it is alive. */
-const ALIVE_EVERY_MS = 1_000
-/** A lock without a sign for so long was left by a process that was killed. */
-const ABANDONED_AFTER_MS = 10_000
+/** A process that builds updates the lock's modification time this often, which shows that it is alive. */
+const LOCK_REFRESH_MS = 1_000
+/** A lock that was not updated for so long was left by a process that was killed. */
+const LOCK_ABANDONED_MS = 10_000
 const POLL_MS = 50
 
-/** @type {number | undefined} The compiler's process group. */
-let compiler
+/** @type {number | undefined} Process group of the running compiler. */
+let compilerGroup
 
-/** Sources: what tsconfig.json includes, and whatever else lies in src/, for example Lua. Paths from the top, with `/`. */
+/**
+ * Lists what tsconfig.json includes, and all other files of src/, for example Lua. Paths are relative to the top, with
+ * `/`.
+ */
 function listSources() {
   /** @type {{ include: string[] }} */
   const { include } = JSON.parse(readFileSync(join(TOP, 'tsconfig.json'), 'utf8'))
@@ -73,7 +80,7 @@ function isCompiled(source) {
 }
 
 /**
- * What dist/ holds for a source; what is not compiled is copied from src/.
+ * The files of dist/ that come from a source. A file of src/ that is not compiled is copied.
  * @param {string} source
  */
 function outputsOf(source) {
@@ -82,8 +89,8 @@ function outputsOf(source) {
 }
 
 /**
- * What a build depends on, each with a hash of its content. The compiler and the types of dependencies are not among it
- * where they are not installed.
+ * The inputs of a build, each with a hash of its content. The installed packages, which are the compiler and the types
+ * of dependencies, are an input only where the compiler is installed.
  * @param {string[]} sources
  * @returns {Map<string, string>}
  */
@@ -100,9 +107,9 @@ function hash(content) {
   return createHash('sha256').update(content).digest('base64')
 }
 
-/** @returns {Map<string, string> | undefined} What dist/ was made from; undefined where it is missing or incomplete. */
+/** @returns {Map<string, string> | undefined} The inputs of dist/; undefined where it is missing or incomplete. */
 function lastInputs() {
-  const text = readIfThere(join(DIST, INPUTS_FILE))
+  const text = readIfExists(join(DIST, INPUTS_FILE))
   if (text === undefined) return undefined
   /** @type {Record<string, string>} */
   const inputs = JSON.parse(text)
@@ -113,10 +120,10 @@ function lastInputs() {
 }
 
 /**
- * Another process may replace dist/ at any moment.
+ * Reads a file of dist/, which another process may replace at any moment. Undefined where it does not exist.
  * @param {string} path
  */
-function readIfThere(path) {
+function readIfExists(path) {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
@@ -134,7 +141,7 @@ function hasCode(error, code) {
 }
 
 /**
- * Why dist/ has to be built, in words; undefined where it has not.
+ * The reason to build dist/, in words; undefined where it is up to date.
  * @param {Map<string, string>} inputs
  */
 function reasonToBuild(inputs) {
@@ -148,14 +155,15 @@ function reasonToBuild(inputs) {
 }
 
 /**
- * Compiles into a folder beside dist/ and puts that in its place.
+ * Compiles into a folder beside dist/, and replaces dist/ by it. Resolves with the exit code.
  * @param {string[]} sources
  * @param {Map<string, string>} inputs
  */
 async function build(sources, inputs) {
   const outputs = sources.flatMap(outputsOf)
   const copied = new Set(sources.filter((source) => !isCompiled(source) && outputs.includes(source)))
-  // The compiler writes only what changed. Without the outputs of sources that are gone, the next build is without them.
+  // The compiler writes only what changed, so that all else is copied from the last build. Outputs of removed sources
+  // are not copied.
   const kept = lastInputs() === undefined ? [] : [COMPILER_STATE, ...outputs]
   for (const output of [...kept, ...copied]) {
     const from = join(copied.has(output) ? TOP : DIST, output)
@@ -176,53 +184,53 @@ async function build(sources, inputs) {
  */
 function compile() {
   const args = ['--noEmit', 'false', '--incremental', '--outDir', NEXT]
-  // A process group of its own: the compiler's launcher would end without the compiler itself.
+  // A process group of its own: a signal to the compiler's launcher alone would not end the compiler.
   const started = spawn(process.execPath, [COMPILER, ...args], {
     cwd: TOP,
     stdio: ['ignore', 2, 2],
     detached: true,
   })
-  compiler = started.pid
+  compilerGroup = started.pid
   return new Promise((resolve, reject) => {
     started.once('error', reject)
     started.once('exit', (code) => {
-      compiler = undefined
+      compilerGroup = undefined
       resolve(code === 0)
     })
   })
 }
 
 /**
- * Tries again where a compiler that was killed has just written something.
+ * Removes a file or folder. Tries again, since a compiler that was just killed may still have written into it.
  * @param {string} path
  */
 function remove(path) {
   rmSync(path, { recursive: true, force: true, maxRetries: 5 })
 }
 
-/** Removes what this build, or one that was killed, put beside dist/. */
+/** Removes the folders beside dist/ of this build, or of one that was killed. */
 function removeLeftovers() {
   for (const name of readdirSync(TOP)) {
     if (/^dist\.(next|last)-/.test(name)) remove(join(TOP, name))
   }
 }
 
-function endTurn() {
+function releaseLock() {
   removeLeftovers()
   remove(LOCK)
 }
 
 function interrupt() {
-  if (compiler !== undefined) process.kill(-compiler, 'SIGKILL')
-  endTurn()
+  if (compilerGroup !== undefined) process.kill(-compilerGroup, 'SIGKILL')
+  releaseLock()
   process.exit(1)
 }
 
-/** Waits until this process is the one that builds. */
-async function takeTurn() {
+/** Waits until no other process builds. Removes the lock of a process that was killed. */
+async function acquireLock() {
   /** @type {number | undefined} */
-  let sign
-  let signedAt = 0
+  let lastUpdateMs
+  let seenAtMs = 0
   for (;;) {
     try {
       mkdirSync(LOCK)
@@ -230,13 +238,13 @@ async function takeTurn() {
     } catch (error) {
       if (!hasCode(error, 'EEXIST')) throw error
     }
-    const lastSign = statSync(LOCK, { throwIfNoEntry: false })?.mtimeMs
-    if (lastSign === undefined) continue
-    if (lastSign !== sign) {
-      if (sign === undefined) process.stderr.write('Waiting for another build of Fanfare …\n')
-      sign = lastSign
-      signedAt = performance.now()
-    } else if (performance.now() - signedAt > ABANDONED_AFTER_MS) {
+    const updateMs = statSync(LOCK, { throwIfNoEntry: false })?.mtimeMs
+    if (updateMs === undefined) continue
+    if (updateMs !== lastUpdateMs) {
+      if (lastUpdateMs === undefined) process.stderr.write('Waiting for another build of Fanfare …\n')
+      lastUpdateMs = updateMs
+      seenAtMs = performance.now()
+    } else if (performance.now() - seenAtMs > LOCK_ABANDONED_MS) {
       remove(LOCK)
     }
     await delay(POLL_MS)
@@ -251,9 +259,9 @@ async function main() {
     process.stderr.write(`Not building Fanfare (${why}): npm ci without --omit=dev installs the compiler.\n`)
     return process.argv.includes('--if-possible') ? 0 : 1
   }
-  await takeTurn()
+  await acquireLock()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, interrupt)
-  const alive = setInterval(() => utimesSync(LOCK, new Date(), new Date()), ALIVE_EVERY_MS)
+  const refreshTimer = setInterval(() => utimesSync(LOCK, new Date(), new Date()), LOCK_REFRESH_MS)
   try {
     removeLeftovers()
     const sources = listSources()
@@ -264,8 +272,8 @@ async function main() {
     process.stderr.write(`Building Fanfare (${reason}) …\n`)
     return await build(sources, inputs)
   } finally {
-    clearInterval(alive)
-    endTurn()
+    clearInterval(refreshTimer)
+    releaseLock()
   }
 }
 

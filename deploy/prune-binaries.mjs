@@ -1,14 +1,16 @@
 // @ts-check
 /**
- * Removes binaries of uWebSockets.js that this machine cannot load: the package brings one for each platform and each
- * version of Node, 260 MB. Runs after `npm ci` (the script `postprepare`) and keeps the binaries of this platform for every
- * Node that Fanfare runs on; with --only-this-node, as in the Dockerfile, the one that this Node loads.
- * `npm ci --ignore-scripts` brings all of them back.
+ * Removes binaries of uWebSockets.js that this machine cannot load: the package has one for each platform and each
+ * version of Node, 260 MB. Runs after `npm ci` (the script `postprepare`) and keeps the binaries of this platform for
+ * every Node that Fanfare runs on; with --only-this-node, as in the Dockerfile, the one that this Node loads.
+ * `npm ci --ignore-scripts` restores all of them.
  */
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** The version of Node's binary interface (process.versions.modules) of Node 20, the oldest that package.json admits. */
+/**
+ * The version of Node's binary interface (process.versions.modules) of Node 20, the oldest that package.json admits.
+ */
 const OLDEST_ABI = 115
 
 const FOLDER = fileURLToPath(new URL('../node_modules/uWebSockets.js/', import.meta.url))

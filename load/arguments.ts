@@ -1,20 +1,20 @@
 import type { Protocol } from './clients/requests.js'
 import { SERVER_NAMES, type ServerName } from './servers.js'
 
-/** A whole number from 1 to `max`; throws one line that names the option otherwise. */
+/** Parses a whole number from 1 to `max`. Throws an error whose message is one line that names the option. */
 export function wholeNumber(option: string, value: string, max: number): number {
   const number = Number(value)
   if (Number.isInteger(number) && number >= 1 && number <= max) return number
   throw new Error(`--${option}: ${value} is no whole number from 1 to ${max}`)
 }
 
-/** `raw` or `centrifuge`; throws one line that says so otherwise. */
+/** Parses `raw` or `centrifuge`. Throws an error whose message is one line with both. */
 export function protocolName(value: string): Protocol {
   if (value === 'raw' || value === 'centrifuge') return value
   throw new Error(`--protocol: ${value} is neither raw nor centrifuge`)
 }
 
-/** `FANFARE_PORT=8000` and the like, as an environment; throws one line that names what is not of that form. */
+/** Parses settings such as `FANFARE_PORT=8000` to an environment. Throws an error that names the first wrong one. */
 export function fanfareSettings(values: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     values.map((value) => {
@@ -27,7 +27,7 @@ export function fanfareSettings(values: readonly string[]): Record<string, strin
   )
 }
 
-/** `fanfare,uws` as names of servers; throws one line that names an unknown one. */
+/** Parses names of servers such as `fanfare,uws`. Throws an error that names the first unknown one. */
 export function serverNames(list: string): ServerName[] {
   return list.split(',').map((value) => {
     const name = SERVER_NAMES.find((known) => known === value)

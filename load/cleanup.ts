@@ -1,6 +1,8 @@
-/** What a run started and has to end: last started, first ended, each once, whatever happens. */
+import { errorMessage } from '../src/error-message.js'
+
+/** Ends what a run has started: each once, in reverse order, also after an error or an interruption. */
 export class Cleanup {
-  /** Whether it has begun: while a scenario still runs, that is an interruption. */
+  /** Whether `run` was called: while a scenario is still running, it was interrupted. */
   hasBegun = false
   private readonly steps: (() => Promise<unknown>)[] = []
 
@@ -8,13 +10,14 @@ export class Cleanup {
     this.steps.push(step)
   }
 
+  /** Runs every step, and prints the errors of those that fail. */
   async run(): Promise<void> {
     this.hasBegun = true
     for (let step = this.steps.pop(); step !== undefined; step = this.steps.pop()) {
       try {
         await step()
       } catch (error) {
-        console.error(error instanceof Error ? error.message : error)
+        console.error(errorMessage(error))
       }
     }
   }

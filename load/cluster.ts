@@ -1,6 +1,6 @@
-import { FanfareProcess } from '../test/support/fanfare-process.js'
-import { RedisServer } from '../test/support/redis-server.js'
-import { ensureInstalled } from '../test/support/system-packages.js'
+import { FanfareProcess } from '../deploy/local/fanfare-process.js'
+import { RedisServer } from '../deploy/local/redis-server.js'
+import { ensureInstalled } from '../deploy/local/system-packages.js'
 import type { Cleanup } from './cleanup.js'
 import { loadSettings } from './servers.js'
 
@@ -9,11 +9,11 @@ const NODES = 3
 export interface Cluster {
   /** One for each node, for example `ws://127.0.0.1:8000`. */
   urls: string[]
-  /** What lets a raw client in. */
+  /** Authenticates raw clients. */
   token: string
 }
 
-/** Starts three nodes with a Redis of their own, which the cleanup stops. */
+/** Starts three nodes with a Redis of their own; the cleanup stops them. */
 export async function startCluster(cleanup: Cleanup): Promise<Cluster> {
   ensureInstalled(['redis-server'])
   console.log(`starting ${NODES} nodes and Redis`)

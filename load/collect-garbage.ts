@@ -1,15 +1,15 @@
 import { WebSocket } from 'ws'
-import type { Child } from '../test/support/child-process.js'
+import type { Child } from '../deploy/local/child-process.js'
 
 /**
- * What a server has to be started with so that its garbage can be collected from outside: the inspector, once asked
- * for by SIGUSR1, takes any free port.
+ * The environment in which a server has to be started so that `collectGarbage` works: the inspector, which SIGUSR1
+ * opens, listens on any free port.
  */
 export const INSPECTABLE = { NODE_OPTIONS: '--inspect-port=0' }
 
 /**
- * Makes a Node process that was started with INSPECTABLE collect all of its garbage. What handshakes leave behind
- * stays resident for seconds or minutes, whenever V8 finds it worth its time, and would be charged to connections.
+ * Makes a Node process that was started with INSPECTABLE collect all of its garbage. Without that, garbage of handshakes
+ * stays resident for seconds or minutes, until V8 decides to collect it, and would be counted as memory of connections.
  */
 export async function collectGarbage(child: Child): Promise<void> {
   child.kill('SIGUSR1')

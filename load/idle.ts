@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { RedisServer } from '../test/support/redis-server.js'
-import { ensureInstalled } from '../test/support/system-packages.js'
+import { RedisServer } from '../deploy/local/redis-server.js'
+import { ensureInstalled } from '../deploy/local/system-packages.js'
 import { protocolName, serverNames, wholeNumber } from './arguments.js'
 import type { Cleanup } from './cleanup.js'
 import { Subscribers } from './clients/client-process.js'
@@ -9,28 +9,29 @@ import { monotonicMs } from './clients/message.js'
 import type { Protocol } from './clients/requests.js'
 import { collectGarbage, INSPECTABLE } from './collect-garbage.js'
 import { type Cores, cpuTimeNs, pin, requireLinux, residentBytes, shareCores } from './process-usage.js'
+import { reportRequirements } from './requirements.js'
 import { type Server, type ServerName, startServer } from './servers.js'
 import { formatTable } from './table.js'
 
-/** What a node with idle, authenticated connections may weigh and use at most. */
+/** The most memory and CPU that a node with idle, authenticated connections may use. */
 const MAX_BYTES_PER_CONNECTION = 2.5 * 1024
 const MAX_CORE_SHARE = 0.015
 
 /** The descriptors of one process, less a reserve. */
 const MAX_CONNECTIONS = 18_000
 
-const ROOMS = Array.from({ length: 100 }, (_, index) => `idle-${index}`)
+const CHANNELS = Array.from({ length: 100 }, (_, index) => `idle-${index}`)
 
 /** Of a client of the Centrifuge protocol. */
-const ROOMS_EACH = 2
+const CHANNELS_PER_CLIENT = 2
 
 /**
- * An empty node is one that has served before: its code is compiled and its heap has its working size. Few connections
- * at a time, because the memory that they leave behind is there for the measured ones to use.
+ * What a node serves before its memory without connections is read, so that its code is compiled and its heap has its
+ * working size. Few connections at a time, because the measured ones reuse the memory that they leave behind.
  */
 const WARM_UP = { rounds: 3, connections: 300 }
 
-/** Until the server has seen that connections are closed, or has done what comes after opening them. */
+/** How long a server takes to process closed connections, and what follows opened ones. */
 const SETTLE_MS = 3_000
 
 const SMOKE = { connections: '1000', seconds: '5' }
@@ -54,16 +55,16 @@ interface IdleResult {
   emptyBytes: number
   fullBytes: number
   bytesPerConnection: number
-  /** What the difference was before the collections, which depends on when V8 last did one by itself. */
+  /** The same without the collections, which depends on when V8 last did one by itself. */
   bytesPerConnectionUncollected: number
   /** CPU time of the node over wall-clock time: 1 is a full core. */
   coreShare: number
-  /** Connections that ended though nobody closed them, and why the last one did. */
+  /** Connections that the clients had not closed and that ended, and why the last one did. */
   ended: number
   endReason: string
 }
 
-/** Measures what idle connections weigh and cost; returns the exit code. */
+/** Measures memory and CPU of idle connections; returns the exit code. */
 export async function runIdle(args: string[], cleanup: Cleanup): Promise<number> {
   const options = parseIdleOptions(args)
   requireLinux()
@@ -110,16 +111,17 @@ async function measure(
   cleanup: Cleanup,
 ): Promise<IdleResult> {
   pin(server.pid, cores.server)
+  const clientOptions = { protocol: options.protocol, cores, cleanup }
   console.log(`${server.name}: warming up`)
   for (let round = 0; round < WARM_UP.rounds; round += 1) {
-    const visitors = await connect(server, WARM_UP.connections, options.protocol, cores, cleanup)
-    await visitors.stop()
+    const clients = await connect(server, { ...clientOptions, connections: WARM_UP.connections })
+    await clients.stop()
   }
-  const empty = await weigh(server)
+  const empty = await readMemory(server)
 
   console.log(`${server.name}: opening ${options.connections} connections`)
-  const clients = await connect(server, options.connections, options.protocol, cores, cleanup)
-  const full = await weigh(server)
+  const clients = await connect(server, { ...clientOptions, connections: options.connections })
+  const full = await readMemory(server)
 
   console.log(`${server.name}: idle for ${options.seconds} s`)
   const startedMs = monotonicMs()
@@ -129,7 +131,7 @@ async function measure(
   const coreShare = usedMs / (monotonicMs() - startedMs)
 
   await clients.expect(0, 0)
-  const { ended, endReason } = await clients.tally(monotonicMs())
+  const { ended, endReason } = await clients.report(monotonicMs())
   await clients.stop()
   return {
     name: server.name,
@@ -144,29 +146,33 @@ async function measure(
 }
 
 /** Resident bytes before and after a garbage collection. */
-async function weigh(server: Server): Promise<{ uncollected: number; collected: number }> {
+async function readMemory(server: Server): Promise<{ uncollected: number; collected: number }> {
   await sleep(SETTLE_MS)
   const uncollected = residentBytes(server.pid)
   await collectGarbage(server.child)
   return { uncollected, collected: residentBytes(server.pid) }
 }
 
+interface ConnectOptions {
+  connections: number
+  protocol: Protocol
+  cores: Cores
+  cleanup: Cleanup
+}
+
 async function connect(
   server: Server,
-  connections: number,
-  protocol: Protocol,
-  cores: Cores,
-  cleanup: Cleanup,
+  { connections, protocol, cores, cleanup }: ConnectOptions,
 ): Promise<Subscribers> {
   const clients = new Subscribers()
   cleanup.defer(() => clients.stop())
   pin(clients.pid, cores.subscribers)
   await clients.connect({
     url: server.url,
-    access: server.access,
+    credentials: server.credentials,
     protocol: server.name === 'fanfare' ? protocol : 'raw',
-    rooms: ROOMS,
-    roomsEach: ROOMS_EACH,
+    channels: CHANNELS,
+    channelsPerClient: CHANNELS_PER_CLIENT,
     connections,
   })
   return clients
@@ -190,25 +196,22 @@ function report(results: IdleResult[], options: IdleOptions): number {
 
   const fanfare = results.find(({ name }) => name === 'fanfare')
   if (fanfare === undefined) return 0
-  const verdicts = [
+  const requirements = [
     {
-      text: `at most ${MAX_BYTES_PER_CONNECTION / 1024} KiB of resident memory a connection`,
-      holds: fanfare.bytesPerConnection <= MAX_BYTES_PER_CONNECTION,
-      counts: !options.isSmoke,
+      text: `Fanfare: at most ${MAX_BYTES_PER_CONNECTION / 1024} KiB of resident memory a connection`,
+      isMet: fanfare.bytesPerConnection <= MAX_BYTES_PER_CONNECTION,
+      appliesToSmoke: false,
     },
     {
-      text: `at most ${MAX_CORE_SHARE * 100} % of a core`,
-      holds: fanfare.coreShare <= MAX_CORE_SHARE,
-      counts: !options.isSmoke,
+      text: `Fanfare: at most ${MAX_CORE_SHARE * 100} % of a core`,
+      isMet: fanfare.coreShare <= MAX_CORE_SHARE,
+      appliesToSmoke: false,
     },
     {
-      text: `every connection stays (${fanfare.ended} ended${fanfare.ended > 0 ? `: ${fanfare.endReason}` : ''})`,
-      holds: fanfare.ended === 0,
-      counts: true,
+      text: `Fanfare: every connection stays (${fanfare.ended} ended${fanfare.ended > 0 ? `: ${fanfare.endReason}` : ''})`,
+      isMet: fanfare.ended === 0,
+      appliesToSmoke: true,
     },
   ]
-  for (const { text, holds, counts } of verdicts) {
-    console.log(`${!counts ? 'note' : holds ? 'pass' : 'FAIL'}  Fanfare: ${text}`)
-  }
-  return verdicts.every(({ holds, counts }) => holds || !counts) ? 0 : 1
+  return reportRequirements(requirements, options.isSmoke)
 }

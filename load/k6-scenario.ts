@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { endWithThisProcess } from '../deploy/local/process-guard.js'
 import { wholeNumber } from './arguments.js'
 import type { Cleanup } from './cleanup.js'
 import { type Cluster, startCluster } from './cluster.js'
@@ -11,10 +12,10 @@ const MAX_COUNT = 100_000
 /** What k6 exits with when a signal ended it: https://github.com/grafana/k6/blob/master/errext/exitcodes/codes.go. */
 const EXIT_ABORTED = 105
 
-/** What each k6 scenario can be told beside where the servers are; its script has the defaults. */
+/** The sizes that each k6 scenario has options for; its script has the defaults. */
 const SIZES = {
-  'raw-chat': ['rooms', 'members', 'rate', 'seconds'],
-  fanout: ['listeners', 'rate', 'seconds'],
+  'raw-chat': ['channels', 'clients', 'rate', 'seconds'],
+  fanout: ['subscribers', 'rate', 'seconds'],
 } as const
 
 export type K6Scenario = keyof typeof SIZES
@@ -63,7 +64,7 @@ function findCluster(
   return { urls, token: typeof token === 'string' ? token : '' }
 }
 
-/** k6's exit code; its progress and summary go to the terminal. */
+/** Resolves with k6's exit code; its progress and summary go to the terminal. */
 function run(
   k6: string,
   scenario: K6Scenario,
@@ -76,6 +77,7 @@ function run(
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'inherit', 'inherit'],
     })
+    endWithThisProcess(child)
     const ended = new Promise<void>((end) => child.once('close', () => end()))
     cleanup.defer(() => {
       child.kill('SIGKILL')

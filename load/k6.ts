@@ -1,14 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { endWithThisProcess } from '../deploy/local/process-guard.js'
 
 /** `k6/websockets` is part of k6, and stable, since this version. */
 const OLDEST = { major: 1, minor: 6 }
 
-/** What is built where no k6 is found. */
+/** Built when there is no k6. */
 const MODULE = 'go.k6.io/k6@v1.8.1'
 
-/** Not under version control, and gone with node_modules. */
+/** Not under version control, and removed with node_modules. */
 const BUILD_DIRECTORY = fileURLToPath(new URL('../../node_modules/.cache/fanfare-load', import.meta.url))
 
 const HOW_TO_GET_IT = `Not found: k6 ${OLDEST.major}.${OLDEST.minor} or later. Either
@@ -17,8 +18,8 @@ const HOW_TO_GET_IT = `Not found: k6 ${OLDEST.major}.${OLDEST.minor} or later. E
   - or install Go (https://go.dev/dl/) and run this again: it builds ${MODULE}.`
 
 /**
- * The k6 to run: K6_BIN, else the PATH's, else one that was built before, else one that is built now with Go. Throws
- * how to get it where none of these can be had.
+ * Resolves with the k6 to run: K6_BIN, else the PATH's, else one that was built before, else one that it builds with Go.
+ * Rejects with an error that explains how to get one.
  */
 export async function findK6(): Promise<string> {
   const named = process.env['K6_BIN']
@@ -37,7 +38,7 @@ export async function findK6(): Promise<string> {
   return built
 }
 
-/** Why a command is no k6 that can run the scenarios, or undefined. */
+/** Returns why a command is no k6 that can run the scenarios; undefined when it is one. */
 function problemWith(command: string): string | undefined {
   const result = spawnSync(command, ['version'], { encoding: 'utf8' })
   if (result.status !== 0) return 'does not run'
@@ -57,6 +58,7 @@ function build(): Promise<void> {
       env: { ...process.env, GOBIN: BUILD_DIRECTORY },
       stdio: ['ignore', 'inherit', 'inherit'],
     })
+    endWithThisProcess(go)
     go.once('error', reject)
     go.once('exit', (code) => {
       if (code === 0) resolve()

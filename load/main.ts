@@ -1,4 +1,5 @@
 /** `npm run load -- <scenario> [options]`: load tests and benchmarks; see load/README.md. */
+import { errorMessage } from '../src/error-message.js'
 import { Cleanup } from './cleanup.js'
 import { CONNECTS_USAGE, runConnects } from './connects.js'
 import { runCpu } from './cpu/cpu.js'
@@ -10,19 +11,19 @@ import { PRESENCE_USAGE, runPresence } from './presence.js'
 interface Scenario {
   usage: string
   summary: string
-  /** Returns the exit code; throws errors whose message is all that the user needs. */
+  /** Returns the exit code. Throws errors whose message is for the user. */
   run(args: string[], cleanup: Cleanup): Promise<number>
 }
 
 const SCENARIOS: Record<string, Scenario> = {
   'raw-chat': {
     usage: k6Usage('raw-chat'),
-    summary: 'k6: many rooms, everybody speaks',
+    summary: 'k6: many channels, every client publishes',
     run: (args, cleanup) => runK6('raw-chat', args, cleanup),
   },
   fanout: {
     usage: k6Usage('fanout'),
-    summary: 'k6: one room, one speaker, many listeners',
+    summary: 'k6: one channel, one publisher, many subscribers',
     run: (args, cleanup) => runK6('fanout', args, cleanup),
   },
   cpu: {
@@ -70,8 +71,6 @@ async function main([name, ...args]: string[]): Promise<number> {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const) {
-    // Without the listener of the tests' child processes, which would end this one before its cleanup.
-    process.removeAllListeners(signal)
     process.once(signal, () => {
       isInterrupted = true
       void cleanup.run().finally(() => process.exit(exitCode))
@@ -80,7 +79,7 @@ async function main([name, ...args]: string[]): Promise<number> {
   try {
     return await scenario.run(args, cleanup)
   } catch (error) {
-    if (!isInterrupted) console.error(error instanceof Error ? error.message : error)
+    if (!isInterrupted) console.error(errorMessage(error))
     if (isUsageError(error)) console.error(`usage: npm run load -- ${scenario.usage}`)
     return 1
   } finally {

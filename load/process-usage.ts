@@ -29,7 +29,7 @@ export function residentBytes(pid: number): number {
   return Number(match[1]) * 1024
 }
 
-/** Throws one line where the operating system cannot tell what the measurements need. */
+/** Throws an error of one line where /proc lacks what the measurements need. */
 export function requireLinux(): void {
   try {
     cpuTimeNs(process.pid)
@@ -38,15 +38,15 @@ export function requireLinux(): void {
   }
 }
 
-/** Which core each part of a benchmark has to itself; undefined where there are too few to share out. */
+/** The core that each part of a benchmark runs on; undefined where there are too few to divide. */
 export interface Cores {
   server: number | undefined
   subscribers: number | undefined
-  /** The publisher and Redis: next to nothing beside the other two. */
+  /** The publisher and Redis, which use very little CPU time beside the other two. */
   others: number | undefined
 }
 
-/** Shares out the cores that this process may use; all undefined with a single core or without `taskset`. */
+/** Divides the cores that this process may use; all undefined with a single core or without `taskset`. */
 export function shareCores(): Cores {
   const cores = allowedCores()
   if (cores.length < 2 || spawnSync('taskset', ['--version']).status !== 0) {
@@ -55,7 +55,7 @@ export function shareCores(): Cores {
   return { server: cores[0], subscribers: cores[1], others: cores[2] ?? cores[1] }
 }
 
-/** Keeps every thread that the process has now, and those they start, on one core. */
+/** Restricts every thread that the process has now, and those they start, to one core. */
 export function pin(pid: number, core: number | undefined): void {
   if (core === undefined) return
   const result = spawnSync('taskset', ['--all-tasks', '--cpu-list', '--pid', String(core), String(pid)])

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
-import { Child } from '../test/support/child-process.js'
-import { FanfareProcess } from '../test/support/fanfare-process.js'
-import type { Access } from './clients/requests.js'
+import { Child } from '../deploy/local/child-process.js'
+import { FanfareProcess } from '../deploy/local/fanfare-process.js'
+import type { Credentials } from './clients/requests.js'
 
 export const SERVER_NAMES = ['fanfare', 'uws', 'ws'] as const
 
@@ -15,20 +15,20 @@ export interface Server {
   pid: number
   /** For example `ws://127.0.0.1:8000`. */
   url: string
-  /** What lets its clients in. */
-  access: Access
+  /** Of its clients. */
+  credentials: Credentials
   stop(): Promise<unknown>
 }
 
 export interface LoadSettings {
   settings: Record<string, string>
-  /** Lets a raw client in. */
+  /** Authenticates raw clients. */
   token: string
-  /** Signs tokens that let clients in. */
+  /** Signs tokens of clients. */
   hmacSecret: string
 }
 
-/** Settings of nodes for a load run, and what lets clients in. Without a Redis they relay in memory. */
+/** Generates settings of nodes for a load run, and the secrets of its clients. Without a Redis, nodes relay in memory. */
 export function loadSettings(redisUrl: string | undefined): LoadSettings {
   const token = randomBytes(16).toString('hex')
   const hmacSecret = randomBytes(32).toString('hex')
@@ -46,16 +46,16 @@ export function loadSettings(redisUrl: string | undefined): LoadSettings {
   }
 }
 
-/** Starts a server; its environment is this process's and what `environment` adds to it. */
+/** Starts a server with this process's environment and the variables of `environment`. */
 export function startServer(
   name: ServerName,
   redisUrl: string,
   environment: Record<string, string> = {},
 ): Promise<Server> {
-  return name === 'fanfare' ? startFanfare(redisUrl, environment) : startPeer(name, redisUrl, environment)
+  return name === 'fanfare' ? startFanfare(redisUrl, environment) : startBaseline(name, redisUrl, environment)
 }
 
-/** Starts a node; without a Redis it is alone. */
+/** Starts a node; without a Redis it is a cluster of its own. */
 export async function startFanfare(
   redisUrl: string | undefined,
   environment: Record<string, string>,
@@ -67,17 +67,17 @@ export async function startFanfare(
     child: node.child,
     pid: node.child.pid,
     url: node.wsUrl,
-    access: { headers: { 'X-Auth-Token': token }, hmacSecret },
+    credentials: { headers: { 'X-Auth-Token': token }, hmacSecret },
     stop: () => node.child.stop(),
   }
 }
 
-async function startPeer(
+async function startBaseline(
   name: 'uws' | 'ws',
   redisUrl: string,
   environment: Record<string, string>,
 ): Promise<Server> {
-  const module = fileURLToPath(new URL(`./peers/${name}-ioredis.js`, import.meta.url))
+  const module = fileURLToPath(new URL(`./baselines/${name}-ioredis.js`, import.meta.url))
   const child = new Child(process.execPath, [module, redisUrl], { env: { ...process.env, ...environment } })
   const line = await child.line(/^listening on \d+$/)
   const port = line.slice(line.lastIndexOf(' ') + 1)
@@ -86,7 +86,7 @@ async function startPeer(
     child,
     pid: child.pid,
     url: `ws://127.0.0.1:${port}`,
-    access: { headers: {}, hmacSecret: '' },
+    credentials: { headers: {}, hmacSecret: '' },
     stop: () => child.stop('SIGKILL'),
   }
 }

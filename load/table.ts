@@ -1,4 +1,4 @@
-/** Rows of cells as text in columns: the first one to the left, the others to the right. */
+/** Formats rows of cells as columns: the first one aligned to the left, the others to the right. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   return rows

@@ -13,7 +13,7 @@ import {
   type NamespaceOptions,
   Namespaces,
 } from './channel/namespaces.js'
-import { MAX_INTERNAL_SOCKETS, mostSockets } from './config/descriptor-limit.js'
+import { MAX_INTERNAL_SOCKETS, socketCapacity } from './config/descriptor-limit.js'
 import type { Config } from './config/settings.js'
 import { ConnectionSlots } from './connection/connection-slots.js'
 import { Connections } from './connection/connections.js'
@@ -45,11 +45,13 @@ import { UwsTransport } from './transport/uws/uws-transport.js'
 import { packageVersion } from './version.js'
 
 /**
- * How far above the limit a message is still read, so that its sender can be told: the transport cuts a larger one before
- * it is buffered.
+ * Bytes above the limit that a message may have and still be read, so that its sender receives an error: for a larger
+ * one the transport ends the connection before the message is buffered.
  */
 const OVERSIZE_MARGIN_BYTES = 64 * 1024
-/** A `subscribe` command: its token, and all else. SDKs that reconnect send one for each of their channels in one frame. */
+/**
+ * Bytes of a `subscribe` command: its token, and all else. SDKs that reconnect send one for each channel in one frame.
+ */
 const MAX_SUBSCRIBE_BYTES = MAX_TOKEN_BYTES + 1024
 /**
  * Joins and leaves of a client that may be pending, for each channel that it may be in: enough for a client that leaves
@@ -57,20 +59,20 @@ const MAX_SUBSCRIBE_BYTES = MAX_TOKEN_BYTES + 1024
  */
 const PRESENCE_CHANGES_PER_CHANNEL = 2
 
-/** The implementations of the ports to other nodes. */
+/** The implementations of the ports through which this node reaches the others. */
 interface Relay {
   readonly broker: Broker
   readonly peers: Peers
   readonly presenceStore: PresenceStore
-  /** Where presence is shared with other nodes. */
-  readonly shared: { readonly upkeep: PresenceUpkeep; readonly nodes: DeadNodes } | undefined
+  /** Undefined where the node is alone: then there is no presence of other nodes to maintain. */
+  readonly sharedPresence: { readonly upkeep: PresenceUpkeep; readonly nodes: DeadNodes } | undefined
   readonly close: () => void
 }
 
 export interface ComposeOptions {
   readonly config: Config
   readonly log: Logger
-  /** Whether other processes listen on the public port too. */
+  /** Whether other processes listen on the same public port. */
   readonly isPortShared: boolean
   /** Hooks of an embedding application. */
   readonly hooks?: Hooks
@@ -85,17 +87,18 @@ export interface ComposedNode {
 }
 
 /**
- * Wires a node from its configuration: the one place that picks implementations. Throws an error of one line where the
- * system does not fit.
+ * Wires a node from its configuration: only this module picks implementations. Throws an error with a one-line message
+ * where the native library has no binary for this system.
  */
 export function composeNode({ config, log, isPortShared, hooks = {}, ready }: ComposeOptions): ComposedNode {
   const id = randomUUID()
   const version = packageVersion()
   const metrics = new Metrics(version)
-  const { broker, peers, presenceStore, shared, close: closeRelay } = composeRelay(config, id, log, metrics)
+  const relay = composeRelay(config, id, log, metrics)
+  const { broker, peers, presenceStore, sharedPresence } = relay
 
   const publicTransport = new UwsTransport({
-    maxSockets: mostSockets(),
+    maxSockets: socketCapacity(),
     onSocketRefused: () => metrics.connectionRejections.inc({ reason: 'descriptors' }),
     tls: certificate(config.tlsCert, config.tlsKey),
     onDefect: logDefect(log),
@@ -108,20 +111,32 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
     metrics.eventLoopLag.observe(lateMs),
   )
   const broadcastToTopic: BroadcastToTopic = (...frame) => publicTransport.broadcast(...frame)
-  const hub = new Hub(connections, broker, broadcastToTopic, metrics, {
+  const hub = new Hub({
+    connections,
+    broker,
+    broadcastToTopic,
+    metrics,
     rulesOf: (channel) => rulesOf(namespaces.of(channel)),
     busyDeliveryDelayMs: config.busyDeliveryDelay,
     onDefect: (error) => log.error({ err: error }, 'repairing a gap failed'),
   })
   const { maxHistoryPublications } = config
-  const channels = new Channels(namespaces, broker, presenceStore, maxHistoryPublications, metrics, log)
+  const channels = new Channels({
+    namespaces,
+    broker,
+    presenceStore,
+    maxHistoryPublications,
+    metrics,
+    log,
+  })
 
   const maxPresenceChanges = PRESENCE_CHANGES_PER_CHANNEL * config.maxChannelsPerConnection
   const presence = new PresenceAnnouncer(presenceStore, broker, log, maxPresenceChanges)
   const report = async (change: PresenceChange): Promise<void> => {
     if (namespaces.of(change.channel)?.joinLeave === true) await presence.report(change)
   }
-  const presenceKeeper = shared && new PresenceKeeper(shared.upkeep, shared.nodes, report, log)
+  const presenceKeeper =
+    sharedPresence && new PresenceKeeper(sharedPresence.upkeep, sharedPresence.nodes, report, log)
 
   const remoteKeys = composeRemoteKeys(config, log, metrics)
   const authenticator = composeAuthenticator(config, remoteKeys)
@@ -180,7 +195,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       publicTransport,
       metrics,
       log,
-      closeRelay,
+      closeRelay: relay.close,
       ready,
     },
   )
@@ -192,7 +207,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   return { node, channels, metrics }
 }
 
-/** Creates the listener for operators, which has yet to `listen`. */
+/** Creates the internal listener, for operators. The caller starts it by `listen`. */
 export function composeInternalListener(config: Config, log: Logger, source: OperationsSource): Transport {
   const transport = new UwsTransport({
     maxSockets: MAX_INTERNAL_SOCKETS,
@@ -206,7 +221,7 @@ export function composeInternalListener(config: Config, log: Logger, source: Ope
 
 function composeRemoteKeys(config: Config, log: Logger, metrics: Metrics): RemoteKeys | undefined {
   if (config.authJwksUrl === undefined) return undefined
-  return new RemoteKeys(config.authJwksUrl, log, (keys) => metrics.keysFetched(keys))
+  return new RemoteKeys(config.authJwksUrl, log, (keys) => metrics.countKeyFetch(keys))
 }
 
 function composeAuthenticator(config: Config, remoteKeys: RemoteKeys | undefined): Authenticator {
@@ -242,7 +257,7 @@ function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics)
       broker: new MemoryBroker(),
       peers: new MemoryPeers(id),
       presenceStore: new MemoryPresenceStore(),
-      shared: undefined,
+      sharedPresence: undefined,
       close: () => undefined,
     }
   }
@@ -256,12 +271,12 @@ function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics)
     broker: new RedisBroker(link, keys, onMalformed),
     peers,
     presenceStore,
-    shared: { upkeep: presenceStore, nodes: peers },
+    sharedPresence: { upkeep: presenceStore, nodes: peers },
     close: () => link.close(),
   }
 }
 
-/** How WebSocket routes answer a plain request, and how every other path answers. */
+/** The responses to plain HTTP requests: 426 on the paths of WebSocket routes, 404 on every unknown path. */
 function plainHttpRoutes(): HttpRoute[] {
   const upgradeRequired = {
     status: 426,
@@ -276,7 +291,10 @@ function plainHttpRoutes(): HttpRoute[] {
   ]
 }
 
-/** Precise enough for every heartbeat, and no more: an idle node's cost is mostly what wakes it. */
+/**
+ * A tenth of the shortest interval, which is precise enough for every heartbeat. A shorter tick would only wake the
+ * process more often, and that is most of what an idle node costs.
+ */
 function wheelTickMs({ rawCheckInterval, pingInterval, pongTimeout, staleTimeout }: Config): number {
   const shortestMs = Math.min(rawCheckInterval, pingInterval, pongTimeout, staleTimeout)
   return Math.min(1_000, Math.max(20, shortestMs / 10))

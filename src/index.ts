@@ -1,12 +1,10 @@
-export { BrokerError } from './protocol/broker-error.js'
-export type { StreamPosition as Position } from './protocol/publication.js'
-
 import { closest } from 'fastest-levenshtein'
 import { composeInternalListener, composeNode } from './compose.js'
-import { type Loaded, loadConfig, type Problem } from './config/load.js'
+import { type LoadedConfig, loadConfig, type Problem } from './config/load.js'
 import { authenticatesClients } from './config/rules.js'
 import type { SettingKey } from './config/settings.js'
-import { control, disconnectQuestion } from './http/api-control.js'
+import { errorMessage } from './error-message.js'
+import { controlConnections, disconnectQuestion } from './http/api-control.js'
 import { parseBody } from './http/api-methods.js'
 import { createLogger, type Logger } from './log.js'
 import type { ClientInfo } from './protocol/client-info.js'
@@ -15,7 +13,9 @@ import type { StreamPosition as Position } from './protocol/publication.js'
 import { HOOK_NAMES, type Hooks } from './session/hooks.js'
 
 export type { Logger } from './log.js'
+export { BrokerError } from './protocol/broker-error.js'
 export { errors, ProtocolError } from './protocol/errors.js'
+export type { StreamPosition as Position } from './protocol/publication.js'
 export type {
   Answer,
   ClientMessage,
@@ -32,15 +32,15 @@ export type {
   SubscribeRequest,
 } from './session/hooks.js'
 
-/** A namespace as it is written in a file: its name, and options such as `history_ttl: '5m'`. */
+/** A namespace as in a configuration file: its name, and options such as `history_ttl: '5m'`. */
 export interface NamespaceSettings {
   readonly name: string
   readonly [option: string]: string | number | boolean
 }
 
 /**
- * Settings by the names they have in a file, with the values they have there: `{ port: 8000, rawTimeout: '30s' }`. The
- * environment is not read. There are no workers: an application runs as many processes as it likes.
+ * Settings with the names and the values of a configuration file: `{ port: 8000, rawTimeout: '30s' }`. The environment
+ * is not read. There are no workers: an application runs as many processes as it likes.
  */
 export type NodeSettings = {
   readonly [K in Exclude<SettingKey, 'workers' | 'namespaces'>]?:
@@ -53,71 +53,79 @@ export type NodeSettings = {
 export interface CreateNodeOptions {
   readonly settings?: NodeSettings
   readonly hooks?: Hooks
-  /** Default: standard output, at the level and in the format that the settings say. */
+  /** Default: standard output, with the level and the format of the settings. */
   readonly log?: Logger
 }
 
 export interface NodePublishOptions {
-  /** Keeps it out of the channel's history. */
+  /** Keeps the publication out of the channel's history. Default: false. */
   readonly skipHistory?: boolean
-  /** With a key that was used in this channel within 5 minutes nothing is published; the first result is given. */
+  /**
+   * With a key that was used in this channel within 5 minutes nothing is published, and the first result is returned.
+   */
   readonly idempotencyKey?: string
+  /** Texts that clients receive with the data. */
   readonly tags?: Readonly<Record<string, string>>
-  /** Id of a client that does not get it. */
+  /** Id of a client that does not receive the publication. */
   readonly exclude?: string
 }
 
-/** Somebody who is in a channel. */
+/** A client that is in a channel. */
 export interface PresentClient {
+  /** Id of the connection. */
   readonly client: string
-  /** Empty for somebody without a name. */
+  /** Empty for an anonymous user. */
   readonly user: string
-  /** JSON values, of the connection's token or decision and of the subscription's; undefined where there is none. */
+  /** Any JSON value, from the connection's token or `ConnectDecision`; undefined where neither has one. */
   readonly connInfo: unknown
+  /** Any JSON value, from the subscription's token or `SubscribeDecision`; undefined where neither has one. */
   readonly chanInfo: unknown
 }
 
 /** A node that runs inside an application. */
 export interface FanfareNode {
-  /** Of the public listener. */
+  /** Port of the public listener. */
   readonly port: number
-  /** Of the listener for operators. */
+  /** Port of the internal listener, for operators. */
   readonly internalPort: number
   /**
-   * Publishes any JSON value. Resolves with its place where the channel keeps history. Rejects with a ProtocolError
-   * where the channel or the data is not right, with a BrokerError when the relay does not take it.
+   * Publishes any JSON value. Resolves with the publication's position; undefined where the channel keeps no history.
+   * Rejects with a ProtocolError for an invalid channel or invalid data, and with a BrokerError when the relay fails.
    */
   publish(channel: string, data: unknown, options?: NodePublishOptions): Promise<Position | undefined>
   /**
-   * Sends any JSON value to the connections of a user on every node of the cluster, past all channels: SDKs' `message`
-   * event. Resolves with how many they were. Raw connections have no such messages. Nothing keeps it: whoever is not
-   * connected misses it. Rejects with a ProtocolError where the user or the data is not right, with a BrokerError when
-   * the relay does not take it.
+   * Sends any JSON value to the connections of a user on every node of the cluster, outside of all channels: SDKs
+   * receive it as a `message` event. Resolves with the number of connections. Raw connections cannot receive it. It is
+   * not kept: a client that is not connected misses it. Rejects with a ProtocolError for an invalid user or invalid
+   * data, and with a BrokerError when the relay fails.
    */
   send(user: string, data: unknown): Promise<number>
   /**
-   * Closes the connections of a user on every node of the cluster. Resolves with how many they were. The code is 3000 to
-   * 4999, by default 3503, after which clients don't come back. Rejects with a ProtocolError for any other, and for a
-   * reason above 123 bytes.
+   * Closes the connections of a user on every node of the cluster. Resolves with the number of connections. The code is
+   * 3000 to 4999, by default 3503, after which clients do not reconnect. Rejects with a ProtocolError for any other
+   * code, and for a reason above 123 bytes.
    */
   disconnect(user: string, options?: { readonly code?: number; readonly reason?: string }): Promise<number>
-  /** Who is in a channel, by client id. Rejects with a ProtocolError where no presence is kept. */
+  /** The clients that are in a channel, by id. Rejects with a ProtocolError where the channel keeps no presence. */
   presence(channel: string): Promise<ReadonlyMap<string, PresentClient>>
-  /** Sends its connections away over `drainWindow`, and ends, once however often it is called. Resolves with whether that was done in time. */
+  /**
+   * Closes all connections over `drainWindow`, and ends the node. Resolves with whether that was done in time. Further
+   * calls return the same promise.
+   */
   stop(): Promise<boolean>
 }
 
 /**
- * Runs a node inside this process; it is the node that `fanfare serve` runs. Resolves when it serves: with a Redis that
- * cannot be reached it goes on trying, and says so in the log. Rejects, with every problem on a line, when the settings
- * are not right, and when it cannot listen.
+ * Runs a node inside this process: the same node that `fanfare serve` runs. Resolves when it accepts connections; while
+ * Redis cannot be reached it retries, and logs it. Rejects when options or settings are invalid, with one line for each
+ * problem, and when it cannot listen.
  *
- * Nothing is made up: somebody has to say who may connect, which is `hooks.connect` or one of `authTokens`,
+ * No secret is generated: the application authenticates clients by `hooks.connect` or by one of `authTokens`,
  * `authHmacSecret`, `authPublicKey`, `authJwksUrl` and `authAnonymous`. Without `apiKey` the server API is closed.
  */
 export async function createNode(options: CreateNodeOptions = {}): Promise<FanfareNode> {
-  const { settings = {}, hooks = {}, log, ...strangers } = options
-  const { config, warnings } = readSettings(settings, hooks, Object.keys(strangers))
+  const { settings = {}, hooks = {}, log, ...unknownOptions } = options
+  const { config, warnings } = readSettings(settings, hooks, Object.keys(unknownOptions))
   const logger = log ?? createLogger({ level: config.logLevel, format: config.logFormat })
   for (const warning of warnings) logger.warn({}, warning)
   let isReady: (port: number) => void = () => undefined
@@ -161,11 +169,11 @@ export async function createNode(options: CreateNodeOptions = {}): Promise<Fanfa
       send: async (user, data) => {
         if (typeof user !== 'string' || user === '') throw errors.badRequest('user: must be a text')
         const text = toJson(data, config.maxMessageBytes).toString()
-        return (await control(node, { about: 'message', to: { user }, data: text })).num_clients
+        return (await controlConnections(node, { about: 'message', to: { user }, data: text })).num_clients
       },
       disconnect: async (user, options = {}) => {
         const question = disconnectQuestion(parseBody('disconnect', { user, ...options }))
-        return (await control(node, question)).num_clients
+        return (await controlConnections(node, question)).num_clients
       },
       presence: async (channel) => {
         const clients = await channels.presence(channel)
@@ -182,13 +190,13 @@ export async function createNode(options: CreateNodeOptions = {}): Promise<Fanfa
   }
 }
 
-/** Throws every problem, one a line. */
-function readSettings(settings: NodeSettings, hooks: Hooks, strangers: readonly string[]): Loaded {
+/** Checks settings and hooks. Throws an error with one line for each problem. */
+function readSettings(settings: NodeSettings, hooks: Hooks, unknownOptions: readonly string[]): LoadedConfig {
   const { connect } = hooks
   const loaded = loadConfig({ options: settings, isAuthenticatedElsewhere: connect !== undefined })
   const { config } = loaded
   const problems: Problem[] = [...loaded.problems]
-  for (const where of strangers) {
+  for (const where of unknownOptions) {
     problems.push({ where, what: 'is no option of createNode, which are settings, hooks and log' })
   }
   problems.push(...hookProblems(hooks))
@@ -203,7 +211,7 @@ function readSettings(settings: NodeSettings, hooks: Hooks, strangers: readonly 
   throw new Error(problems.map(({ where, what }) => `${where}: ${what}`).join('\n'))
 }
 
-/** An instance of a class or a module may have more than hooks; what stands beside them in a literal is a mistake. */
+/** An instance of a class or a module may have more than hooks; in an object literal any other field is a mistake. */
 function hookProblems(hooks: Hooks): Problem[] {
   const given = hooks as Readonly<Record<string, unknown>>
   const names = Object.getPrototypeOf(hooks) === Object.prototype ? Object.keys(given) : HOOK_NAMES
@@ -212,20 +220,20 @@ function hookProblems(hooks: Hooks): Problem[] {
     if (!HOOK_NAMES.includes(name)) {
       return { where, what: `is not a hook; did you mean ${closest(name, HOOK_NAMES)}?` }
     }
-    const isRight = given[name] === undefined || typeof given[name] === 'function'
-    return isRight ? [] : { where, what: 'is not a function' }
+    const isValid = given[name] === undefined || typeof given[name] === 'function'
+    return isValid ? [] : { where, what: 'is not a function' }
   })
 }
 
-/** One line of JSON, no larger than a message may be. Throws errors 106 and 107. */
+/**
+ * Encodes one line of JSON. Throws error 106 where it is larger than a message may be, and 107 for what is not JSON.
+ */
 function toJson(data: unknown, maxBytes: number): Buffer {
   let text: string | undefined
   try {
     text = JSON.stringify(data)
   } catch (error) {
-    throw errors.badRequest(
-      `the data is not JSON (${error instanceof Error ? error.message : String(error)})`,
-    )
+    throw errors.badRequest(`the data is not JSON (${errorMessage(error)})`, { cause: error })
   }
   if (text === undefined) throw errors.badRequest('the data is not JSON')
   const bytes = Buffer.from(text)

@@ -1,27 +1,27 @@
 import { destination, pino, stdTimeFunctions } from 'pino'
 import pretty from 'pino-pretty'
 
-type Log = (facts: object, sentence: string) => void
+type LogMethod = (facts: object, sentence: string) => void
 
 /**
- * Structured logging: an object of facts, then one constant sentence. Never a token, and nothing from a client but as a
- * fact. A pino logger is one, and so is `console`.
+ * Structured logging: an object of facts, then one constant sentence. Tokens are never logged, and data from a client
+ * only as a fact, never in the sentence. A pino logger and `console` both implement this interface.
  */
 export interface Logger {
-  readonly debug: Log
-  readonly info: Log
-  readonly warn: Log
-  readonly error: Log
+  readonly debug: LogMethod
+  readonly info: LogMethod
+  readonly warn: LogMethod
+  readonly error: LogMethod
 }
 
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   readonly format: 'json' | 'pretty'
-  /** Number of the worker that logs, where there are several. */
+  /** Number of the worker that logs; absent when the node is a single process. */
   readonly worker?: number
 }
 
-/** Logs to standard output, synchronously, so that nothing is lost when the process ends. */
+/** Creates a logger to standard output. It writes synchronously, so that no line is lost when the process ends. */
 export function createLogger({ level, format, worker }: LogOptions): Logger {
   const options = {
     level,

@@ -1,27 +1,19 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { endWithThisProcess } from '../../deploy/local/process-guard.js'
+import type { DeliveryReport } from './delivery-ledger.js'
 import type { ConnectRequest, PublishReport, PublishRequest, Reply, Request } from './requests.js'
-import type { TallyReport } from './tally.js'
 
-const running = new Set<ChildProcess>()
-
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})
-
-/** A helper process that takes requests one after the other; killed with this process at the latest. */
+/** A helper process that serves requests one after the other. */
 class ClientProcess {
   private readonly process: ChildProcess
   private readonly exited: Promise<string>
 
   constructor(module: string) {
     this.process = fork(fileURLToPath(new URL(module, import.meta.url)))
-    running.add(this.process)
+    endWithThisProcess(this.process)
     this.exited = new Promise((resolve) => {
-      this.process.once('exit', (code, signal) => {
-        running.delete(this.process)
-        resolve(`${module} ended (${signal ?? code})`)
-      })
+      this.process.once('exit', (code, signal) => resolve(`${module} ended (${signal ?? code})`))
     })
   }
 
@@ -40,6 +32,7 @@ class ClientProcess {
     await this.exited
   }
 
+  /** Rejects with the error of the reply, or when the process ends without a reply. */
   protected async request(request: Request): Promise<Reply> {
     const reply = await new Promise<Reply>((resolve, reject) => {
       this.process.once('message', resolve)
@@ -51,7 +44,7 @@ class ClientProcess {
   }
 }
 
-/** A process of subscribers, from the parent's side. */
+/** A process of subscribers, seen from the benchmark. */
 export class Subscribers extends ClientProcess {
   constructor() {
     super('./subscribers.js')
@@ -61,19 +54,20 @@ export class Subscribers extends ClientProcess {
     await this.request({ kind: 'disconnect' })
   }
 
+  /** Starts to check deliveries of the messages `first` to `first + messages - 1`. */
   async expect(first: number, messages: number): Promise<void> {
     await this.request({ kind: 'expect', first, messages })
   }
 
-  /** What arrived, as soon as it is everything that was expected, else at the deadline (monotonic ms). */
-  async tally(deadlineMs: number): Promise<TallyReport> {
-    const { tally } = await this.request({ kind: 'tally', deadlineMs })
-    if (tally === undefined) throw new Error('no tally')
-    return tally
+  /** Resolves once every expected delivery has arrived, at the latest at the deadline (monotonic ms). */
+  async report(deadlineMs: number): Promise<DeliveryReport> {
+    const { deliveries } = await this.request({ kind: 'report', deadlineMs })
+    if (deliveries === undefined) throw new Error('no report of deliveries')
+    return deliveries
   }
 }
 
-/** The publisher's process, from the parent's side. */
+/** The publisher's process, seen from the benchmark. */
 export class Publisher extends ClientProcess {
   constructor() {
     super('./publisher.js')

@@ -1,20 +1,24 @@
-import type { Scratch } from './scratch.js'
+import type { ReadBuffer } from './read-buffer.js'
 
 /** The size that every figure of the benchmarks is for. */
 export const MESSAGE_BYTES = 128
 
-/** Text that JSON has no need to escape: four digits of the sequence number, then when it was due. */
+/**
+ * A message is text that JSON has no need to escape: the sequence number as four characters of five bits each, counted
+ * from `0`, then when the message was due.
+ */
 const DIGIT_BITS = 5
 const DIGIT_ZERO = 0x30
 const DUE_AT_BYTES = 5
 const DUE_BYTES = 20
 
-/** The first sequence number that four digits cannot hold. */
+/** The first sequence number that does not fit into four such digits. */
 export const MAX_SEQUENCE = 2 ** (4 * DIGIT_BITS)
 
 /**
- * What `hrtime` reads as a bigint, `performance.now()` reads faster, but counts from the start of its process. The
- * time that passes between the two readings makes the difference too small; the largest of a few is right.
+ * When this process started, by the clock that `hrtime` reads as a bigint. `performance.now()` reads the same clock and
+ * costs less, but counts from the start of its process. The time between the two readings makes the difference too
+ * small, so the largest of a few is the right one.
  */
 const PROCESS_START_MS = Math.max(...Array.from({ length: 10 }, processStartMs))
 
@@ -22,7 +26,7 @@ function processStartMs(): number {
   return Number(process.hrtime.bigint()) / 1e6 - performance.now()
 }
 
-/** Milliseconds of a clock that all processes of this machine share and nobody sets. */
+/** Milliseconds of a clock that all processes of this machine share and that is never adjusted. */
 export function monotonicMs(): number {
   return PROCESS_START_MS + performance.now()
 }
@@ -47,6 +51,7 @@ export function sequenceAt(view: DataView, at: number): number {
   )
 }
 
-export function dueMsAt(scratch: Scratch, at: number): number {
-  return Number(scratch.bytes.toString('latin1', at + DUE_AT_BYTES, at + DUE_AT_BYTES + DUE_BYTES))
+/** When the message at `at` was due, in monotonic ms. */
+export function dueMsAt(buffer: ReadBuffer, at: number): number {
+  return Number(buffer.bytes.toString('latin1', at + DUE_AT_BYTES, at + DUE_AT_BYTES + DUE_BYTES))
 }

@@ -1,11 +1,12 @@
 /**
- * A process that publishes on a schedule (see requests.ts): an open model, in which a server that falls behind is sent
- * the next message all the same, and the message says when it was due. It has its own process so that the work of
+ * A process that publishes on a schedule (see requests.ts): an open model, in which the next message is sent even to a
+ * server that falls behind, and each message contains when it was due. It is a process of its own so that the work of
  * thousands of subscribers cannot delay it.
  */
 import { CentrifugeConnection, signToken } from './centrifuge-connection.js'
 import { encodeMessage, monotonicMs } from './message.js'
 import { RawConnection } from './raw-connection.js'
+import { ReadBuffer } from './read-buffer.js'
 import {
   type ConnectRequest,
   type PublishReport,
@@ -14,30 +15,30 @@ import {
   type Request,
   serveRequests,
 } from './requests.js'
-import { Scratch } from './scratch.js'
 
-const scratch = new Scratch()
+const buffer = new ReadBuffer()
 let publishAll: ((payloads: readonly Buffer[]) => void) | undefined
 let endReason: string | undefined
 
 async function connect(request: ConnectRequest): Promise<void> {
-  const [room] = request.rooms
-  if (room === undefined) throw new Error('no room to publish to')
-  const onEnd = (why: string) => {
-    endReason = why
+  const [channel] = request.channels
+  if (channel === undefined) throw new Error('no channel to publish to')
+  const onEnd = (reason: string) => {
+    endReason = reason
   }
   if (request.protocol === 'raw') {
-    const target = { url: `${request.url}/ws/${room}`, headers: request.access.headers }
-    const raw = await RawConnection.open(target, scratch, { onPayload: () => undefined, onEnd })
+    const target = { url: `${request.url}/ws/${channel}`, headers: request.credentials.headers }
+    const raw = await RawConnection.open(target, buffer, { onPayload: () => undefined, onEnd })
     publishAll = (payloads) => raw.sendTexts(payloads)
     return
   }
-  const token = signToken(request.access, 'publisher')
+  const token = signToken(request.credentials, 'publisher')
   const target = { url: request.url, token, channels: [] }
-  const client = await CentrifugeConnection.open(target, scratch, { onPublication: () => undefined, onEnd })
-  publishAll = (payloads) => client.publish(room, payloads)
+  const client = await CentrifugeConnection.open(target, buffer, { onPublication: () => undefined, onEnd })
+  publishAll = (payloads) => client.publish(channel, payloads)
 }
 
+/** Sends every message that is due, all in one write, and then waits for the next. */
 async function publish(request: PublishRequest): Promise<PublishReport> {
   if (publishAll === undefined) throw new Error('connect first')
   const intervalMs = 1000 / request.ratePerSecond
@@ -71,7 +72,7 @@ async function handle(request: Request): Promise<Reply> {
       return { published: await publish(request) }
     case 'disconnect':
     case 'expect':
-    case 'tally':
+    case 'report':
       throw new Error('the publisher does not subscribe')
   }
 }

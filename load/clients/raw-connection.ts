@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { CARRY_BYTES, type Scratch } from './scratch.js'
+import { MAX_UNREAD_BYTES, type ReadBuffer } from './read-buffer.js'
 
 /** RFC 6455, section 1.3. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -11,35 +11,35 @@ const OPCODE_PING = 9
 const OPCODE_PONG = 10
 
 export interface Target {
-  /** For example `ws://127.0.0.1:8000/ws/room`. */
+  /** For example `ws://127.0.0.1:8000/ws/channel`. */
   url: string
   headers: Record<string, string>
 }
 
 export interface Listener {
-  /** A data frame's payload: `lengthBytes` bytes of the scratch at `at`, valid until it returns. */
+  /** A data frame's payload: `lengthBytes` bytes of the read buffer at `at`, valid until it returns. */
   onPayload(at: number, lengthBytes: number): void
-  /** The connection is over; called once, and only after it was open. */
-  onEnd(why: string): void
+  /** The connection has ended; called once, and only after it was open. */
+  onEnd(reason: string): void
 }
 
 /**
- * A WebSocket client that costs a benchmark as little as it can: no event emitters above the socket, one shared read
- * buffer, unfragmented frames, masks of zero (the server's work to unmask is the same). It answers pings.
+ * A WebSocket client that uses as little CPU time as it can: no event emitters above the socket, one shared read buffer,
+ * unfragmented frames, masks of zero (which the server unmasks at the same cost). It answers pings.
  */
 export class RawConnection {
-  private carry: Buffer | undefined
+  private unread: Buffer | undefined
   private isOpen = false
   private endReason = 'connection lost'
 
   private constructor(
     private readonly socket: Socket,
-    private readonly scratch: Scratch,
+    private readonly buffer: ReadBuffer,
     private readonly listener: Listener,
   ) {}
 
   /** Connects and shakes hands; rejects with what the server answered instead. */
-  static open(target: Target, scratch: Scratch, listener: Listener): Promise<RawConnection> {
+  static open(target: Target, buffer: ReadBuffer, listener: Listener): Promise<RawConnection> {
     const { hostname, port, pathname, host } = new URL(target.url)
     const key = randomBytes(16).toString('base64')
     return new Promise((resolve, reject) => {
@@ -48,7 +48,7 @@ export class RawConnection {
         port: Number(port),
         noDelay: true,
         onread: {
-          buffer: scratch.target,
+          buffer: buffer.readTarget,
           callback: (lengthBytes) => {
             if (connection.isOpen) connection.read(lengthBytes)
             else if (connection.shakeHands(lengthBytes, key, reject)) resolve(connection)
@@ -56,7 +56,7 @@ export class RawConnection {
           },
         },
       })
-      const connection = new RawConnection(socket, scratch, listener)
+      const connection = new RawConnection(socket, buffer, listener)
       socket.once('connect', () => socket.write(handshake(pathname, host, key, target.headers)))
       socket.once('error', (error) => {
         connection.endReason = error.message
@@ -74,7 +74,10 @@ export class RawConnection {
     this.socket.write(Buffer.concat(payloads.map((payload) => clientFrame(OPCODE_TEXT, payload))))
   }
 
-  /** Without a farewell, and without a port that stays taken for a minute; resolves when the socket is gone. */
+  /**
+   * Resets the connection: no close frame, and no port that stays in use for a minute (TIME_WAIT). Resolves when the
+   * socket is closed.
+   */
   close(): Promise<void> {
     if (this.socket.closed) return Promise.resolve()
     return new Promise((resolve) => {
@@ -84,12 +87,12 @@ export class RawConnection {
   }
 
   private shakeHands(lengthBytes: number, key: string, reject: (error: Error) => void): boolean {
-    const { bytes } = this.scratch
-    const start = this.scratch.prepend(this.carry)
-    const end = CARRY_BYTES + lengthBytes
+    const { bytes } = this.buffer
+    const start = this.buffer.prepend(this.unread)
+    const end = MAX_UNREAD_BYTES + lengthBytes
     const headEnd = bytes.subarray(start, end).indexOf('\r\n\r\n')
     if (headEnd === -1) {
-      this.keep(start, end)
+      this.keepUnread(start, end)
       return false
     }
     const head = bytes.toString('latin1', start, start + headEnd)
@@ -101,20 +104,20 @@ export class RawConnection {
       this.socket.destroy()
       return false
     }
-    this.carry = undefined
+    this.unread = undefined
     this.isOpen = true
     this.readFrames(start + headEnd + 4, end)
     return true
   }
 
   private read(lengthBytes: number): void {
-    const start = this.scratch.prepend(this.carry)
-    this.carry = undefined
-    this.readFrames(start, CARRY_BYTES + lengthBytes)
+    const start = this.buffer.prepend(this.unread)
+    this.unread = undefined
+    this.readFrames(start, MAX_UNREAD_BYTES + lengthBytes)
   }
 
   private readFrames(start: number, end: number): void {
-    const { view } = this.scratch
+    const { view } = this.buffer
     let at = start
     while (at + 2 <= end) {
       let payloadAt = at + 2
@@ -131,14 +134,14 @@ export class RawConnection {
       if (payloadAt + lengthBytes > end) break
       const opcode = view.getUint8(at) & 15
       if (opcode < OPCODE_CLOSE) this.listener.onPayload(payloadAt, lengthBytes)
-      else this.control(opcode, payloadAt, lengthBytes)
+      else this.readControlFrame(opcode, payloadAt, lengthBytes)
       at = payloadAt + lengthBytes
     }
-    if (at < end) this.keep(at, end)
+    if (at < end) this.keepUnread(at, end)
   }
 
-  private control(opcode: number, at: number, lengthBytes: number): void {
-    const payload = Buffer.from(this.scratch.bytes.subarray(at, at + lengthBytes))
+  private readControlFrame(opcode: number, at: number, lengthBytes: number): void {
+    const payload = Buffer.from(this.buffer.bytes.subarray(at, at + lengthBytes))
     if (opcode === OPCODE_PING) this.socket.write(clientFrame(OPCODE_PONG, payload))
     if (opcode !== OPCODE_CLOSE) return
     const code = payload.length < 2 ? 1005 : payload.readUInt16BE(0)
@@ -146,9 +149,9 @@ export class RawConnection {
     this.socket.end(clientFrame(OPCODE_CLOSE, payload.subarray(0, 2)))
   }
 
-  private keep(start: number, end: number): void {
-    if (end - start > CARRY_BYTES) this.fail(`a frame of more than ${CARRY_BYTES} bytes`)
-    else this.carry = Buffer.from(this.scratch.bytes.subarray(start, end))
+  private keepUnread(start: number, end: number): void {
+    if (end - start > MAX_UNREAD_BYTES) this.fail(`a frame of more than ${MAX_UNREAD_BYTES} bytes`)
+    else this.unread = Buffer.from(this.buffer.bytes.subarray(start, end))
   }
 
   private fail(reason: string): void {
@@ -170,7 +173,7 @@ function handshake(path: string, host: string, key: string, headers: Record<stri
   return `${lines.join('\r\n')}\r\n\r\n`
 }
 
-/** One final frame with a mask of zero; payloads up to 64 KiB. */
+/** An unfragmented frame with a mask of zero, for payloads of up to 64 KiB. */
 function clientFrame(opcode: number, payload: Buffer): Buffer {
   const header =
     payload.length < 126 ? [payload.length | 0x80] : [126 | 0x80, payload.length >> 8, payload.length & 255]

@@ -1,28 +1,32 @@
-import type { TallyReport } from './tally.js'
+import { errorMessage } from '../../src/error-message.js'
+import type { DeliveryReport } from './delivery-ledger.js'
 
-/** What connections speak: raw frames at `/ws/<room>`, or the Centrifuge protocol with rooms as channels. */
+/** What connections speak: raw frames at `/ws/<channel>`, or the Centrifuge protocol (JSON). */
 export type Protocol = 'raw' | 'centrifuge'
 
-/** What lets clients in. */
-export interface Access {
+/** How clients authenticate at a server. */
+export interface Credentials {
   /** Of a raw client's handshake. */
   headers: Record<string, string>
   /** Signs the tokens of clients of the Centrifuge protocol, each of which is a user of its own. */
   hmacSecret: string
 }
 
-/** What a benchmark asks of the processes that hold its connections. Each request gets one reply, in order. */
+/**
+ * What a benchmark requests of the processes in which its clients run. A process replies to each request once, in
+ * order.
+ */
 export interface ConnectRequest {
   kind: 'connect'
   /** The server, for example `ws://127.0.0.1:8000`. */
   url: string
-  access: Access
+  credentials: Credentials
   protocol: Protocol
   connections: number
-  /** Rooms that the connections are dealt out to, one after the other. */
-  rooms: string[]
-  /** How many rooms a client of the Centrifuge protocol is in; a raw one is in one. */
-  roomsEach: number
+  /** Channels that the connections are distributed over in turn. */
+  channels: string[]
+  /** How many channels a client of the Centrifuge protocol subscribes to; a raw one is in one. */
+  channelsPerClient: number
 }
 
 /** To a process of subscribers: end all connections. */
@@ -30,16 +34,17 @@ export interface DisconnectRequest {
   kind: 'disconnect'
 }
 
-/** To a process of subscribers: check what comes from now on against this run of messages. */
+/** To a process of subscribers: check deliveries from now on against this run of messages. */
 export interface ExpectRequest {
   kind: 'expect'
   first: number
   messages: number
 }
 
-/** To a process of subscribers: report once all has arrived, or at the deadline (monotonic ms) what has by then. */
-export interface TallyRequest {
-  kind: 'tally'
+/** To a process of subscribers: report as soon as every delivery has arrived, at the latest at the deadline. */
+export interface ReportRequest {
+  kind: 'report'
+  /** Monotonic ms, as `monotonicMs` returns. */
   deadlineMs: number
 }
 
@@ -49,15 +54,15 @@ export interface PublishRequest {
   first: number
   messages: number
   ratePerSecond: number
-  /** When the first is due (monotonic ms). */
+  /** When the first is due, in monotonic ms. */
   startMs: number
 }
 
-export type Request = ConnectRequest | DisconnectRequest | ExpectRequest | TallyRequest | PublishRequest
+export type Request = ConnectRequest | DisconnectRequest | ExpectRequest | ReportRequest | PublishRequest
 
 /** How well the publisher kept its schedule. */
 export interface PublishReport {
-  /** The most that a message left after it was due, in ms. */
+  /** The longest time from when a message was due to when it was sent, in ms. */
   maxLateMs: number
 }
 
@@ -65,19 +70,22 @@ export interface Reply {
   error?: string
   /** From the first handshake to the last answer. */
   connectedInMs?: number
-  tally?: TallyReport
+  deliveries?: DeliveryReport
   published?: PublishReport
 }
 
-/** Answers each request of the parent process with what the handler returns or throws; ends with the parent. */
+/**
+ * Replies to each request of the parent process with what the handler returns, or with the message of what it throws;
+ * ends this process when the parent has ended.
+ */
 export function serveRequests(handle: (request: Request) => Promise<Reply>): void {
   process.on('message', (request: Request) => {
     handle(request).then(
       (reply) => process.send?.(reply),
-      (error: unknown) => process.send?.({ error: error instanceof Error ? error.message : String(error) }),
+      (error: unknown) => process.send?.({ error: errorMessage(error) }),
     )
   })
   process.once('disconnect', () => process.exit())
-  // Ctrl-C reaches the whole process group; the parent decides when its helpers end.
+  // Ctrl-C signals the whole process group; the parent decides when its helper processes end.
   process.on('SIGINT', () => undefined)
 }

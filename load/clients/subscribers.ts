@@ -1,31 +1,31 @@
-/** A process that holds thousands of subscribers and checks what they receive (see requests.ts). */
+/** A process of thousands of subscribers, which checks what they receive (see requests.ts). */
 
 import { CentrifugeConnection, signToken } from './centrifuge-connection.js'
+import { DeliveryLedger } from './delivery-ledger.js'
 import { monotonicMs } from './message.js'
 import { RawConnection } from './raw-connection.js'
+import { ReadBuffer } from './read-buffer.js'
 import { type ConnectRequest, type Reply, type Request, serveRequests } from './requests.js'
-import { Scratch } from './scratch.js'
-import { DeliveryLedger } from './tally.js'
 
-/** Handshakes under way at once: below the listen backlog, and enough for a server to be the one that is waited for. */
-const HANDSHAKES_AT_ONCE = 400
+/** Concurrent handshakes: below the listen backlog, and enough that the clients wait for the server. */
+const CONCURRENT_HANDSHAKES = 400
 
-const scratch = new Scratch()
-let tally = new DeliveryLedger(0, scratch)
+const buffer = new ReadBuffer()
+let ledger = new DeliveryLedger(0, buffer)
 let connections: { close(): Promise<void> }[] = []
 
 /** Returns how long it took, in ms. */
 async function connectAll(request: ConnectRequest): Promise<number> {
-  tally = new DeliveryLedger(request.connections, scratch)
-  // Before the first of them connects: whoever signs meanwhile keeps the server waiting.
-  const opening = Array.from({ length: request.connections }, (_, subscriber) =>
+  ledger = new DeliveryLedger(request.connections, buffer)
+  // All tokens are signed before the first handshake: signing in between would make the server wait.
+  const connectors = Array.from({ length: request.connections }, (_, subscriber) =>
     prepare(request, subscriber),
   ).values()
   const connectInTurn = async () => {
-    for (const open of opening) connections.push(await open())
+    for (const connect of connectors) connections.push(await connect())
   }
   const startMs = monotonicMs()
-  await Promise.all(Array.from({ length: HANDSHAKES_AT_ONCE }, connectInTurn))
+  await Promise.all(Array.from({ length: CONCURRENT_HANDSHAKES }, connectInTurn))
   return monotonicMs() - startMs
 }
 
@@ -35,30 +35,31 @@ async function disconnectAll(): Promise<void> {
   await Promise.all(closing)
 }
 
-/** What opens a subscriber's connection. */
+/** Returns the function that opens a subscriber's connection. */
 function prepare(request: ConnectRequest, subscriber: number): () => Promise<{ close(): Promise<void> }> {
-  const { url, access, protocol, rooms, roomsEach } = request
-  const deliver = (at: number, lengthBytes: number) => tally.deliver(subscriber, at, lengthBytes)
-  const onEnd = (why: string) => tally.end(why)
+  const { url, credentials, protocol, channels, channelsPerClient } = request
+  const record = (at: number, lengthBytes: number) => ledger.record(subscriber, at, lengthBytes)
+  const onEnd = (reason: string) => ledger.recordEnd(reason)
   if (protocol === 'raw') {
     const target = {
-      url: `${url}/ws/${rooms[subscriber % rooms.length]}`,
-      headers: access.headers,
+      url: `${url}/ws/${channels[subscriber % channels.length]}`,
+      headers: credentials.headers,
     }
-    return () => RawConnection.open(target, scratch, { onPayload: deliver, onEnd })
+    return () => RawConnection.open(target, buffer, { onPayload: record, onEnd })
   }
-  const channels = Array.from(
-    { length: roomsEach },
-    (_, index) => rooms[(subscriber + index) % rooms.length] ?? '',
+  const subscribed = Array.from(
+    { length: channelsPerClient },
+    (_, index) => channels[(subscriber + index) % channels.length] ?? '',
   )
-  const target = { url, token: signToken(access, `user-${subscriber}`), channels }
-  return () => CentrifugeConnection.open(target, scratch, { onPublication: deliver, onEnd })
+  const target = { url, token: signToken(credentials, `user-${subscriber}`), channels: subscribed }
+  return () => CentrifugeConnection.open(target, buffer, { onPublication: record, onEnd })
 }
 
+/** Resolves when every expected delivery has arrived, at the latest at the deadline. */
 function completeOr(deadlineMs: number): Promise<void> {
   return new Promise((resolve) => {
     const deadline = setTimeout(resolve, deadlineMs - monotonicMs())
-    tally.whenComplete(() => {
+    ledger.whenComplete(() => {
       clearTimeout(deadline)
       resolve()
     })
@@ -73,11 +74,11 @@ async function handle(request: Request): Promise<Reply> {
       await disconnectAll()
       return {}
     case 'expect':
-      tally.begin(request.first, request.messages)
+      ledger.expect(request.first, request.messages)
       return {}
-    case 'tally':
+    case 'report':
       await completeOr(request.deadlineMs)
-      return { tally: tally.report() }
+      return { deliveries: ledger.report() }
     case 'publish':
       throw new Error('subscribers do not publish')
   }

@@ -1,27 +1,28 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { RedisServer } from '../../test/support/redis-server.js'
-import { ensureInstalled } from '../../test/support/system-packages.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
+import { ensureInstalled } from '../../deploy/local/system-packages.js'
 import type { Cleanup } from '../cleanup.js'
 import { pin, requireLinux, shareCores } from '../process-usage.js'
+import { reportRequirements } from '../requirements.js'
 import type { ServerName } from '../servers.js'
-import { Contestant, type ContestantOptions } from './contestant.js'
+import type { Round } from './benchmark-channel.js'
+import { MeasuredServer, type MeasuredServerOptions } from './measured-server.js'
 import { type CpuOptions, parseCpuOptions } from './options.js'
 import { comparisonsAt, planSteps, type Turn } from './plan.js'
-import { formatRatios, formatServers, judge, type RateResult } from './report.js'
-import type { Round } from './room.js'
+import { formatRatios, formatServers, listRequirements, type RateResult } from './report.js'
 
 /**
- * V8 collects garbage again and again while a process is young and idle, for 20 to 50 ms of CPU each: as much as a third
- * of a second of 20/s costs. So long after its warm-up a server is done with it.
+ * V8 collects garbage again and again while a process is young and idle, for 20 to 50 ms of CPU time each: as much as a
+ * third of a second at 20/s costs. Within this time after its warm-up a server has finished that.
  */
 const SETTLING_MS = 30_000
 
-/** Compares CPU per verified delivery with the peers; returns the exit code. */
+/** Compares CPU per verified delivery with the baselines; returns the exit code. */
 export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> {
   const options = parseCpuOptions(args)
   requireLinux()
   ensureInstalled(['redis-server'])
-  const contestantOptions = await prepare(options, cleanup)
+  const serverOptions = await prepare(options, cleanup)
   const results = new Map(
     options.ratesPerSecond.map((ratePerSecond): [number, RateResult] => [
       ratePerSecond,
@@ -31,18 +32,18 @@ export async function runCpu(args: string[], cleanup: Cleanup): Promise<number> 
   const steps = planSteps(options)
   for (const [index, step] of steps.entries()) {
     console.log(`${index + 1} of ${steps.length}: starting ${step.servers.join(', ')}`)
-    const contestants = await startContestants(step.servers, contestantOptions, cleanup)
-    if (!options.isSmoke) await settle([...contestants.values()])
+    const measured = await startServers(step.servers, serverOptions, cleanup)
+    if (!options.isSmoke) await settle([...measured.values()])
     for (const turn of step.turns) {
-      const rounds = await measure(turn, options.seconds, contestants)
+      const rounds = await measureTurn(turn, options.seconds, measured)
       for (const [name, round] of rounds) addRound(results.get(turn.ratePerSecond), name, round)
     }
-    await Promise.all([...contestants.values()].map((contestant) => contestant.stop()))
+    await Promise.all([...measured.values()].map((server) => server.stop()))
   }
   return report([...results.values()], options)
 }
 
-async function prepare(options: CpuOptions, cleanup: Cleanup): Promise<ContestantOptions> {
+async function prepare(options: CpuOptions, cleanup: Cleanup): Promise<MeasuredServerOptions> {
   const redis = await RedisServer.start()
   cleanup.defer(() => redis.remove())
   const cores = shareCores()
@@ -53,41 +54,41 @@ async function prepare(options: CpuOptions, cleanup: Cleanup): Promise<Contestan
   return { subscriberCount, protocol, settings, redisUrl: redis.url, cores }
 }
 
-async function startContestants(
+async function startServers(
   names: readonly ServerName[],
-  options: ContestantOptions,
+  options: MeasuredServerOptions,
   cleanup: Cleanup,
-): Promise<Map<ServerName, Contestant>> {
-  const contestants = new Map<ServerName, Contestant>()
+): Promise<Map<ServerName, MeasuredServer>> {
+  const measured = new Map<ServerName, MeasuredServer>()
   for (const name of names) {
-    const contestant = await Contestant.start(name, options)
-    cleanup.defer(() => contestant.stop())
-    contestants.set(name, contestant)
+    const server = await MeasuredServer.start(name, options)
+    cleanup.defer(() => server.stop())
+    measured.set(name, server)
   }
-  return contestants
+  return measured
 }
 
-/** Warms up twice: what idle-time collections find unused, compiled code among it, is gone after them. */
-async function settle(contestants: readonly Contestant[]): Promise<void> {
+/** Warms up twice, because the collections of an idle process discard compiled code that was not used lately. */
+async function settle(measured: readonly MeasuredServer[]): Promise<void> {
   console.log('warming up, and waiting until they have settled')
-  for (const contestant of contestants) await contestant.warmUp()
+  for (const server of measured) await server.warmUp()
   await sleep(SETTLING_MS)
-  for (const contestant of contestants) await contestant.warmUp()
+  for (const server of measured) await server.warmUp()
 }
 
-async function measure(
+async function measureTurn(
   { ratePerSecond, order }: Turn,
   seconds: number,
-  contestants: ReadonlyMap<ServerName, Contestant>,
+  measured: ReadonlyMap<ServerName, MeasuredServer>,
 ): Promise<Map<ServerName, Round>> {
   const rounds = new Map<ServerName, Round>()
   for (const name of order) {
-    const round = await contestants.get(name)?.round(ratePerSecond, seconds)
+    const round = await measured.get(name)?.measureRound(ratePerSecond, seconds)
     if (round !== undefined) rounds.set(name, round)
   }
   const progress = [...rounds].map(
-    ([name, { cpuUsPerDelivery, tally, isComplete }]) =>
-      `${name} ${cpuUsPerDelivery.toFixed(2)} µs, p99 ${tally.p99Ms.toFixed(1)} ms${isComplete ? '' : ' (behind)'}`,
+    ([name, { cpuUsPerDelivery, deliveries, isComplete }]) =>
+      `${name} ${cpuUsPerDelivery.toFixed(2)} µs, p99 ${deliveries.p99Ms.toFixed(1)} ms${isComplete ? '' : ' (behind)'}`,
   )
   console.log(`${ratePerSecond}/s: ${progress.join('; ')}`)
   return rounds
@@ -103,11 +104,5 @@ function report(results: RateResult[], options: CpuOptions): number {
   )
   for (const [name, value] of Object.entries(options.settings)) console.log(`Fanfare with ${name}=${value}`)
   console.log(`\n${formatServers(results)}\n\n${formatRatios(results)}\n`)
-  const verdicts = judge(results)
-  const counted = verdicts.filter((verdict) => verdict.of === 'delivery' || !options.isSmoke)
-  for (const verdict of verdicts) {
-    const outcome = !counted.includes(verdict) ? 'note' : verdict.holds ? 'pass' : 'FAIL'
-    console.log(`${outcome}  ${verdict.text}`)
-  }
-  return counted.every((verdict) => verdict.holds) ? 0 : 1
+  return reportRequirements(listRequirements(results), options.isSmoke)
 }

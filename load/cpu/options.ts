@@ -14,14 +14,14 @@ export interface CpuOptions {
   protocol: Protocol
   /** Of Fanfare's node, as its environment. */
   settings: Record<string, string>
-  /** A short run that checks deliveries; too few rounds to hold anybody to a ratio. */
+  /** A short run that checks deliveries; it has too few rounds for ratios. */
   isSmoke: boolean
 }
 
 const FULL = { subscribers: '1000', rates: '20,100,1000', pairs: '10', seconds: '5' }
 const SMOKE = { subscribers: '200', rates: '20,200', pairs: '1', seconds: '1' }
 
-/** What `ws` has to be beaten by is settled with raw frames. */
+/** The comparison with `ws` is made with raw frames. */
 const SERVERS: Readonly<Record<Protocol, string>> = {
   raw: SERVER_NAMES.join(','),
   centrifuge: 'fanfare,uws',
@@ -33,7 +33,7 @@ const MAX_SUBSCRIBERS = 15_000
 export const CPU_USAGE =
   'cpu [--subscribers 1000] [--rates 20,100,1000] [--pairs 10] [--seconds 5] [--servers fanfare,uws,ws] [--protocol raw] [--setting FANFARE_…=…]… [--smoke]'
 
-/** Throws one line that says which option is wrong. */
+/** Throws an error whose message is one line that names the wrong option. */
 export function parseCpuOptions(args: string[]): CpuOptions {
   const { values } = parseArgs({
     args,

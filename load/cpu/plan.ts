@@ -5,25 +5,25 @@ import type { CpuOptions } from './options.js'
 /** The highest rate at which a loop of sends keeps up with 1,000 subscribers, so that its CPU can be compared. */
 const MAX_WS_RATE = 100
 
-/** Rounds that show whether the naive server falls behind at a higher rate. */
+/** Rounds at a higher rate, which show whether the loop of sends falls behind. */
 const OVERLOAD_ROUNDS = 2
 
 /**
- * Pairs of each rate that the same processes are measured in: an A B B A. What V8 compiled and where its heap came to lie
- * differ between two processes of one program, and with that their CPU time by a tenth for as long as they live, so the
- * pairs have to be of many.
+ * Pairs of each rate for which the same processes are used: an A B B A. Two processes of one program differ in what V8
+ * has compiled and where its heap lies, and therefore in CPU time by a tenth for as long as they live, so the pairs have
+ * to be of many processes.
  */
 const PAIRS_OF_A_PROCESS = 2
 
-/** A server's CPU per delivery over a peer's. */
+/** The ratio of a server's CPU per delivery to a baseline's. */
 export interface Comparison {
   server: ServerName
-  peer: 'uws' | 'ws'
-  /** The most that it may be; undefined: it is only shown. */
+  baseline: 'uws' | 'ws'
+  /** The highest that is allowed; undefined when the ratio is only shown. */
   maxRatio: number | undefined
 }
 
-/** A push of the Centrifuge protocol is twice as long as what the peers send. */
+/** A push of the Centrifuge protocol is twice as long as what the baselines send. */
 const MAX_OF_UWS: Readonly<Record<Protocol, number>> = { raw: 1.15, centrifuge: 1.2 }
 const MAX_OF_WS = 0.7
 
@@ -39,7 +39,7 @@ export interface Step {
   turns: Turn[]
 }
 
-/** Every rate is measured in each step, so that they all share in as many processes. */
+/** Every rate is measured in each step, so that each rate is measured with the same number of processes. */
 export function planSteps(options: CpuOptions): Step[] {
   const { pairs, servers, ratesPerSecond } = options
   const steps: Step[] = []
@@ -60,7 +60,7 @@ export function planSteps(options: CpuOptions): Step[] {
 /**
  * Pairs in the order A B B A: each comparison's two rounds are next to each other, and every second pair runs
  * backwards, so that a machine that gets slower or faster favours neither. Fanfare is in the middle and makes a pair
- * with both peers.
+ * with both baselines.
  */
 function planPairs(ratePerSecond: number, count: number, servers: readonly ServerName[]): Turn[] {
   const all: ServerName[] = ratePerSecond <= MAX_WS_RATE ? ['uws', 'fanfare', 'ws'] : ['uws', 'fanfare']
@@ -71,12 +71,15 @@ function planPairs(ratePerSecond: number, count: number, servers: readonly Serve
   }))
 }
 
-/** Of the servers that are measured in pairs at a rate. What bare uWS has of `ws` is the floor of one send a delivery. */
+/**
+ * Lists the comparisons of the servers that are measured in pairs at a rate. The ratio of bare uWS to `ws` is the least
+ * that one send for each delivery can cost.
+ */
 export function comparisonsAt(ratePerSecond: number, { servers, protocol }: CpuOptions): Comparison[] {
-  const comparisons: Comparison[] = [{ server: 'fanfare', peer: 'uws', maxRatio: MAX_OF_UWS[protocol] }]
+  const comparisons: Comparison[] = [{ server: 'fanfare', baseline: 'uws', maxRatio: MAX_OF_UWS[protocol] }]
   if (ratePerSecond <= MAX_WS_RATE) {
-    comparisons.push({ server: 'fanfare', peer: 'ws', maxRatio: MAX_OF_WS })
-    comparisons.push({ server: 'uws', peer: 'ws', maxRatio: undefined })
+    comparisons.push({ server: 'fanfare', baseline: 'ws', maxRatio: MAX_OF_WS })
+    comparisons.push({ server: 'uws', baseline: 'ws', maxRatio: undefined })
   }
-  return comparisons.filter(({ server, peer }) => servers.includes(server) && servers.includes(peer))
+  return comparisons.filter(({ server, baseline }) => servers.includes(server) && servers.includes(baseline))
 }

@@ -1,16 +1,19 @@
-/** Many rooms, everybody speaks: each virtual user holds a few whole rooms, whose members are spread over all nodes. */
+/**
+ * Many channels in which every client publishes. Each virtual user has all clients of a few channels, spread over all
+ * nodes.
+ */
 
 import exec from 'k6/execution'
 import type { Options } from 'k6/options'
-import { countMissing, summaryTrendStats, thresholds } from './measures.js'
-import { Member, untilReceived } from './member.js'
+import { countMissing, summaryTrendStats, thresholds } from './metrics.js'
+import { RawClient, untilReceived } from './raw-client.js'
 import { size, urlOf } from './settings.js'
 
-const ROOMS_PER_USER = 10
+const CHANNELS_PER_USER = 10
 
-const rooms = size('ROOMS', 100, 20)
-const membersPerRoom = size('MEMBERS', 5, 5)
-/** Messages a second of each member. */
+const channels = size('CHANNELS', 100, 20)
+const clientsPerChannel = size('CLIENTS', 5, 5)
+/** Messages a second of each client. */
 const ratePerSecond = size('RATE', 1, 1)
 const seconds = size('SECONDS', 30, 6)
 
@@ -20,7 +23,7 @@ const LAST_DELIVERIES_MS = 10_000
 /** Between opening the last connection and the first message. */
 const PAUSE_MS = 500
 
-const users = Math.ceil(rooms / ROOMS_PER_USER)
+const users = Math.ceil(channels / CHANNELS_PER_USER)
 
 export const options: Options = {
   scenarios: {
@@ -36,7 +39,7 @@ export const options: Options = {
 }
 
 interface Run {
-  /** Keeps the rooms of one run apart from those of another. */
+  /** Part of the channels' names, so that runs have different channels. */
   id: string
 }
 
@@ -46,23 +49,23 @@ export function setup(): Run {
 
 export default async function (run: Run): Promise<void> {
   const user = exec.vu.idInTest - 1
-  const roomNames = Array.from({ length: rooms }, (_, room) => room)
-    .filter((room) => room % users === user)
-    .map((room) => `chat-${run.id}-${room}`)
-  const connecting = roomNames.flatMap((room) =>
-    Array.from({ length: membersPerRoom }, (_, index) =>
-      Member.connect(urlOf(index), room, `member-${index}`),
+  const names = Array.from({ length: channels }, (_, channel) => channel)
+    .filter((channel) => channel % users === user)
+    .map((channel) => `chat-${run.id}-${channel}`)
+  const connecting = names.flatMap((channel) =>
+    Array.from({ length: clientsPerChannel }, (_, index) =>
+      RawClient.connect(urlOf(index), channel, `client-${index}`),
     ),
   )
-  const members = (await Promise.all(connecting)).filter((member) => member !== undefined)
+  const clients = (await Promise.all(connecting)).filter((client) => client !== undefined)
 
   const messages = Math.round(ratePerSecond * seconds)
   const startMs = Date.now() + PAUSE_MS
   const intervalMs = 1000 / ratePerSecond
   await Promise.all(
-    members.map((member) => member.speak(messages, ratePerSecond, startMs + Math.random() * intervalMs)),
+    clients.map((client) => client.publish(messages, ratePerSecond, startMs + Math.random() * intervalMs)),
   )
-  const expected = connecting.length * (membersPerRoom - 1) * messages
-  countMissing(expected - (await untilReceived(members, expected, Date.now() + LAST_DELIVERIES_MS)))
-  for (const member of members) member.leave()
+  const expected = connecting.length * (clientsPerChannel - 1) * messages
+  countMissing(expected - (await untilReceived(clients, expected, Date.now() + LAST_DELIVERIES_MS)))
+  for (const client of clients) client.disconnect()
 }

@@ -1,57 +1,65 @@
 import type { ChannelGrant, Identity } from './authenticator.js'
-import type { Claims } from './jwt-verifier.js'
 
-/** The longest user's name, in UTF-16 units: it stands in presence, logs and the relay's messages. */
+/** The longest user name, in UTF-16 units: presence, logs and relay messages contain it. */
 export const MAX_USER_LENGTH = 255
 
+/** The decoded payload of a token. */
+export type Claims = Readonly<Record<string, unknown>>
+
 /**
- * Reads a connection's claims: `sub` (user), `info`, `channels`, `subs`, `exp` and `expire_at` may all be absent.
- * Undefined where one is not what it should be.
+ * Reads the claims of a connection token: `sub` (user), `info`, `channels`, `subs`, `exp` and `expire_at`, which may
+ * all be absent. Returns undefined when one of them has a wrong type or value.
  */
 export function readIdentity(claims: Claims): Identity | undefined {
   const user = readUser(claims)
   const expiresAtMs = readExpiry(claims)
   const { channels } = claims
   const subs = readSubs(claims['subs'])
-  if (user === undefined || expiresAtMs === 'wrong' || subs === 'wrong') return undefined
-  if (channels !== undefined && !isListOfTexts(channels)) return undefined
-  // A subscription's token is for its channel, and lets nobody connect.
+  if (user === undefined || expiresAtMs === 'invalid' || subs === 'invalid') return undefined
+  if (channels !== undefined && !isStringArray(channels)) return undefined
+  // A token with `channel` is a subscription token, with which a client must not be able to connect.
   if (claims['channel'] !== undefined) return undefined
-  return { user, channels, subs, info: textOf(claims['info']), expiresAtMs }
+  return { user, channels, subs, info: jsonTextOf(claims['info']), expiresAtMs }
 }
 
-/** `sub`; empty where there is none. Undefined for what is no name. */
+/** The claim `sub`; empty when absent. Undefined when it is no text or too long. */
 export function readUser({ sub = '' }: Claims): string | undefined {
   return typeof sub === 'string' && sub.length <= MAX_USER_LENGTH ? sub : undefined
 }
 
-/** `expire_at` where it is given, 0 for never; else `exp`. Unix milliseconds. */
-export function readExpiry({ expire_at: expireAt, exp }: Claims): number | undefined | 'wrong' {
+/**
+ * When a token's connection or subscription expires, in Unix milliseconds: `expire_at` when present, else `exp`.
+ * Undefined for never, which `expire_at` of 0 means too.
+ */
+export function readExpiry({ expire_at: expireAt, exp }: Claims): number | undefined | 'invalid' {
   const seconds = expireAt ?? exp
   if (seconds === undefined || expireAt === 0) return undefined
-  return typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0 ? seconds * 1_000 : 'wrong'
+  return typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0 ? seconds * 1_000 : 'invalid'
 }
 
-/** One line of JSON; undefined stays undefined. What came in a token is not nested too deeply to be written. */
-export function textOf(value: unknown): string | undefined {
+/**
+ * A claim as one line of JSON; undefined stays undefined. `JSON.stringify` cannot overflow the stack here: the length
+ * of tokens bounds how deeply a claim is nested.
+ */
+export function jsonTextOf(value: unknown): string | undefined {
   return value === undefined ? undefined : JSON.stringify(value)
 }
 
-function isListOfTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((one) => typeof one === 'string')
+export function isStringArray(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((element) => typeof element === 'string')
 }
 
-function readSubs(subs: unknown): Readonly<Record<string, ChannelGrant>> | undefined | 'wrong' {
+function readSubs(subs: unknown): Readonly<Record<string, ChannelGrant>> | undefined | 'invalid' {
   if (subs === undefined) return undefined
-  if (!isObject(subs)) return 'wrong'
+  if (!isObject(subs)) return 'invalid'
   const grants: [string, ChannelGrant][] = []
   for (const [channel, options] of Object.entries(subs)) {
-    if (!isObject(options)) return 'wrong'
-    grants.push([channel, { info: textOf(options['info']), data: textOf(options['data']) }])
+    if (!isObject(options)) return 'invalid'
+    grants.push([channel, { info: jsonTextOf(options['info']), data: jsonTextOf(options['data']) }])
   }
   return Object.fromEntries(grants)
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,9 +1,15 @@
-/** Decides which pages' scripts may connect. RFC 6455 §10.2. */
+/** Decides from which web pages a browser may connect. RFC 6455 §10.2. */
 export class OriginPolicy {
-  /** Each a full origin, a host (with or without port), or `*`; hosts may begin with `*.`. */
+  /**
+   * Each pattern is a full origin, a host (with or without port), or `*`; a host may begin with `*.` for its
+   * subdomains.
+   */
   constructor(private readonly patterns: readonly string[]) {}
 
-  /** A request without Origin is not from a browser and passes; a page of the node's own host passes too. */
+  /**
+   * Whether a handshake with these headers `Origin` and `Host` may go on. One without `Origin` does not come from a
+   * browser and may; so may a page of the node's own host.
+   */
   allows(origin: string | undefined, host: string | undefined): boolean {
     if (origin === undefined || this.patterns.includes('*')) return true
     if (!URL.canParse(origin)) return false
@@ -17,7 +23,7 @@ function matches(pattern: string, origin: URL): boolean {
   const [, scheme, wildcard, hostname, port] = /^(https?:\/\/)?(\*\.)?([^:]+)(?::(\d+))?$/.exec(pattern) ?? []
   if (hostname === undefined) return false
   if (scheme !== undefined && scheme !== `${origin.protocol}//`) return false
-  // A scheme says which port is meant; a bare host means any.
+  // A pattern with a scheme but no port means the scheme's default port; a bare host means any port.
   if (port !== undefined ? portOf(origin) !== port : scheme !== undefined && origin.port !== '') return false
   return wildcard === undefined ? origin.hostname === hostname : origin.hostname.endsWith(`.${hostname}`)
 }

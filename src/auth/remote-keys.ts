@@ -2,54 +2,63 @@ import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import type { Logger } from '../log.js'
 import { keyChecks, type SignatureCheck } from './signatures.js'
 
-/** How often the keys are fetched, though nobody asks for another one. */
+/** Between two successful fetches, while no token names an unknown key. */
 const REFRESH_MS = 300_000
-/** From a fetch that failed to the next. */
+/** Between a failed fetch and the next one. */
 const RETRY_MS = 5_000
-/** The same while there are no keys at all. */
+/** The same until the first fetch succeeds: the node is not ready before. */
 const FIRST_RETRY_MS = 1_000
-/** A token may name any key: that makes nobody fetch more often than this. */
-const LEAST_INTERVAL_MS = 30_000
+/** Tokens may name any key, so that clients could cause fetches: these are at least this far apart. */
+const MIN_FETCH_INTERVAL_MS = 30_000
 const FETCH_TIMEOUT_MS = 5_000
 const PUBLIC_KEY_ALGORITHM = /^(?:[RE]S(?:256|384|512)|EdDSA)$/
 const MAX_SET_BYTES = 1024 ** 2
-/** Keys of a set that are looked at. */
+/** Keys of a set that are read; further ones are ignored. */
 const MAX_KEYS = 100
-/** Keys that are not known and were asked for; the one that came first is forgotten, and unknown again. */
-const MAX_ASKED_FOR = 1_000
+/** Unknown key ids that are remembered; beyond that the oldest is forgotten, so that its key is `unknown` again. */
+const MAX_REQUESTED_IDS = 1_000
 
 interface RemoteKey {
   readonly id: string | undefined
   readonly checks: ReadonlyMap<string, SignatureCheck>
 }
 
-/** Told of each fetch: how many keys there are now, or undefined where they could not be had. */
+/**
+ * What is known of the key of a token that could not be verified. `unknown`: the issuer may have published it since the
+ * last fetch. `retired`: a fetch that began after the key was first requested did not find it. `mismatch`: the key is
+ * known, so that the signature is wrong, or the lack of key ids (in the token or in the set) leaves the key open.
+ */
+export type RequestedKey = 'unknown' | 'retired' | 'mismatch'
+
+/** Called after each fetch with the number of keys, or with undefined when it failed. */
 export type FetchObserver = (keys: number | undefined) => void
 
 /**
- * The public keys that an issuer of tokens publishes as a JWK Set (RFC 7517 §5), fetched again and again. Those that were
- * fetched last stay good while the issuer can't be reached.
+ * The public keys that an issuer of tokens publishes as a JWK Set (RFC 7517 §5). They are fetched periodically; the
+ * keys of the last successful fetch stay valid while the issuer can't be reached.
  */
 export class RemoteKeys {
-  /** Resolves once there are keys. */
+  /** Resolves after the first successful fetch. Never rejects. */
   readonly loaded: Promise<void>
   private keys: readonly RemoteKey[] | undefined
   private isFetching = false
   private hasFailed = false
   private hasStopped = false
-  private fetchedAtMs = 0
-  /** When the fetch began that the keys are of. */
-  private keysOfMs = 0
-  /** When keys that are not known were first asked for, by id. */
-  private readonly askedFor = new Map<string, number>()
-  private nextMs = Number.POSITIVE_INFINITY
+  /** When the last fetch ended, successful or not. Like all times here in milliseconds of `performance.now()`. */
+  private lastFetchEndedAtMs = 0
+  /** When the fetch began that returned the current keys. */
+  private keysFetchBeganAtMs = 0
+  /** When each unknown key was first requested, by key id. */
+  private readonly requestedAtMs = new Map<string, number>()
+  /** When the next fetch is due. Infinity: none is scheduled. */
+  private nextFetchAtMs = Number.POSITIVE_INFINITY
   private timer: NodeJS.Timeout | undefined
   private resolveLoaded: () => void = () => undefined
 
   constructor(
     private readonly url: string,
     private readonly log: Logger,
-    private readonly observe: FetchObserver,
+    private readonly onFetched: FetchObserver,
   ) {
     this.loaded = new Promise((resolve) => {
       this.resolveLoaded = resolve
@@ -57,7 +66,7 @@ export class RemoteKeys {
   }
 
   start(): void {
-    this.fetchIn(0)
+    this.scheduleFetch(0)
   }
 
   stop(): void {
@@ -65,12 +74,12 @@ export class RemoteKeys {
     clearTimeout(this.timer)
   }
 
-  /** Another object whenever the keys have been fetched. */
+  /** Changes its identity with every successful fetch, so that callers can cache what they derive from the keys. */
   get version(): unknown {
     return this.keys
   }
 
-  /** By each of the keys that may have signed with this algorithm; a token need not name its key. */
+  /** The checks of all keys that may have signed a token with this algorithm; a token or a key may lack an id. */
   checksFor(algorithm: string, keyId: string | undefined): readonly SignatureCheck[] {
     return (this.keys ?? [])
       .filter(({ id }) => keyId === undefined || id === undefined || id === keyId)
@@ -79,66 +88,65 @@ export class RemoteKeys {
   }
 
   /**
-   * Seeks the key of a token that could not be verified: the keys are fetched again, as soon as they may be. `unknown`:
-   * it may be a new one. `retired`: it was not among those that have been fetched since it was first asked for.
-   * `wrong`: it is known, or a token that does not name its key, or an issuer that does not name its keys, can't tell.
+   * Requests the key of a token that could not be verified: schedules a fetch for the earliest time that
+   * `MIN_FETCH_INTERVAL_MS` allows, and returns what is known of the key now.
    */
-  seek(algorithm: string | undefined, keyId: string | undefined): 'unknown' | 'retired' | 'wrong' {
-    if (algorithm === undefined || !PUBLIC_KEY_ALGORITHM.test(algorithm)) return 'wrong'
+  requestKey(algorithm: string | undefined, keyId: string | undefined): RequestedKey {
+    if (algorithm === undefined || !PUBLIC_KEY_ALGORITHM.test(algorithm)) return 'mismatch'
     if (this.keys === undefined) return 'unknown'
-    // Also where it looks like a wrong signature: another key may have come under the same name.
-    this.fetchIn(this.fetchedAtMs + LEAST_INTERVAL_MS - performance.now())
-    const areNamed = this.keys.some(({ id }) => id !== undefined)
-    if (keyId === undefined || !areNamed || this.keys.some(({ id }) => id === keyId)) return 'wrong'
-    const askedAtMs = this.askedFor.get(keyId)
-    if (askedAtMs === undefined) {
-      this.remember(keyId)
+    // Also when the signature seems wrong: the issuer may have replaced the key under the same id.
+    this.scheduleFetch(this.lastFetchEndedAtMs + MIN_FETCH_INTERVAL_MS - performance.now())
+    const haveIds = this.keys.some(({ id }) => id !== undefined)
+    if (keyId === undefined || !haveIds || this.keys.some(({ id }) => id === keyId)) return 'mismatch'
+    const requestedAtMs = this.requestedAtMs.get(keyId)
+    if (requestedAtMs === undefined) {
+      this.rememberRequest(keyId)
       return 'unknown'
     }
-    return askedAtMs < this.keysOfMs ? 'retired' : 'unknown'
+    return requestedAtMs < this.keysFetchBeganAtMs ? 'retired' : 'unknown'
   }
 
-  private remember(keyId: string): void {
-    this.askedFor.set(keyId, performance.now())
-    const [oldest] = this.askedFor.keys()
-    if (this.askedFor.size > MAX_ASKED_FOR && oldest !== undefined) this.askedFor.delete(oldest)
+  private rememberRequest(keyId: string): void {
+    this.requestedAtMs.set(keyId, performance.now())
+    const [oldest] = this.requestedAtMs.keys()
+    if (this.requestedAtMs.size > MAX_REQUESTED_IDS && oldest !== undefined) this.requestedAtMs.delete(oldest)
   }
 
-  /** Never rejects. */
+  /** Fetches the keys once and schedules the next fetch. Never rejects. */
   private async fetch(): Promise<void> {
     this.isFetching = true
     const beganAtMs = performance.now()
     try {
-      this.fetched(await fetchKeys(this.url), beganAtMs)
+      this.handleFetched(await fetchKeys(this.url), beganAtMs)
     } catch (error) {
-      this.failed(error)
+      this.handleFailure(error)
     }
     this.isFetching = false
-    this.fetchedAtMs = performance.now()
-    this.nextMs = Number.POSITIVE_INFINITY
-    this.fetchIn(this.keys === undefined ? FIRST_RETRY_MS : this.hasFailed ? RETRY_MS : REFRESH_MS)
+    this.lastFetchEndedAtMs = performance.now()
+    this.nextFetchAtMs = Number.POSITIVE_INFINITY
+    this.scheduleFetch(this.keys === undefined ? FIRST_RETRY_MS : this.hasFailed ? RETRY_MS : REFRESH_MS)
   }
 
-  /** Fetches then, unless it is fetching, or will earlier. */
-  private fetchIn(delayMs: number): void {
+  /** Schedules the next fetch. Does nothing during a fetch, which schedules the next one, or if one is due earlier. */
+  private scheduleFetch(delayMs: number): void {
     const atMs = performance.now() + Math.max(0, delayMs)
-    if (this.isFetching || this.hasStopped || atMs >= this.nextMs) return
+    if (this.isFetching || this.hasStopped || atMs >= this.nextFetchAtMs) return
     clearTimeout(this.timer)
-    this.nextMs = atMs
+    this.nextFetchAtMs = atMs
     this.timer = setTimeout(() => this.fetch(), Math.max(0, delayMs)).unref()
   }
 
-  private fetched(keys: readonly RemoteKey[], beganAtMs: number): void {
+  private handleFetched(keys: readonly RemoteKey[], beganAtMs: number): void {
     if (this.hasFailed) this.log.info({}, 'the keys of tokens can be fetched again')
     this.hasFailed = false
     this.keys = keys
-    this.keysOfMs = beganAtMs
-    this.observe(keys.length)
+    this.keysFetchBeganAtMs = beganAtMs
+    this.onFetched(keys.length)
     this.resolveLoaded()
   }
 
-  private failed(error: unknown): void {
-    this.observe(undefined)
+  private handleFailure(error: unknown): void {
+    this.onFetched(undefined)
     if (this.hasFailed || this.hasStopped) return
     this.hasFailed = true
     const sentence =
@@ -149,7 +157,9 @@ export class RemoteKeys {
   }
 }
 
-/** Rejects where there is nothing that signatures could be checked with. */
+/**
+ * Rejects with an Error of one line when the set can't be fetched, or has no key that signatures can be checked with.
+ */
 async function fetchKeys(url: string): Promise<readonly RemoteKey[]> {
   const response = await fetch(url, {
     headers: { Accept: 'application/json' },
@@ -179,7 +189,7 @@ async function readBody(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
-/** Undefined for a key of another kind, or for something else than signatures: a set may hold keys for others. */
+/** Undefined for a key that can't verify signatures of tokens: a set may have keys for other uses and algorithms. */
 function readKey(jwk: JsonWebKey | null): RemoteKey | undefined {
   if (typeof jwk !== 'object' || jwk === null) return undefined
   const { kid, alg, use = 'sig', key_ops: operations = ['verify'] } = jwk
@@ -193,7 +203,7 @@ function readKey(jwk: JsonWebKey | null): RemoteKey | undefined {
   }
 }
 
-/** What a failed fetch says by itself is only that it failed. */
+/** The message of the cause, if there is one: that of a failed `fetch` is always "fetch failed". */
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
   return cause instanceof Error ? cause.message : String(cause)

@@ -1,20 +1,22 @@
 import { timingSafeEqual } from 'node:crypto'
 
-/** A secret to compare with in a time that does not tell how much of what was given is right. */
+/** A secret whose comparison takes the same time however much of the candidate is right. */
 export class Secret {
   private readonly bytes: Buffer
-  /** What was given, as bytes: kept from call to call, so that a handshake leaves no garbage for it. */
-  private readonly given: Buffer
+  /** The candidate as bytes. Reused by every comparison, so that a handshake allocates nothing for it. */
+  private readonly candidateBytes: Buffer
 
   constructor(value: string) {
     this.bytes = Buffer.from(value)
-    this.given = Buffer.alloc(this.bytes.length)
+    this.candidateBytes = Buffer.alloc(this.bytes.length)
   }
 
-  /** The length is no secret, and of another length is nearly everything that is not the secret: every JWT. */
-  equals(given: string): boolean {
-    if (Buffer.byteLength(given) !== this.bytes.length) return false
-    this.given.write(given)
-    return timingSafeEqual(this.bytes, this.given)
+  /**
+   * Returns early for another length: the length is no secret, and nearly all other tokens (every JWT) differ in it.
+   */
+  equals(candidate: string): boolean {
+    if (Buffer.byteLength(candidate) !== this.bytes.length) return false
+    this.candidateBytes.write(candidate)
+    return timingSafeEqual(this.bytes, this.candidateBytes)
   }
 }

@@ -1,12 +1,19 @@
 import type { Authentication, Authenticator, Identity, SubscriptionAuthentication } from './authenticator.js'
-import { readExpiry, readIdentity, readUser, textOf } from './claims.js'
+import { jsonTextOf, readExpiry, readIdentity, readUser } from './claims.js'
 import type { JwtVerifier } from './jwt-verifier.js'
 import { Secret } from './secret.js'
 
+/** A configured token, shared by all clients that connect as one user. */
+export interface StaticToken {
+  /** Empty for an anonymous user. */
+  readonly user: string
+  readonly token: string
+}
+
 export interface TokenAuthenticatorOptions {
-  readonly staticTokens: readonly { readonly user: string; readonly token: string }[]
+  readonly staticTokens: readonly StaticToken[]
   readonly jwts: JwtVerifier
-  /** Whether a connection without a token is somebody without a name. */
+  /** Whether a connection without a token is accepted, as an anonymous user. */
   readonly allowAnonymous: boolean
 }
 
@@ -14,7 +21,7 @@ function identityOf(user: string): Identity {
   return { user, channels: undefined, subs: undefined, info: undefined, expiresAtMs: undefined }
 }
 
-/** Static tokens and JWTs. */
+/** Accepts static tokens and JWTs; the token of a subscription must be a JWT. */
 export class TokenAuthenticator implements Authenticator {
   private readonly staticTokens: readonly { readonly secret: Secret; readonly identity: Identity }[]
 
@@ -29,8 +36,8 @@ export class TokenAuthenticator implements Authenticator {
     if (token === undefined || token === '') {
       return this.options.allowAnonymous ? { identity: identityOf('') } : { failure: 'missing' }
     }
-    const known = this.findStatic(token)
-    if (known !== undefined) return { identity: known }
+    const staticIdentity = this.findStaticIdentity(token)
+    if (staticIdentity !== undefined) return { identity: staticIdentity }
     const { claims, failure } = this.options.jwts.verify(token)
     if (claims === undefined) return { failure }
     const identity = readIdentity(claims)
@@ -42,24 +49,27 @@ export class TokenAuthenticator implements Authenticator {
     const { claims, failure } = this.options.jwts.verify(token)
     if (claims === undefined) return { failure }
     const expiresAtMs = readExpiry(claims)
-    if (readUser(claims) !== user || claims['channel'] !== channel || expiresAtMs === 'wrong') {
+    if (readUser(claims) !== user || claims['channel'] !== channel || expiresAtMs === 'invalid') {
       return { failure: 'invalid' }
     }
     if (isPast(expiresAtMs)) return { failure: 'expired' }
-    return { grant: { info: textOf(claims['info']), expiresAtMs } }
+    return { grant: { info: jsonTextOf(claims['info']), expiresAtMs } }
   }
 
-  /** Compares with every token, in constant time each, so that timing tells neither which nor how much matched. */
-  private findStatic(token: string): Identity | undefined {
+  /**
+   * Compares with every token, each in constant time, so that the time taken shows neither which token matched nor how
+   * much of it.
+   */
+  private findStaticIdentity(token: string): Identity | undefined {
     let found: Identity | undefined
-    for (const known of this.staticTokens) {
-      if (known.secret.equals(token)) found = known.identity
+    for (const { secret, identity } of this.staticTokens) {
+      if (secret.equals(token)) found = identity
     }
     return found
   }
 }
 
-/** `expire_at` may be over before `exp` is. */
+/** The verifier checks `exp`; `expire_at`, which takes its place here, may have passed earlier. */
 function isPast(timeMs: number | undefined): boolean {
   return timeMs !== undefined && timeMs <= Date.now()
 }

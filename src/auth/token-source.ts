@@ -1,13 +1,13 @@
-/** The prefix of a `Sec-WebSocket-Protocol` entry that carries a token: browsers can't set other headers. */
+/** Prefix of a `Sec-WebSocket-Protocol` entry that carries a token: scripts in browsers can't set any other header. */
 const TOKEN_SUBPROTOCOL = 'token.'
 
-/** The parts of a handshake in which a token may come. */
+/** The parts of a handshake that may contain a token. */
 export interface TokenSource {
   header(name: string): string | undefined
   queryParameter(name: string): string | undefined
 }
 
-/** Entries of the `Sec-WebSocket-Protocol` header, in the client's order. */
+/** The non-empty entries of the `Sec-WebSocket-Protocol` header, in the client's order. */
 export function offeredSubprotocols(source: TokenSource): string[] {
   const header = source.header('sec-websocket-protocol') ?? ''
   return header
@@ -16,7 +16,10 @@ export function offeredSubprotocols(source: TokenSource): string[] {
     .filter((entry) => entry !== '')
 }
 
-/** The token of a handshake: from the configured header, `Authorization: Bearer`, `?token=`, or a subprotocol, in that order. */
+/**
+ * The token of a handshake: from the configured header, `Authorization: Bearer`, `?token=`, or a subprotocol, in that
+ * order. Undefined when none of them has one.
+ */
 export function findToken(source: TokenSource, headerName: string): string | undefined {
   const bearer = /^Bearer +(\S+) *$/i.exec(source.header('authorization') ?? '')?.[1]
   const subprotocol = offeredSubprotocols(source).find((entry) => entry.startsWith(TOKEN_SUBPROTOCOL))
@@ -29,8 +32,9 @@ export function findToken(source: TokenSource, headerName: string): string | und
 }
 
 /**
- * The subprotocol to answer with, since a browser gives up when it offered some and none was chosen: the first that is
- * not a token, so that the token isn't sent back unless it stands alone.
+ * The subprotocol to answer a handshake with: the first one offered that is not a token, so that the token is only sent
+ * back if it is the only one. Empty when none was offered; otherwise one must be chosen, or a browser fails the
+ * connection.
  */
 export function chooseSubprotocol(source: TokenSource): string {
   const offered = offeredSubprotocols(source)

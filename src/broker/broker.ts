@@ -7,9 +7,9 @@ export interface History {
   readonly position: StreamPosition
 }
 
-/** How a channel's stream is kept. */
+/** Bounds of a channel's stream. */
 export interface StreamOptions {
-  /** Number of publications that are kept: the latest. */
+  /** Number of publications that are kept; the oldest are deleted. */
   readonly size: number
   /** Time after the latest publish at which the publications are deleted. */
   readonly ttlMs: number
@@ -18,67 +18,71 @@ export interface StreamOptions {
 }
 
 export interface PublishOptions {
-  /** Undefined: no stream keeps the event, and it gets no position. Only publications may have a stream. */
+  /** Bounds of the stream that keeps the event. Undefined: none, so that it gets no position. Only for publications. */
   readonly stream: StreamOptions | undefined
-  /** An event with a key that was used in this channel within 5 minutes is not published again; its first result is returned. */
+  /** An event whose key was used in the channel within IDEMPOTENCY_MS is not published again; the first result stands. */
   readonly idempotencyKey: string | undefined
 }
 
-/** How long a publication with the same idempotency key counts as the same. */
+/** Time for which an event with the same idempotency key counts as the same. */
 export const IDEMPOTENCY_MS = 5 * 60_000
 
 export interface HistoryQuery {
-  /** The most publications to return, a whole number; 0: only the position. */
+  /** The most publications to return, a whole number. 0: only the position. */
   readonly limit: number
-  /** After this offset (before it, if reverse); undefined: from the start (or the end). The caller compares the epoch. */
+  /**
+   * Returns publications after this offset, or before it if `isReverse`. Undefined: from the start, or from the end. The
+   * caller has to compare the epoch.
+   */
   readonly sinceOffset: number | undefined
-  /** The newest first. */
+  /** Whether the newest come first. */
   readonly isReverse: boolean
-  /** The most bytes of kept data to return, about; one publication is returned however large. Undefined: no bound. */
+  /** About the most bytes of data to return; one publication is returned however large. Undefined: no bound. */
   readonly maxBytes?: number
+  /** Time after this use at which epoch and top offset are deleted, as in StreamOptions. */
   readonly metaTtlMs: number
 }
 
-/** Receives the events of the channels that a node subscribed to: those of one channel in the order that all nodes see. */
+/** Receives the events of a node's channels: those of one channel in the same order as every other node. */
 export interface BrokerHandler {
-  /** Whether a subscriber watches a channel's joins or leaves; the broker may drop others. */
+  /** Whether a subscriber of this node watches the channel's joins or leaves. If none does, the broker may drop them. */
   hasPresenceWatchers(channel: string, type: PresenceEvent['type']): boolean
-  /** Buffers are valid until the call returns. */
+  /** Receives events of a channel, in order. Their buffers are valid until the call returns. */
   receive(channel: string, events: readonly ChannelEvent[]): void
-  /** All channels are subscribed again after an interruption, in which events of any channel may have been lost. */
+  /** Called when all channels are subscribed again after an interruption, which may have lost events of any of them. */
   resumed(): void
 }
 
 /**
  * Carries events between nodes.
  *
- * Guarantees: every node subscribed to a channel, the publishing one included, receives each event at most once, and all
- * receive them in one order. Events of one publisher keep their order.
+ * Guarantees: every node that is subscribed to a channel, the publishing one included, receives each event at most once,
+ * and all receive them in the same order. Events of one publisher keep their order.
  *
- * In a stream the offsets of an epoch are 1, 2, 3 and so on, and none is given twice: whenever it cannot be known which
- * ones were given, a new epoch begins.
+ * In a stream the offsets of an epoch are 1, 2, 3 and so on, and none is assigned twice: a new epoch begins whenever it
+ * cannot be known which ones were assigned.
  */
 export interface Broker {
-  /** Called once, before anything else. */
+  /** Sets the handler that receives events. Called once, before any other method. */
   start(handler: BrokerHandler): void
   /**
-   * Resolves once events published from then on will be received; returns undefined if that is so already. Rejects with
-   * a BrokerError within 2 s otherwise.
+   * Subscribes this node to a channel. Resolves when events that are published from then on will be received; returns
+   * undefined if they will already. Rejects with a BrokerError within 2 s otherwise.
    */
   subscribe(channel: string): Promise<void> | undefined
   unsubscribe(channel: string): void
   /**
-   * Copies the event before it returns. Resolves when the relay has taken it, with its position if a stream keeps it: it
-   * is both kept and relayed, or neither. Rejects with a BrokerError within 2 s otherwise, when the event may or may not
-   * have been relayed.
+   * Publishes an event, which it copies before it returns. Resolves when the relay has accepted the event, with its
+   * position if a stream keeps it: it is both kept and relayed, or neither. Rejects with a BrokerError within 2 s
+   * otherwise, when the event may or may not have been relayed.
    */
   publish(channel: string, event: ChannelEvent, options?: PublishOptions): Promise<StreamPosition | undefined>
   /**
-   * Resolves with the publications that the channel's stream keeps, and its position, both of one moment. A channel
-   * without a stream gets one, so that a new subscriber can later ask for what it missed; until a publication is kept it
-   * lasts an hour at most after its latest use. Rejects with a BrokerError within 2 s.
+   * Resolves with publications of the channel's stream and its position, both of the same moment. A channel without a
+   * stream gets one, so that a new subscriber can recover from its position later; until a publication is kept, the
+   * stream lasts an hour at most after its latest use. Rejects with a BrokerError within 2 s.
    */
   history(channel: string, query: HistoryQuery): Promise<History>
-  /** Deletes the kept publications; epoch and top offset stay. Rejects with a BrokerError within 2 s. */
+  /** Deletes the stream's publications; epoch and top offset stay. Rejects with a BrokerError within 2 s. */
   removeHistory(channel: string): Promise<void>
 }

@@ -1,21 +1,21 @@
 import type { ChannelEvent, StreamPosition } from '../protocol/publication.js'
 import type { Broker, BrokerHandler, History, HistoryQuery, PublishOptions } from './broker.js'
-import { MemoryResults } from './memory-results.js'
+import { MemoryIdempotency } from './memory-idempotency.js'
 import { MemoryStreams } from './memory-streams.js'
 
-/** The relay of a node that is alone: what is published is delivered before `publish` returns. */
+/** The broker of a node that runs alone: its handler receives an event before `publish` returns. */
 export class MemoryBroker implements Broker {
   private handler: BrokerHandler | undefined
   private readonly subscribed = new Set<string>()
   private readonly streams: MemoryStreams
-  private readonly results: MemoryResults
+  private readonly idempotency: MemoryIdempotency
 
   constructor(
     /** Milliseconds on a clock that never goes back. */
     nowMs: () => number = () => performance.now(),
   ) {
     this.streams = new MemoryStreams(nowMs)
-    this.results = new MemoryResults(nowMs)
+    this.idempotency = new MemoryIdempotency(nowMs)
   }
 
   start(handler: BrokerHandler): void {
@@ -36,8 +36,10 @@ export class MemoryBroker implements Broker {
     options?: PublishOptions,
   ): Promise<StreamPosition | undefined> {
     const key = options?.idempotencyKey
-    const publish = () => this.take(channel, event, options)
-    return Promise.resolve(key === undefined ? publish() : this.results.once(channel, key, publish))
+    const publish = () => this.publishNow(channel, event, options)
+    return Promise.resolve(
+      key === undefined ? publish() : this.idempotency.publishOnce(channel, key, publish),
+    )
   }
 
   history(channel: string, query: HistoryQuery): Promise<History> {
@@ -49,17 +51,21 @@ export class MemoryBroker implements Broker {
     return Promise.resolve()
   }
 
-  private take(channel: string, event: ChannelEvent, options?: PublishOptions): StreamPosition | undefined {
+  private publishNow(
+    channel: string,
+    event: ChannelEvent,
+    options?: PublishOptions,
+  ): StreamPosition | undefined {
     if (event.type !== 'publication' || options?.stream === undefined) {
-      this.deliver(channel, event)
+      this.receive(channel, event)
       return undefined
     }
-    const kept = this.streams.append(channel, event, options.stream)
-    this.deliver(channel, kept)
-    return kept.position
+    const stored = this.streams.append(channel, event, options.stream)
+    this.receive(channel, stored)
+    return stored.position
   }
 
-  private deliver(channel: string, event: ChannelEvent): void {
+  private receive(channel: string, event: ChannelEvent): void {
     if (this.subscribed.has(channel)) this.handler?.receive(channel, [event])
   }
 }

@@ -3,36 +3,36 @@ import type { Publication, StreamPosition } from '../protocol/publication.js'
 import type { History, HistoryQuery, StreamOptions } from './broker.js'
 
 /**
- * Streams that something was published in, and as many others, which readers begin; beyond them the one of the same
- * sort that was used longest ago is forgotten, its epoch too. So reading never costs a channel its publications.
+ * Bounds the streams that have had a publication, and separately those that were only read. Beyond it the least recently
+ * used stream of the same kind is deleted, its epoch too. So reading channels never deletes a publication.
  */
 const MAX_STREAMS = 100_000
-/** Streams that every use looks at for what has expired: enough to get round faster than streams are made. */
+/** Streams that every use checks for expiry. More than one, so that the sweep is faster than streams are created. */
 const SWEPT_PER_USE = 2
 
-/** A publication that is in a stream. */
-type Kept = Publication & { readonly position: StreamPosition }
+/** A publication in a stream. */
+type StoredPublication = Publication & { readonly position: StreamPosition }
 
 interface Stream {
   readonly epoch: string
   topOffset: number
-  /** The oldest first. */
-  kept: Kept[]
-  keptUntilMs: number
-  /** When all of it is forgotten. */
-  endsAtMs: number
+  /** The oldest first, with offsets without gaps. */
+  publications: StoredPublication[]
+  publicationsExpireAtMs: number
+  /** When the stream is deleted, its epoch too. */
+  expiresAtMs: number
 }
 
 /**
- * The streams of a node that is alone. What has expired is dropped when its channel is used, or by and by when others
- * are.
+ * The streams of a node that runs alone. Expired publications and streams are deleted when their channel is used, or
+ * gradually, by a sweep, when other channels are used.
  */
 export class MemoryStreams {
-  /** Those that something was published in, in order of their last use. */
-  private readonly used = new Map<string, Stream>()
-  /** The others, likewise. */
-  private readonly unused = new Map<string, Stream>()
-  private sweep = this.entries()
+  /** Streams that have had a publication, the least recently used first. */
+  private readonly published = new Map<string, Stream>()
+  /** Streams that were only read, the least recently used first. */
+  private readonly unpublished = new Map<string, Stream>()
+  private sweepCursor = this.entries()
 
   constructor(
     /** Milliseconds on a clock that never goes back. */
@@ -40,96 +40,103 @@ export class MemoryStreams {
     private readonly maxStreams = MAX_STREAMS,
   ) {}
 
-  /** Keeps a copy, and gives it with its position. */
-  append(channel: string, publication: Publication, { size, ttlMs, metaTtlMs }: StreamOptions): Kept {
+  /** Adds a copy of the publication to the channel's stream. Returns the copy, with its position. */
+  append(
+    channel: string,
+    publication: Publication,
+    { size, ttlMs, metaTtlMs }: StreamOptions,
+  ): StoredPublication {
     const nowMs = this.nowMs()
     const stream = this.open(channel, nowMs)
     const position = { epoch: stream.epoch, offset: ++stream.topOffset }
-    const kept = { ...publication, data: Buffer.from(publication.data), position }
-    stream.kept.push(kept)
-    if (stream.kept.length > size) stream.kept.splice(0, stream.kept.length - size)
-    stream.keptUntilMs = nowMs + ttlMs
-    this.remember(channel, stream, nowMs + metaTtlMs)
-    return kept
+    const stored = { ...publication, data: Buffer.from(publication.data), position }
+    stream.publications.push(stored)
+    if (stream.publications.length > size) stream.publications.splice(0, stream.publications.length - size)
+    stream.publicationsExpireAtMs = nowMs + ttlMs
+    this.touch(channel, stream, nowMs + metaTtlMs)
+    return stored
   }
 
   history(channel: string, query: HistoryQuery): History {
     const nowMs = this.nowMs()
     const stream = this.open(channel, nowMs)
-    const { epoch, topOffset, kept } = stream
+    const { epoch, topOffset, publications } = stream
     const maxTtlMs = topOffset === 0 ? UNUSED_EPOCH_TTL_MS : Number.POSITIVE_INFINITY
-    this.remember(channel, stream, nowMs + Math.min(query.metaTtlMs, maxTtlMs))
-    return { publications: select(kept, query), position: { epoch, offset: topOffset } }
+    this.touch(channel, stream, nowMs + Math.min(query.metaTtlMs, maxTtlMs))
+    return { publications: select(publications, query), position: { epoch, offset: topOffset } }
   }
 
-  /** Forgets the publications; the epoch and the top offset stay. */
+  /** Deletes the publications; the epoch and the top offset stay. */
   clear(channel: string): void {
-    const stream = this.used.get(channel)
-    if (stream !== undefined) stream.kept = []
+    const stream = this.published.get(channel)
+    if (stream !== undefined) stream.publications = []
   }
 
-  /** The channel's stream; a new one if there is none that goes on. */
+  /** Returns the channel's stream, or a new one where there is none or it has expired. */
   private open(channel: string, nowMs: number): Stream {
     this.sweepSome(nowMs)
-    const known = this.used.get(channel) ?? this.unused.get(channel)
-    const stream = known === undefined || known.endsAtMs <= nowMs ? emptyStream() : known
-    if (stream.keptUntilMs <= nowMs) stream.kept = []
+    const known = this.published.get(channel) ?? this.unpublished.get(channel)
+    const stream = known === undefined || known.expiresAtMs <= nowMs ? emptyStream() : known
+    if (stream.publicationsExpireAtMs <= nowMs) stream.publications = []
     return stream
   }
 
-  private remember(channel: string, stream: Stream, endsAtMs: number): void {
-    stream.endsAtMs = endsAtMs
-    this.used.delete(channel)
-    this.unused.delete(channel)
-    const alike = stream.topOffset === 0 ? this.unused : this.used
-    alike.set(channel, stream)
-    if (alike.size <= this.maxStreams) return
-    const [oldest] = alike.keys()
-    if (oldest !== undefined) alike.delete(oldest)
+  /** Makes the stream the most recently used of its kind, which may delete the least recently used one. */
+  private touch(channel: string, stream: Stream, expiresAtMs: number): void {
+    stream.expiresAtMs = expiresAtMs
+    this.delete(channel)
+    const sameKind = stream.topOffset === 0 ? this.unpublished : this.published
+    sameKind.set(channel, stream)
+    if (sameKind.size <= this.maxStreams) return
+    const [oldest] = sameKind.keys()
+    if (oldest !== undefined) sameKind.delete(oldest)
+  }
+
+  private delete(channel: string): void {
+    this.published.delete(channel)
+    this.unpublished.delete(channel)
   }
 
   private *entries(): Generator<[string, Stream]> {
-    yield* this.used.entries()
-    yield* this.unused.entries()
+    yield* this.published.entries()
+    yield* this.unpublished.entries()
   }
 
   private sweepSome(nowMs: number): void {
     for (let count = 0; count < SWEPT_PER_USE; count++) {
-      const next = this.sweep.next()
+      const next = this.sweepCursor.next()
       if (next.done === true) {
-        this.sweep = this.entries()
+        this.sweepCursor = this.entries()
         return
       }
       const [channel, stream] = next.value
-      if (stream.endsAtMs <= nowMs) {
-        this.used.delete(channel)
-        this.unused.delete(channel)
-      } else if (stream.keptUntilMs <= nowMs) stream.kept = []
+      if (stream.expiresAtMs <= nowMs) this.delete(channel)
+      else if (stream.publicationsExpireAtMs <= nowMs) stream.publications = []
     }
   }
 }
 
-/** Looks at no more than it gives. The offsets of what is kept are without gaps. */
+/** Selects publications by their index, since their offsets have no gaps: reads no more of them than it returns. */
 function select(
-  kept: readonly Kept[],
+  publications: readonly StoredPublication[],
   { limit, sinceOffset, isReverse, maxBytes = Number.POSITIVE_INFINITY }: HistoryQuery,
 ): Publication[] {
-  const first = kept[0]?.position.offset ?? 0
+  const first = publications[0]?.position.offset ?? 0
   const start = isReverse
-    ? Math.min(kept.length, sinceOffset === undefined ? kept.length : sinceOffset - first) - 1
+    ? Math.min(publications.length, sinceOffset === undefined ? publications.length : sinceOffset - first) - 1
     : Math.max(0, sinceOffset === undefined ? 0 : sinceOffset + 1 - first)
-  const found: Publication[] = []
+  const selected: Publication[] = []
   let bytes = 0
-  for (let index = start; found.length < limit; index += isReverse ? -1 : 1) {
-    const publication = kept[index]
+  for (let index = start; selected.length < limit; index += isReverse ? -1 : 1) {
+    const publication = publications[index]
     if (publication === undefined) break
     bytes += publication.data.byteLength
-    if (bytes > maxBytes && found.length > 0) break
-    found.push(publication)
+    if (bytes > maxBytes && selected.length > 0) break
+    selected.push(publication)
   }
-  return found
+  return selected
 }
 
 function emptyStream(): Stream {
-  return { epoch: randomEpoch(), topOffset: 0, kept: [], keptUntilMs: 0, endsAtMs: 0 }
+  return { epoch: randomEpoch(), topOffset: 0, publications: [], publicationsExpireAtMs: 0, expiresAtMs: 0 }
 }

@@ -17,7 +17,7 @@ import {
   type PublishOptions,
 } from './broker.js'
 
-/** Relays through Redis pub/sub. A node is subscribed to the Redis channels of those channels that its clients are in. */
+/** Relays events through Redis pub/sub. A node subscribes to the Redis channels of its own clients' channels only. */
 export class RedisBroker implements Broker {
   private handler: BrokerHandler | undefined
 
@@ -56,7 +56,7 @@ export class RedisBroker implements Broker {
     const { position, entries } = await this.link.readStream(this.streamKeys(channel), query)
     const publications: Publication[] = []
     for (const { offset, bytes } of entries) {
-      const publication = decodeKept(bytes, { epoch: position.epoch, offset })
+      const publication = decodePublication(bytes, { epoch: position.epoch, offset })
       if (publication === undefined) this.onMalformed()
       else publications.push(publication)
     }
@@ -101,8 +101,8 @@ function areChannelEvents(events: readonly RelayEvent[]): events is readonly Cha
   return events.every(({ type }) => type !== 'control')
 }
 
-/** Returns undefined for an entry that no node would have kept. */
-function decodeKept(bytes: Buffer | undefined, position: StreamPosition): Publication | undefined {
+/** Returns undefined for an entry that no node has written, such as one without bytes. */
+function decodePublication(bytes: Buffer | undefined, position: StreamPosition): Publication | undefined {
   if (bytes === undefined) return undefined
   try {
     return decodeStreamEntry(bytes, position)

@@ -1,24 +1,31 @@
-/** Whether a name matches a pattern in which `*` stands for any characters and `?` for one. Linear in the name for each star. */
+/**
+ * Whether a name matches a pattern in which `*` stands for any number of characters and `?` for one. Takes time linear
+ * in the length of the name for each `*`, so that no pattern takes long.
+ */
 export function matchesGlob(pattern: string, name: string): boolean {
-  let at = 0
-  let star = -1
-  let afterStar = 0
-  let index = 0
-  while (index < name.length) {
-    if (pattern[at] === '*') {
-      star = at++
-      afterStar = index
-    } else if (at < pattern.length && (pattern[at] === '?' || pattern[at] === name[index])) {
-      at++
-      index++
-    } else if (star >= 0) {
-      // The last star takes one character more.
-      at = star + 1
-      index = ++afterStar
+  let patternAt = 0
+  let nameAt = 0
+  /** The last `*` seen, and where in the name its match ends for now. */
+  let starAt = -1
+  let starEnd = 0
+  while (nameAt < name.length) {
+    if (pattern[patternAt] === '*') {
+      starAt = patternAt++
+      starEnd = nameAt
+    } else if (
+      patternAt < pattern.length &&
+      (pattern[patternAt] === '?' || pattern[patternAt] === name[nameAt])
+    ) {
+      patternAt++
+      nameAt++
+    } else if (starAt >= 0) {
+      // Go back to the last `*` and let it match one more character.
+      patternAt = starAt + 1
+      nameAt = ++starEnd
     } else {
       return false
     }
   }
-  while (pattern[at] === '*') at++
-  return at === pattern.length
+  while (pattern[patternAt] === '*') patternAt++
+  return patternAt === pattern.length
 }

@@ -1,11 +1,11 @@
-/** What may be done in the channels of a namespace, and what is kept of them. */
+/** What clients may do in the channels of a namespace, and what is kept of the channels. */
 export interface NamespaceOptions {
-  /** Empty: channels without a prefix. */
+  /** Empty for the namespace of channels without a prefix. */
   readonly name: string
   readonly presence: boolean
   readonly joinLeave: boolean
   readonly forcePushJoinLeave: boolean
-  /** Publications kept; 0: none. */
+  /** Publications kept in history; 0: none. */
   readonly historySize: number
   readonly historyTtlMs: number
   readonly historyMetaTtlMs: number
@@ -24,15 +24,15 @@ export interface NamespaceOptions {
   readonly allowPresenceForSubscriber: boolean
   readonly allowPresenceForClient: boolean
   readonly allowPresenceForAnonymous: boolean
-  /** What the part of a name after the namespace must match. */
+  /** A pattern that the part of a channel name after the namespace must match. */
   readonly channelRegex: RegExp | undefined
-  /** `json`: what raw clients publish must be JSON. What others publish always is. */
+  /** `json`: data that raw clients publish must be JSON. Data of all other publishers always is. */
   readonly publicationDataFormat: 'json' | 'any'
   /** The least time between two deliveries in a channel; 0: none. */
   readonly deliveryDelayMs: number
 }
 
-/** A namespace that allows and keeps nothing but what it says. */
+/** The defaults of a configured namespace: it allows and keeps nothing that its entry does not ask for. */
 export const DEFAULT_NAMESPACE_OPTIONS: Omit<NamespaceOptions, 'name'> = {
   presence: false,
   joinLeave: false,
@@ -60,7 +60,10 @@ export const DEFAULT_NAMESPACE_OPTIONS: Omit<NamespaceOptions, 'name'> = {
   deliveryDelayMs: 0,
 }
 
-/** Without any namespace configured: whoever is let in may subscribe, publish and see who is there; nothing is kept. */
+/**
+ * The only namespace when none is configured: every accepted client may subscribe, publish and read presence. No
+ * history is kept.
+ */
 const OPEN_NAMESPACE: NamespaceOptions = {
   ...DEFAULT_NAMESPACE_OPTIONS,
   name: '',
@@ -72,7 +75,7 @@ const OPEN_NAMESPACE: NamespaceOptions = {
   allowPublishForSubscriber: true,
   allowPublishForClient: true,
   allowPublishForAnonymous: true,
-  // There is none, which is a better answer than that it may not be read.
+  // Reading history then fails because there is none, a more helpful error than a missing permission.
   allowHistoryForSubscriber: true,
   allowHistoryForClient: true,
   allowHistoryForAnonymous: true,
@@ -89,7 +92,7 @@ const USERS_SEPARATOR = '#'
 export class Namespaces {
   private readonly byName: ReadonlyMap<string, NamespaceOptions>
 
-  /** Undefined: one open namespace for all channels, whatever they are called. */
+  /** `configured` undefined: one open namespace for all channels, whatever prefix their names have. */
   constructor(private readonly configured: readonly NamespaceOptions[] | undefined) {
     this.byName = new Map((configured ?? [OPEN_NAMESPACE]).map((namespace) => [namespace.name, namespace]))
   }
@@ -98,27 +101,37 @@ export class Namespaces {
     return [...this.byName.keys()]
   }
 
-  /** The namespace that a channel belongs to: what stands before its first colon. Undefined where there is none. */
+  /**
+   * The namespace of a channel, by the part of its name before the first colon. Undefined when no such namespace
+   * exists.
+   */
   of(channel: string): NamespaceOptions | undefined {
     if (this.configured === undefined) return OPEN_NAMESPACE
-    const rest = isPrivate(channel) ? channel.slice(PRIVATE_PREFIX.length) : channel
-    const end = rest.indexOf(NAMESPACE_SEPARATOR)
-    return this.byName.get(end < 0 ? '' : rest.slice(0, end))
+    const name = withoutPrivatePrefix(channel)
+    const end = name.indexOf(NAMESPACE_SEPARATOR)
+    return this.byName.get(end < 0 ? '' : name.slice(0, end))
   }
 }
 
-/** Whether one may only subscribe with a token for the channel. */
+/** Whether clients can only subscribe with a subscription token for the channel. */
 export function isPrivate(channel: string): boolean {
   return channel.startsWith(PRIVATE_PREFIX)
 }
 
-/** The only users that may subscribe, of `news#17,42`; undefined where the name doesn't say. */
-export function userLimit(channel: string): readonly string[] | undefined {
+/** A channel name without the `$` of a private channel. */
+export function withoutPrivatePrefix(channel: string): string {
+  return isPrivate(channel) ? channel.slice(PRIVATE_PREFIX.length) : channel
+}
+
+/**
+ * The only users that may subscribe to a channel: 17 and 42 of `news#17,42`. Undefined when its name limits no users.
+ */
+export function allowedUsers(channel: string): readonly string[] | undefined {
   const at = channel.indexOf(USERS_SEPARATOR)
   return at < 0 ? undefined : channel.slice(at + 1).split(',')
 }
 
-/** Whether a stream of the channel's publications is kept. */
+/** Whether the channels of a namespace keep a stream of their publications. */
 export function keepsStream({ historySize, historyTtlMs }: NamespaceOptions): boolean {
   return historySize > 0 && historyTtlMs > 0
 }

@@ -1,23 +1,30 @@
-import { isPrivate, type NamespaceOptions, userLimit } from './namespaces.js'
+import { allowedUsers, isPrivate, type NamespaceOptions, withoutPrivatePrefix } from './namespaces.js'
 
-/** `token`: with a token for the channel only. */
+/** `token`: only with a subscription token for the channel. */
 export type SubscribeRule = 'allowed' | 'token' | 'denied'
 
-/** Somebody who wants to do something in a channel. */
+/** A client that asks to publish to a channel, or to read its history or presence. */
 export interface Actor {
   readonly channel: string
-  /** Empty for somebody without a name. */
+  /** Empty for an anonymous user. */
   readonly user: string
   readonly isSubscribed: boolean
 }
 
+/** The permissions of a namespace for one kind of request, by who asks. */
+interface Permissions {
+  readonly forSubscriber: boolean
+  readonly forClient: boolean
+  readonly forAnonymous: boolean
+}
+
 /**
- * Whether a user may subscribe. What is `denied` stays so with a token: a name that the namespace does not have, and a
- * user that the channel's own list leaves out.
+ * Whether a user may subscribe to a channel. A token does not help against `denied`, which is for a channel name that
+ * the namespace's `channelRegex` does not match, and for a user that is not among those in the channel name.
  */
 export function subscribeRule(namespace: NamespaceOptions, channel: string, user: string): SubscribeRule {
   if (!matchesRegex(namespace, channel)) return 'denied'
-  const users = userLimit(channel)
+  const users = allowedUsers(channel)
   if (users !== undefined && (user === '' || !users.includes(user))) return 'denied'
   if (isPrivate(channel)) return 'token'
   if (users !== undefined) return namespace.allowUserLimitedChannels ? 'allowed' : 'token'
@@ -26,38 +33,45 @@ export function subscribeRule(namespace: NamespaceOptions, channel: string, user
 }
 
 export function mayPublish(namespace: NamespaceOptions, actor: Actor): boolean {
-  const { allowPublishForSubscriber, allowPublishForClient, allowPublishForAnonymous } = namespace
-  return may(namespace, actor, allowPublishForSubscriber, allowPublishForClient, allowPublishForAnonymous)
+  return isPermitted(namespace, actor, {
+    forSubscriber: namespace.allowPublishForSubscriber,
+    forClient: namespace.allowPublishForClient,
+    forAnonymous: namespace.allowPublishForAnonymous,
+  })
 }
 
 export function mayReadHistory(namespace: NamespaceOptions, actor: Actor): boolean {
-  const { allowHistoryForSubscriber, allowHistoryForClient, allowHistoryForAnonymous } = namespace
-  return may(namespace, actor, allowHistoryForSubscriber, allowHistoryForClient, allowHistoryForAnonymous)
+  return isPermitted(namespace, actor, {
+    forSubscriber: namespace.allowHistoryForSubscriber,
+    forClient: namespace.allowHistoryForClient,
+    forAnonymous: namespace.allowHistoryForAnonymous,
+  })
 }
 
 export function mayReadPresence(namespace: NamespaceOptions, actor: Actor): boolean {
-  const { allowPresenceForSubscriber, allowPresenceForClient, allowPresenceForAnonymous } = namespace
-  return may(namespace, actor, allowPresenceForSubscriber, allowPresenceForClient, allowPresenceForAnonymous)
+  return isPermitted(namespace, actor, {
+    forSubscriber: namespace.allowPresenceForSubscriber,
+    forClient: namespace.allowPresenceForClient,
+    forAnonymous: namespace.allowPresenceForAnonymous,
+  })
 }
 
 /**
- * Subscribers by their rule; others by theirs, and only where a channel's name doesn't keep it from them: that of a
- * private one, one that leaves the user out, one that the namespace does not have.
+ * A permission of subscribers needs no further check. One of other clients does not count in a channel whose name
+ * excludes them: a private channel, or one to which `subscribeRule` denies the user.
  */
-function may(
+function isPermitted(
   namespace: NamespaceOptions,
   { channel, user, isSubscribed }: Actor,
-  bySubscriber: boolean,
-  byClient: boolean,
-  byAnonymous: boolean,
+  { forSubscriber, forClient, forAnonymous }: Permissions,
 ): boolean {
-  if (isSubscribed && bySubscriber) return true
-  if (!(user === '' ? byAnonymous : byClient)) return false
+  if (isSubscribed && forSubscriber) return true
+  if (!(user === '' ? forAnonymous : forClient)) return false
   return !isPrivate(channel) && subscribeRule(namespace, channel, user) !== 'denied'
 }
 
 function matchesRegex({ name, channelRegex }: NamespaceOptions, channel: string): boolean {
   if (channelRegex === undefined) return true
-  const rest = isPrivate(channel) ? channel.slice(1) : channel
+  const rest = withoutPrivatePrefix(channel)
   return channelRegex.test(name === '' ? rest : rest.slice(name.length + 1))
 }

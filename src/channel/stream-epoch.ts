@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 
-/** A name for a new stream: 48 random bits in hex, so that no two streams of a channel ever share one. */
+/** A random epoch for a new stream: 48 bits in hex, so that no two streams of a channel share an epoch. */
 export function randomEpoch(): string {
   return randomUUID().replaceAll('-', '').slice(-12)
 }
 
 /**
- * The longest that an epoch in which nothing was published is remembered: whoever reads begins one, so that a client
- * could leave very many behind.
+ * How long the epoch of a stream without publications is kept. Reading a stream creates its epoch, so that a client
+ * could otherwise leave very many behind by reading many channels.
  */
 export const UNUSED_EPOCH_TTL_MS = 3_600_000

@@ -1,13 +1,14 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { closest } from 'fastest-levenshtein'
 import { duration } from '../config/kinds.js'
-import { type Loaded, loadConfig, type Problem } from '../config/load.js'
+import { type LoadedConfig, loadConfig, type Problem } from '../config/load.js'
 import { flagName, SETTING_KEYS, settingOf } from '../config/settings.js'
+import { UsageError } from './usage-error.js'
 
-/** Something is wrong with what was asked for: exit code 2. The message is for people, one or more lines. */
-export class UsageError extends Error {}
-
-/** Adds `--config` and a flag for every setting. What else is given is left to `readConfiguration`, to be told with all that is wrong. */
+/**
+ * Adds `--config` and a flag for every setting. Unknown arguments are left to `readConfiguration`, which reports them
+ * together with all other problems.
+ */
 export function withSettings(command: Command): Command {
   command.allowUnknownOption().allowExcessArguments()
   command.option('--config <file>', 'YAML or JSON file with settings')
@@ -18,41 +19,45 @@ export function withSettings(command: Command): Command {
   return command
 }
 
-/** What flags (as commander hands them over, and what it left over), environment, file and defaults come to. */
+/**
+ * Reads the settings from flags (commander's options, and the arguments that it did not recognize), environment, file
+ * and defaults. Problems are part of the result.
+ */
 export function readConfiguration(
   options: Readonly<Record<string, unknown>>,
-  leftOver: readonly string[] = [],
-): Loaded {
+  unknownArguments: readonly string[] = [],
+): LoadedConfig {
   const { config: file, ...flags } = options
   const inputs = { flags, environment: process.env, file: typeof file === 'string' ? file : undefined }
   const loaded = loadConfig(inputs)
-  return { ...loaded, problems: [...unknownArguments(leftOver), ...loaded.problems] }
+  return { ...loaded, problems: [...argumentProblems(unknownArguments), ...loaded.problems] }
 }
 
-/** The same, or a UsageError that holds every problem. */
+/** The same, but throws a UsageError that lists every problem. */
 export function readValidConfiguration(
   options: Readonly<Record<string, unknown>>,
-  leftOver: readonly string[] = [],
-): Loaded {
-  const loaded = readConfiguration(options, leftOver)
+  unknownArguments: readonly string[] = [],
+): LoadedConfig {
+  const loaded = readConfiguration(options, unknownArguments)
   if (loaded.problems.length > 0) throw new UsageError(describeProblems(loaded))
   return loaded
 }
 
 /**
- * Flags that are none, and words that belong to no flag. Only what is plainly meant for a flag is repeated: any other
- * word may be a secret.
+ * The problems of arguments that commander did not recognize: unknown flags, and words that belong to no flag. A
+ * message repeats only what is plainly meant for a flag: any other word may be a secret.
  */
-export function unknownArguments(leftOver: readonly string[]): Problem[] {
+export function argumentProblems(unknownArguments: readonly string[]): Problem[] {
   const flags = ['--config', ...SETTING_KEYS.map(flagName)]
   const problems: Problem[] = []
+  /** Whether the next word may be the value of an unknown flag. */
   let mayBeValue = false
   let hasStrayWords = false
-  for (const word of leftOver) {
+  for (const word of unknownArguments) {
     if (word.startsWith('--') && word.length > 2) {
       const [where = word] = word.split('=', 1)
-      const isBehindDashes = flags.includes(where)
-      const what = isBehindDashes
+      const isAfterDoubleDash = flags.includes(where)
+      const what = isAfterDoubleDash
         ? 'is behind --, where nothing is looked for'
         : `is not a setting; did you mean ${closest(where, flags)}?`
       problems.push({ where, what })
@@ -69,13 +74,14 @@ export function unknownArguments(leftOver: readonly string[]): Problem[] {
   return problems
 }
 
-export function describeProblems({ problems }: Pick<Loaded, 'problems'>): string {
+/** One line for each problem, below a line with their number. */
+export function describeProblems({ problems }: Pick<LoadedConfig, 'problems'>): string {
   const lines = problems.map(({ where, what }) => `  ${where}: ${what}`)
   const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
   return [`${count} in the configuration`, ...lines].join('\n')
 }
 
-/** Parses a duration of a flag that is not a setting, in milliseconds. */
+/** Parses the duration of a flag that is not a setting. Returns milliseconds; throws InvalidArgumentError. */
 export function parseDuration(text: string): number {
   const kind = duration(1)
   const value = kind.read(text)

@@ -1,20 +1,21 @@
 import { Command, CommanderError, Option } from 'commander'
 import { describeConfig, describeDefaults } from '../config/describe.js'
+import { errorMessage } from '../error-message.js'
 import { packageVersion } from '../version.js'
 import {
+  argumentProblems,
   describeProblems,
   parseDuration,
   readConfiguration,
-  UsageError,
-  unknownArguments,
   withSettings,
 } from './configuration.js'
-import { DEFAULT_TOKEN_HEADER, MonitorUsageError, runMonitor } from './monitor.js'
+import { DEFAULT_TOKEN_HEADER, runMonitor } from './monitor/monitor.js'
 import { type PublishOptions, publish } from './publish.js'
 import { serve } from './serve.js'
 import { mintToken, type TokenOptions } from './token.js'
+import { UsageError } from './usage-error.js'
 
-/** Exit codes: what scripts and service managers rely on. */
+/** Exit codes, on which scripts and service managers rely. */
 const EXIT = { ok: 0, failed: 1, usage: 2 } as const
 
 interface MonitorFlags {
@@ -25,7 +26,7 @@ interface MonitorFlags {
   readonly binary?: boolean
 }
 
-/** Runs the command. Resolves with the exit code; what went wrong has been said by then. */
+/** Runs the command. Resolves with the exit code, after errors have been written to standard error. */
 export async function runCommand(argv: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok
   const program = new Command('fanfare')
@@ -79,26 +80,28 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     await program.parseAsync(withDefaultCommand(argv), { from: 'user' })
     return exitCode
   } catch (error) {
-    // Commander has said it already.
+    // Commander has printed it already.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
-    console.error(`fanfare: ${error instanceof Error ? error.message : String(error)}`)
-    return error instanceof UsageError || error instanceof MonitorUsageError ? EXIT.usage : EXIT.failed
+    console.error(`fanfare: ${errorMessage(error)}`)
+    return error instanceof UsageError ? EXIT.usage : EXIT.failed
   }
 }
 
-/** No command, or flags only, means `serve`. */
+/** Puts `serve` before flags without a command, and in place of no arguments. */
 function withDefaultCommand(argv: readonly string[]): readonly string[] {
   const [first = '-'] = argv
-  const isAboutProgram = ['-h', '--help', '-V', '--version'].includes(first)
-  return first.startsWith('-') && !isAboutProgram ? ['serve', ...argv] : argv
+  const isProgramFlag = ['-h', '--help', '-V', '--version'].includes(first)
+  return first.startsWith('-') && !isProgramFlag ? ['serve', ...argv] : argv
 }
 
-function durationOption(flags: string, description: string, byDefault: string): Option {
-  return new Option(flags, description).argParser(parseDuration).default(parseDuration(byDefault), byDefault)
+function durationOption(flags: string, description: string, defaultText: string): Option {
+  return new Option(flags, description)
+    .argParser(parseDuration)
+    .default(parseDuration(defaultText), defaultText)
 }
 
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value]
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value]
 }
 
 async function monitor(
@@ -111,18 +114,18 @@ async function monitor(
   await runMonitor(options, { print: (line) => console.log(line), signal: stop.signal })
 }
 
-/** Wrong settings are printed too: seeing what came from where is how they are found. */
+/** Prints invalid settings too, before their problems: where a value comes from shows the operator what to change. */
 function printConfig(
   { defaults, ...options }: Readonly<Record<string, unknown>>,
-  leftOver: readonly string[],
+  unknownArguments: readonly string[],
 ): void {
   if (defaults === true) {
-    const problems = unknownArguments(leftOver)
+    const problems = argumentProblems(unknownArguments)
     if (problems.length > 0) throw new UsageError(describeProblems({ problems }))
     console.log(describeDefaults())
     return
   }
-  const loaded = readConfiguration(options, leftOver)
+  const loaded = readConfiguration(options, unknownArguments)
   console.log(describeConfig(loaded))
   if (loaded.problems.length > 0) throw new UsageError(describeProblems(loaded))
 }

@@ -1,7 +1,8 @@
 import { text } from 'node:stream/consumers'
 import { type Config, environmentName } from '../config/settings.js'
 import { parseExactly, stringifyExactly } from '../protocol/json-text.js'
-import { readValidConfiguration, UsageError } from './configuration.js'
+import { readValidConfiguration } from './configuration.js'
+import { UsageError } from './usage-error.js'
 
 const TIMEOUT_MS = 5_000
 
@@ -11,7 +12,7 @@ export interface PublishOptions {
   readonly config?: string
 }
 
-/** Publishes through the server API. Throws one line for whoever typed the command. */
+/** Publishes through the server API. Rejects with an error whose message is one line for the operator. */
 export async function publish(channel: string, data: string, options: PublishOptions): Promise<void> {
   const { config } = readValidConfiguration({ config: options.config })
   if (config.apiKey === undefined) {
@@ -25,16 +26,16 @@ export async function publish(channel: string, data: string, options: PublishOpt
     body: stringifyExactly({ channel, data: toJsonValue(content) }),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((error: unknown) => {
-    throw new Error(`${address.origin} cannot be reached: ${describe(error)}`)
+    throw new Error(`${address.origin} cannot be reached: ${describe(error)}`, { cause: error })
   })
-  const answer = await response.text()
-  const error = errorIn(answer)
+  const body = await response.text()
+  const error = errorIn(body)
   if (!response.ok || error !== undefined) {
-    throw new Error(`not published: ${error ?? `HTTP ${response.status} ${answer.slice(0, 200)}`}`)
+    throw new Error(`not published: ${error ?? `HTTP ${response.status} ${body.slice(0, 200)}`}`)
   }
 }
 
-/** JSON if it is JSON, else a string. */
+/** Parses the content as JSON; any other text is a string. */
 function toJsonValue(content: string): unknown {
   try {
     return parseExactly(content)
@@ -56,14 +57,16 @@ function publicUrl({ host, port, tlsCert }: Config): string {
   return `${tlsCert === undefined ? 'http' : 'https'}://${bracketed}:${port}`
 }
 
+/** The cause of a failed `fetch`, whose own message does not name it. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.cause instanceof Error ? error.cause.message : error.message
 }
 
-function errorIn(answer: string): string | undefined {
+/** The message of an error reply of the server API; undefined for any other response. */
+function errorIn(body: string): string | undefined {
   try {
-    return (JSON.parse(answer) as { error?: { message?: string } }).error?.message
+    return (JSON.parse(body) as { error?: { message?: string } }).error?.message
   } catch {
     return undefined
   }

@@ -7,22 +7,24 @@ import { createLogger, type Logger } from '../log.js'
 import { Supervisor } from '../workers/supervisor.js'
 import { readValidConfiguration } from './configuration.js'
 
-/** What `serve` runs: a node, or a supervisor of several. */
+/** What `serve` runs: one node, or a supervisor of several workers. */
 interface Service extends OperationsSource {
   /** Resolves with the public port. */
   start(): Promise<number>
-  /** Resolves with whether everybody could be sent away in time. */
+  /** Closes all connections. Resolves with whether that was done within the drain window. */
   drain(): Promise<boolean>
   stop(): void
 }
 
-/** Runs a node until it is told to stop. Resolves with the exit code: 0 after a clean drain, 1 when its deadline passed. */
+/**
+ * Runs a node until a signal stops it. Resolves with the exit code: 0 after a clean drain, 1 when its deadline passed.
+ */
 export async function serve(
   options: Readonly<Record<string, unknown>>,
-  leftOver: readonly string[],
+  unknownArguments: readonly string[],
 ): Promise<number> {
-  const { config: given, warnings } = readValidConfiguration(options, leftOver)
-  const { config, madeUp } = withGeneratedSecrets(given)
+  const { config: given, warnings } = readValidConfiguration(options, unknownArguments)
+  const { config, generatedSecrets } = withGeneratedSecrets(given)
   const log = createLogger({ level: config.logLevel, format: config.logFormat })
   for (const warning of warnings) log.warn({}, warning)
   const stop = stopSignals()
@@ -33,12 +35,14 @@ export async function serve(
   try {
     internalPort = await internal.listen({ host: config.internalHost, port: config.internalPort })
     const started = service.start().then((port) => {
-      if (madeUp !== undefined) console.log(firstRunText({ ...config, port, internalPort }, madeUp))
+      if (generatedSecrets !== undefined)
+        console.log(firstRunText({ ...config, port, internalPort }, generatedSecrets))
       return stop.first
     })
-    // Workers that end before they listen are started again for ever: whoever stops this need not wait for them.
+    // A signal stops this also before the start is complete: workers that end before they listen are restarted for
+    // ever.
     await Promise.race([started, stop.first])
-    // Whoever signals twice does not want to wait.
+    // A second signal ends the drain at once.
     const isClean = await Promise.race([service.drain(), stop.second.then(() => false)])
     log.info({ isClean }, 'stopped')
     return isClean ? 0 : 1
@@ -73,7 +77,9 @@ function severalNodes(config: Config, log: Logger, ready: (port: number) => void
   }
 }
 
-/** The same signal this soon again is one: a terminal sends Ctrl-C to npm and to the node, and npm hands its on. */
+/**
+ * A signal repeated this soon counts once: a terminal sends Ctrl-C to npm and to the node, and npm passes its own on.
+ */
 const SAME_SIGNAL_MS = 500
 
 /** The first and the second SIGTERM or SIGINT from now on. */
@@ -81,7 +87,7 @@ function stopSignals(): { first: Promise<void>; second: Promise<void> } {
   const resolves: (() => void)[] = []
   const next = () => new Promise<void>((resolve) => resolves.push(resolve))
   const signals = { first: next(), second: next() }
-  // Kept to the end: without a listener a signal would kill the process in mid-drain.
+  // The listeners are never removed: without one a signal would end the process in mid-drain.
   for (const signal of ['SIGTERM', 'SIGINT']) {
     let lastMs = Number.NEGATIVE_INFINITY
     process.on(signal, () => {
@@ -94,7 +100,9 @@ function stopSignals(): { first: Promise<void>; second: Promise<void> } {
   return signals
 }
 
-/** The command that runs in this process, as it can be typed in this folder, whether or not it is installed. */
+/**
+ * The command of this process as the operator can type it in the current folder, whether or not Fanfare is installed.
+ */
 function thisCommand(): string {
   const script = process.argv[1] ?? ''
   const path = relative(process.cwd(), script)
@@ -102,7 +110,7 @@ function thisCommand(): string {
   return `node ${/^[\w./-]+$/.test(shown) ? shown : `'${shown}'`}`
 }
 
-/** What was made up for this run, and commands to paste that use it. */
+/** The secrets that were generated for this run, and commands to paste that use them. */
 function firstRunText(config: Config, { token, apiKey }: GeneratedSecrets): string {
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   const [ws, http] = config.tlsCert === undefined ? ['ws', 'http'] : ['wss', 'https']

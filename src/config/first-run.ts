@@ -1,34 +1,37 @@
 import { randomBytes } from 'node:crypto'
-import { authenticatesClients, isAlone } from './rules.js'
+import { authenticatesClients, isStandaloneOnLoopback } from './rules.js'
 import type { Config } from './settings.js'
 
-/** Secrets made up for one run of a node that is alone. */
+/** Secrets generated for one run of a standalone node on loopback. */
 export interface GeneratedSecrets {
+  /** The static token of the user `guest`. */
   readonly token: string
-  /** Undefined where the configuration has one. */
+  /** Undefined when the configuration has one. */
   readonly apiKey: string | undefined
 }
 
-const random = () => randomBytes(18).toString('base64url')
+const randomSecret = () => randomBytes(18).toString('base64url')
 
 /**
- * Where nothing says how clients show who they are and nobody else can reach this node, makes up a token secret, one
- * static token and, where there is none, an API key, so that the first run just works.
+ * Generates a token secret, one static token and, when there is none, an API key, so that a first run needs no
+ * settings. Only if no authentication of clients is configured and no other machine can reach this node; otherwise
+ * returns the configuration as it is.
  */
 export function withGeneratedSecrets(config: Config): {
   config: Config
-  madeUp: GeneratedSecrets | undefined
+  generatedSecrets: GeneratedSecrets | undefined
 } {
-  if (!isAlone(config) || authenticatesClients(config)) return { config, madeUp: undefined }
-  const token = random()
-  const apiKey = config.apiKey === undefined ? random() : undefined
+  if (!isStandaloneOnLoopback(config) || authenticatesClients(config))
+    return { config, generatedSecrets: undefined }
+  const token = randomSecret()
+  const apiKey = config.apiKey === undefined ? randomSecret() : undefined
   return {
     config: {
       ...config,
       authTokens: [{ user: 'guest', token }],
-      authHmacSecret: random(),
+      authHmacSecret: randomSecret(),
       apiKey: config.apiKey ?? apiKey,
     },
-    madeUp: { token, apiKey },
+    generatedSecrets: { token, apiKey },
   }
 }

@@ -1,22 +1,30 @@
-/** A kind of value that a setting can have: how it is read, shown, and what to write instead of a wrong one. */
+import type { StaticToken } from '../auth/token-authenticator.js'
+
+/** A kind of value that a setting can have: how it is parsed and shown, and which values are valid. */
 export interface Kind<T> {
-  /** The unit or the form of the value, a word for tables. */
+  /** The unit or the form of the value, as one word for tables. */
   readonly unit: string
-  /** What to write, completing "use …". */
+  /** Which values are valid; completes "use …" in an error. */
   readonly expects: string
-  /** Reads what a flag, an environment variable (both text) or a file (any YAML value) gave; undefined if it isn't one. */
+  /**
+   * Parses the input of a flag or an environment variable (a text) or of a file (any YAML value). Undefined: not valid.
+   */
   read(input: unknown): T | undefined
-  /** What is wrong with a value that can't be read, where that is more than what it should be. */
+  /** What is wrong with an input that is not valid, if more can be stated than `expects`. */
   problem?(input: unknown): string | undefined
+  /** The value as a text that `read` accepts; of the contents of a file a summary. */
   show(value: T): string
-  /** The same for a table, where it may be long. */
+  /** A shorter form for tables, for kinds whose values may be long. */
   brief?(value: T): string
 }
 
 const DURATION_UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 const SIZE_UNITS_BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
 
-/** Reads a whole or decimal number with one of the units behind it; undefined if it isn't one or comes to a fraction. */
+/**
+ * Parses a whole or decimal number followed by one of the units. Undefined if the input is none, or the result is not a
+ * whole number of the smallest unit.
+ */
 function readWithUnit(input: unknown, units: Readonly<Record<string, number>>): number | undefined {
   if (typeof input !== 'string') return undefined
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(input.trim())
@@ -24,7 +32,7 @@ function readWithUnit(input: unknown, units: Readonly<Record<string, number>>): 
   if (match?.[1] === undefined || factor === undefined) return undefined
   const value = Number(match[1]) * factor
   const whole = Math.round(value)
-  // 2.01 × 1,000 is 2009.9999999999998.
+  // The tolerance is for rounding errors: 2.01 × 1,000 is 2009.9999999999998.
   return Number.isSafeInteger(whole) && Math.abs(value - whole) < 1e-6 ? whole : undefined
 }
 
@@ -34,29 +42,29 @@ function showWithUnit(value: number, units: Readonly<Record<string, number>>): s
   return `${value / factor}${unit}`
 }
 
-/** The longest that a timer of Node can wait: 24 days and a half. */
+/** The longest delay of a timer of Node: 24.8 days. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** Milliseconds, written `500ms`, `30s`, `5m`, `1h`, `7d`. */
-export const duration = (least = 0, most = MAX_TIMER_MS): Kind<number> => ({
+/** Milliseconds, written `500ms`, `30s`, `5m`, `1h` or `7d`. */
+export const duration = (min = 0, max = MAX_TIMER_MS): Kind<number> => ({
   unit: 'duration',
-  expects: `a duration such as 500ms, 30s or 5m, from ${showWithUnit(least, DURATION_UNITS_MS)} to ${
-    most === MAX_TIMER_MS ? '24d' : showWithUnit(most, DURATION_UNITS_MS)
+  expects: `a duration such as 500ms, 30s or 5m, from ${showWithUnit(min, DURATION_UNITS_MS)} to ${
+    max === MAX_TIMER_MS ? '24d' : showWithUnit(max, DURATION_UNITS_MS)
   }`,
   read: (input) => {
     const value = input === 0 || input === '0' ? 0 : readWithUnit(input, DURATION_UNITS_MS)
-    return value !== undefined && value >= least && value <= most ? value : undefined
+    return value !== undefined && value >= min && value <= max ? value : undefined
   },
   show: (value) => showWithUnit(value, DURATION_UNITS_MS),
 })
 
-/** Bytes, written `1048576`, `64KiB`, `1MiB`. */
-export const size = (least: number, most: number): Kind<number> => ({
+/** Bytes, written `1048576`, `64KiB` or `1MiB`. */
+export const size = (min: number, max: number): Kind<number> => ({
   unit: 'size',
-  expects: `a size such as 64KiB or 1MiB, from ${showWithUnit(least, SIZE_UNITS_BYTES)} to ${showWithUnit(most, SIZE_UNITS_BYTES)}`,
+  expects: `a size such as 64KiB or 1MiB, from ${showWithUnit(min, SIZE_UNITS_BYTES)} to ${showWithUnit(max, SIZE_UNITS_BYTES)}`,
   read: (input) => {
     const value = readInteger(input) ?? readWithUnit(input, SIZE_UNITS_BYTES)
-    return value !== undefined && value >= least && value <= most ? value : undefined
+    return value !== undefined && value >= min && value <= max ? value : undefined
   },
   show: (value) => showWithUnit(value, SIZE_UNITS_BYTES),
 })
@@ -66,12 +74,12 @@ function readInteger(input: unknown): number | undefined {
   return typeof value === 'number' && Number.isSafeInteger(value) ? value : undefined
 }
 
-export const integer = (least: number, most: number): Kind<number> => ({
+export const integer = (min: number, max: number): Kind<number> => ({
   unit: 'number',
-  expects: `a whole number from ${least} to ${most}`,
+  expects: `a whole number from ${min} to ${max}`,
   read: (input) => {
     const value = readInteger(input)
-    return value !== undefined && value >= least && value <= most ? value : undefined
+    return value !== undefined && value >= min && value <= max ? value : undefined
   },
   show: String,
 })
@@ -94,7 +102,7 @@ export const text = (expects: string, pattern: RegExp = /^.+$/s): Kind<string> =
   unit: 'text',
   expects,
   read: (input) => {
-    // YAML reads digits as a number, which must not lose any of them.
+    // YAML parses digits as a number; one that is not a safe integer would have lost some of them.
     const value = Number.isSafeInteger(input) ? String(input) : input
     return typeof value === 'string' && pattern.test(value) ? value : undefined
   },
@@ -104,11 +112,11 @@ export const text = (expects: string, pattern: RegExp = /^.+$/s): Kind<string> =
 export const choice = <T extends string>(...choices: readonly T[]): Kind<T> => ({
   unit: 'choice',
   expects: `one of ${choices.join(', ')}`,
-  read: (input) => choices.find((one) => one === input),
+  read: (input) => choices.find((value) => value === input),
   show: (value) => value,
 })
 
-/** One or more values of a kind: comma-separated, or a list in the file. */
+/** One or more values of a kind, separated by commas, or as a list in the file. */
 export const list = <T>(of: Kind<T>, expects: string): Kind<readonly T[]> => ({
   unit: 'list',
   expects,
@@ -121,7 +129,7 @@ export const list = <T>(of: Kind<T>, expects: string): Kind<readonly T[]> => ({
   show: (values) => values.map((value) => of.show(value)).join(','),
 })
 
-/** An address to fetch something from. */
+/** A URL from which the node fetches something. */
 export const httpUrl: Kind<string> = {
   unit: 'url',
   expects: 'https://… or http://…, without a user and a password',
@@ -134,7 +142,7 @@ export const httpUrl: Kind<string> = {
   show: (value) => value,
 }
 
-/** A Redis address, as ioredis reads it. */
+/** An address of Redis, as ioredis parses it. */
 export const redisUrl: Kind<string> = {
   unit: 'url',
   expects: 'redis://[user:password@]host[:port][/database], or rediss:// for TLS',
@@ -146,13 +154,9 @@ export const redisUrl: Kind<string> = {
   show: (value) => value,
 }
 
-/** A token that clients share, and the user that it stands for. */
-export interface StaticToken {
-  readonly user: string
-  readonly token: string
-}
-
-/** What ends in = is a token of at least 14 random bytes, or a user whose token was forgotten. */
+/**
+ * Padded base64 of at least 14 bytes. A text that ends in `=` is either such a token, or a user whose token is missing.
+ */
 const PADDED_BASE64 = /^(?=.{20,}$)(?:[\w+/-]{4})*[\w+/-]{2,3}={1,2}$/
 
 export const staticToken: Kind<StaticToken> = {
@@ -162,8 +166,8 @@ export const staticToken: Kind<StaticToken> = {
     if (typeof input !== 'string') return undefined
     if (PADDED_BASE64.test(input)) return { user: '', token: input }
     const match = /^(?:([^=\s]+)=)?([^=\s]\S*)$/.exec(input)
-    const isForgotten = match?.[1] === undefined && input.endsWith('=')
-    return match?.[2] === undefined || isForgotten ? undefined : { user: match[1] ?? '', token: match[2] }
+    const lacksToken = match?.[1] === undefined && input.endsWith('=')
+    return match?.[2] === undefined || lacksToken ? undefined : { user: match[1] ?? '', token: match[2] }
   },
   show: ({ user, token }) => (user === '' ? token : `${user}=${token}`),
 }

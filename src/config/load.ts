@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { closest } from 'fastest-levenshtein'
 import { parse as parseYaml } from 'yaml'
-import { contradictions, weaknesses } from './rules.js'
+import { ruleViolations, securityWarnings } from './rules.js'
 import { isServiceLink } from './service-links.js'
 import {
   type Config,
@@ -14,49 +14,56 @@ import {
 
 export type Source = 'default' | 'file' | 'environment' | 'flag' | 'option'
 
-/** Something wrong with the configuration: where it was said, and what would be right. */
+/** A mistake in the configuration. */
 export interface Problem {
+  /** Where it was made: a flag, a variable, or a key of a file. */
   readonly where: string
+  /** What is wrong, and what would be right. */
   readonly what: string
 }
 
-export interface Loaded {
+export interface LoadedConfig {
   readonly config: Config
   readonly sources: Readonly<Record<SettingKey, Source>>
-  /** Settings that stand at their default because what this source gave could not be read. */
+  /** Settings that have their default because the input from this source is not valid. */
   readonly invalid: ReadonlyMap<SettingKey, Source>
   readonly problems: readonly Problem[]
-  /** Things worth one line in the log. */
+  /** Sentences for the log, one line each, about inputs that work but should be changed. */
   readonly warnings: readonly string[]
 }
 
-export interface Inputs {
-  /** Values of flags by setting key. */
+export interface ConfigInputs {
+  /** Inputs of flags, by setting key; other keys are ignored. */
   readonly flags?: Readonly<Record<string, unknown>>
   readonly environment?: Readonly<Record<string, string | undefined>>
-  /** Path of a YAML or JSON file. */
+  /** Path of a YAML or JSON file with inputs by setting key. */
   readonly file?: string | undefined
-  /** Values by setting key, of an application that embeds a node. */
+  /** Inputs of an application that embeds a node, by setting key. */
   readonly options?: Readonly<Record<string, unknown>>
-  /** Whether that application decides who may connect, so that no secret has to be set. */
+  /** Whether that application authenticates clients itself, so that no secret has to be set. */
   readonly isAuthenticatedElsewhere?: boolean
 }
 
-interface Given {
+/** What a source has for a setting, not parsed yet. */
+interface SettingInput {
   readonly source: Source
+  /** As in `Problem`. */
   readonly where: string
   readonly input: unknown
 }
 
-/** Merges options over flags over environment over file over defaults, and reports every problem at once. Never throws. */
-export function loadConfig(inputs: Inputs): Loaded {
+/**
+ * Merges options over flags over environment over file over defaults, and reports all problems together. Never throws:
+ * with problems, `config` has the defaults of the settings concerned.
+ */
+export function loadConfig(inputs: ConfigInputs): LoadedConfig {
   const problems: Problem[] = []
-  const given = new Map<SettingKey, Given>()
+  const inputOf = new Map<SettingKey, SettingInput>()
   const file = readFile(inputs.file, problems)
   const environment = readEnvironment(inputs.environment ?? {}, problems)
   const options = readKeys(inputs.options ?? {}, 'option', (key) => key, problems)
-  for (const [key, value] of [...file, ...environment.given, ...readFlags(inputs.flags ?? {}), ...options]) {
-    given.set(key, value)
+  for (const [key, input] of [...file, ...environment.found, ...readFlags(inputs.flags ?? {}), ...options]) {
+    inputOf.set(key, input)
   }
 
   const values: Record<string, unknown> = {}
@@ -64,40 +71,41 @@ export function loadConfig(inputs: Inputs): Loaded {
   const invalid = new Map<SettingKey, Source>()
   for (const key of SETTING_KEYS) {
     const setting = settingOf(key)
-    const from = given.get(key)
-    const value = from === undefined ? setting.default : setting.kind.read(from.input)
-    if (from !== undefined && value === undefined) {
-      const shown = setting.secret === undefined ? JSON.stringify(from.input) : 'the value'
-      const what = setting.kind.problem?.(from.input) ?? `${shown} is not right; use ${setting.kind.expects}`
-      problems.push({ where: from.where, what })
-      invalid.set(key, from.source)
+    const given = inputOf.get(key)
+    const value = given === undefined ? setting.default : setting.kind.read(given.input)
+    if (given !== undefined && value === undefined) {
+      const shown = setting.secret === undefined ? JSON.stringify(given.input) : 'the value'
+      const what = setting.kind.problem?.(given.input) ?? `${shown} is not right; use ${setting.kind.expects}`
+      problems.push({ where: given.where, what })
+      invalid.set(key, given.source)
     }
     values[key] = value ?? setting.default
-    sources[key] = invalid.has(key) ? 'default' : (from?.source ?? 'default')
+    sources[key] = invalid.has(key) ? 'default' : (given?.source ?? 'default')
   }
   const config = values as Config
-  // A setting that can't be read stands at its default, which says nothing about what was meant.
-  for (const { keys, what } of contradictions(config, inputs.isAuthenticatedElsewhere ?? false)) {
+  // A rule that involves an invalid setting is not reported: its default is not what the operator meant to set.
+  for (const { keys, what } of ruleViolations(config, inputs.isAuthenticatedElsewhere ?? false)) {
     const [blamed] = keys
     if (keys.some((key) => invalid.has(key))) continue
-    problems.push({ where: given.get(blamed)?.where ?? environmentName(blamed), what })
+    problems.push({ where: inputOf.get(blamed)?.where ?? environmentName(blamed), what })
   }
   return {
     config,
     sources: sources as Record<SettingKey, Source>,
     problems,
     invalid,
-    warnings: [...environment.warnings, ...weaknesses(config)],
+    warnings: [...environment.warnings, ...securityWarnings(config)],
   }
 }
 
 function isSettingKey(key: string): key is SettingKey {
-  return Object.hasOwn(SETTING_KEYS_BY_NAME, key)
+  return KNOWN_KEYS.has(key)
 }
 
-const SETTING_KEYS_BY_NAME = Object.fromEntries(SETTING_KEYS.map((key) => [key, true]))
+const KNOWN_KEYS: ReadonlySet<string> = new Set(SETTING_KEYS)
 
-function readFile(path: string | undefined, problems: Problem[]): [SettingKey, Given][] {
+/** The inputs of a configuration file. Empty, with a problem, when it can't be read. */
+function readFile(path: string | undefined, problems: Problem[]): [SettingKey, SettingInput][] {
   if (path === undefined) return []
   let content: unknown
   try {
@@ -119,50 +127,50 @@ function readKeys(
   source: Source,
   where: (key: string) => string,
   problems: Problem[],
-): [SettingKey, Given][] {
-  const given: [SettingKey, Given][] = []
+): [SettingKey, SettingInput][] {
+  const found: [SettingKey, SettingInput][] = []
   for (const [key, input] of Object.entries(values)) {
     if (input === undefined) continue
     if (isSettingKey(key)) {
-      given.push([key, { source, where: where(key), input }])
+      found.push([key, { source, where: where(key), input }])
     } else {
       const nearest = closest(key, SETTING_KEYS)
       problems.push({ where: where(key), what: `is not a setting; did you mean ${nearest}?` })
     }
   }
-  return given
+  return found
 }
 
 function firstLine(message: string): string {
   return message.split('\n')[0] ?? message
 }
 
-function readEnvironment(environment: NonNullable<Inputs['environment']>, problems: Problem[]) {
-  const keyOf = new Map(SETTING_KEYS.map((key) => [environmentName(key), key]))
-  const given: [SettingKey, Given][] = []
-  const links: string[] = []
+function readEnvironment(environment: NonNullable<ConfigInputs['environment']>, problems: Problem[]) {
+  const keyByName = new Map(SETTING_KEYS.map((key) => [environmentName(key), key]))
+  const found: [SettingKey, SettingInput][] = []
+  const serviceLinks: string[] = []
   for (const [name, value] of Object.entries(environment)) {
     if (!name.startsWith('FANFARE_') || value === undefined) continue
-    const key = keyOf.get(name)
+    const key = keyByName.get(name)
     if (isServiceLink(name, value)) {
-      links.push(name)
+      serviceLinks.push(name)
     } else if (key === undefined) {
-      const nearest = closest(name, [...keyOf.keys()])
+      const nearest = closest(name, [...keyByName.keys()])
       problems.push({ where: `${name} (environment)`, what: `is not a setting; did you mean ${nearest}?` })
     } else if (value !== '') {
-      given.push([key, { source: 'environment', where: `${name} (environment)`, input: value }])
+      found.push([key, { source: 'environment', where: `${name} (environment)`, input: value }])
     }
   }
   const warnings =
-    links.length === 0
+    serviceLinks.length === 0
       ? []
       : [
-          `ignored ${links.join(', ')}: they come from a Kubernetes Service called fanfare; set enableServiceLinks: false`,
+          `ignored ${serviceLinks.join(', ')}: they come from a Kubernetes Service called fanfare; set enableServiceLinks: false`,
         ]
-  return { given, warnings }
+  return { found, warnings }
 }
 
-function readFlags(flags: NonNullable<Inputs['flags']>): [SettingKey, Given][] {
+function readFlags(flags: NonNullable<ConfigInputs['flags']>): [SettingKey, SettingInput][] {
   return Object.entries(flags)
     .filter((entry): entry is [SettingKey, unknown] => isSettingKey(entry[0]) && entry[1] !== undefined)
     .map(([key, input]) => [key, { source: 'flag', where: flagName(key), input }])

@@ -5,10 +5,10 @@ import { boolean, choice, duration, integer, type Kind } from './kinds.js'
 
 type OptionKey = Exclude<keyof NamespaceOptions, 'name'>
 
-/** Publications that a channel may keep at the most. */
+/** The most publications that `history_size` may ask a channel to keep. */
 const MAX_HISTORY_SIZE = 100_000
 const MAX_REGEX_LENGTH = 255
-/** More would be felt by everybody. */
+/** The largest `delivery_delay`. Users notice a longer delay of every publication. */
 export const MAX_DELIVERY_DELAY_MS = 1_000
 const NAME = /^[\w.-]{0,64}$/
 
@@ -28,14 +28,14 @@ const regex: Kind<RegExp> = {
   show: ({ source }) => source,
 }
 
-/** How each option is read. Keys are those of NamespaceOptions. */
+/** The kind of each option. */
 const KINDS: Readonly<Record<OptionKey, Kind<unknown>>> = {
   presence: boolean,
   joinLeave: boolean,
   forcePushJoinLeave: boolean,
   historySize: integer(0, MAX_HISTORY_SIZE),
   historyTtlMs: duration(),
-  // Longer than a timer can wait, for no timer waits for it.
+  // May be longer than the longest timer, since no timer waits for it.
   historyMetaTtlMs: {
     ...duration(1),
     expects: 'a duration such as 12h or 30d, from 1ms to 9999d',
@@ -68,27 +68,27 @@ function readDays(input: unknown): number | undefined {
   return days === undefined || Number(days) === 0 ? undefined : Number(days) * 86_400_000
 }
 
-/** `historyTtlMs` is written `history_ttl`. */
+/** The name of an option in the configuration: `history_ttl` for `historyTtlMs`. */
 export function namespaceOptionName(key: string): string {
   return key.replace(/Ms$/, '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }
 
-const KEY_OF = new Map(OPTION_KEYS.map((key) => [namespaceOptionName(key), key]))
+const KEY_BY_NAME = new Map(OPTION_KEYS.map((key) => [namespaceOptionName(key), key]))
 
-/** A list of namespaces, as JSON text or as YAML gave it. */
+/** A list of namespaces, as a JSON text or as a YAML list. */
 export const namespaces: Kind<readonly NamespaceOptions[]> = {
   unit: 'list',
   expects: 'a list such as [{"name":"chat","presence":true}]',
   read: (input) => {
-    const { list, problems } = readList(input)
+    const { list, problems } = readNamespaces(input)
     return problems.length === 0 ? list : undefined
   },
-  problem: (input) => readList(input).problems.join('; ') || undefined,
-  show: (list) => JSON.stringify(list.map(toWritten)),
+  problem: (input) => readNamespaces(input).problems.join('; ') || undefined,
+  show: (list) => JSON.stringify(list.map(toConfigured)),
   brief: (list) => list.map(({ name }) => name || '""').join(', '),
 }
 
-function readList(input: unknown): { list: readonly NamespaceOptions[]; problems: string[] } {
+function readNamespaces(input: unknown): { list: readonly NamespaceOptions[]; problems: string[] } {
   let value = input
   if (typeof input === 'string') {
     try {
@@ -99,45 +99,46 @@ function readList(input: unknown): { list: readonly NamespaceOptions[]; problems
   }
   if (!Array.isArray(value)) return { list: [], problems: [`must be ${namespaces.expects}`] }
   const problems: string[] = []
-  const list = value.map((one: unknown, index) => readOne(one, index, problems))
+  const list = value.map((entry: unknown, index) => readNamespace(entry, index, problems))
   const names = list.map(({ name }) => name)
-  for (const name of new Set(names.filter((one, index) => names.indexOf(one) !== index))) {
+  for (const name of new Set(names.filter((candidate, index) => names.indexOf(candidate) !== index))) {
     problems.push(`"${name}" is there twice`)
   }
   return { list, problems }
 }
 
-function readOne(value: unknown, index: number, problems: string[]): NamespaceOptions {
-  const given: Partial<Record<string, unknown>> = {}
+/** Reads an entry of the list, and adds all that is wrong with it to `problems`. */
+function readNamespace(entry: unknown, index: number, problems: string[]): NamespaceOptions {
+  const values: Partial<Record<string, unknown>> = {}
   const problemsBefore = problems.length
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
     problems.push(`entry ${index + 1} must be an object such as {"name":"chat","presence":true}`)
     return { ...DEFAULT_NAMESPACE_OPTIONS, name: '' }
   }
-  const { name, ...options } = value as Record<string, unknown>
+  const { name, ...options } = entry as Record<string, unknown>
   const where = typeof name === 'string' ? `namespace "${name}"` : `entry ${index + 1}`
   if (typeof name !== 'string' || !NAME.test(name)) {
     problems.push(
       `${where}: name must be up to 64 letters, digits and - _ . ("" for channels without a prefix)`,
     )
   }
-  for (const [written, input] of Object.entries(options)) {
-    const key = KEY_OF.get(written)
+  for (const [optionName, input] of Object.entries(options)) {
+    const key = KEY_BY_NAME.get(optionName)
     if (key === undefined) {
-      const nearest = closest(written, [...KEY_OF.keys()])
-      problems.push(`${where}: ${written} is not an option; did you mean ${nearest}?`)
+      const nearest = closest(optionName, [...KEY_BY_NAME.keys()])
+      problems.push(`${where}: ${optionName} is not an option; did you mean ${nearest}?`)
       continue
     }
-    const option = KINDS[key].read(input)
-    if (option === undefined) problems.push(`${where}: ${written} must be ${KINDS[key].expects}`)
-    else given[key] = option
+    const value = KINDS[key].read(input)
+    if (value === undefined) problems.push(`${where}: ${optionName} must be ${KINDS[key].expects}`)
+    else values[key] = value
   }
   const namespace: NamespaceOptions = {
     ...DEFAULT_NAMESPACE_OPTIONS,
-    ...given,
+    ...values,
     name: typeof name === 'string' ? name : '',
   }
-  // An option that can't be read stands at its default, which says nothing about what was meant.
+  // Invalid options have their defaults here, so that contradictions between options would mislead.
   if (problems.length > problemsBefore) return namespace
   for (const contradiction of contradictionsOf(namespace)) problems.push(`${where}: ${contradiction}`)
   return namespace
@@ -154,14 +155,14 @@ function contradictionsOf(namespace: NamespaceOptions): string[] {
   return found
 }
 
-/** Only what differs from the defaults. */
-function toWritten(namespace: NamespaceOptions): Record<string, unknown> {
-  const written: Record<string, unknown> = { name: namespace.name }
+/** The namespace as an entry of the configuration, without the options that have their defaults. */
+function toConfigured(namespace: NamespaceOptions): Record<string, unknown> {
+  const configured: Record<string, unknown> = { name: namespace.name }
   for (const key of OPTION_KEYS) {
     const value = namespace[key]
     if (value === DEFAULT_NAMESPACE_OPTIONS[key]) continue
     const isPlain = typeof value === 'boolean' || typeof value === 'number'
-    written[namespaceOptionName(key)] = isPlain && !key.endsWith('Ms') ? value : KINDS[key].show(value)
+    configured[namespaceOptionName(key)] = isPlain && !key.endsWith('Ms') ? value : KINDS[key].show(value)
   }
-  return written
+  return configured
 }

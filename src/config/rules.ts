@@ -1,21 +1,28 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
-import { mostConnections } from './descriptor-limit.js'
+import { errorMessage } from '../error-message.js'
+import { connectionCapacity } from './descriptor-limit.js'
 import { type Config, environmentName, type SettingKey } from './settings.js'
 
-/** Settings that don't go together: the one to change first, then the others that took part. */
-export interface Contradiction {
+/** A rule that the configuration breaks. */
+export interface RuleViolation {
+  /** The setting to change first, then the others that the rule is about. */
   readonly keys: readonly [SettingKey, ...SettingKey[]]
+  /** Completes a sentence that begins with the name of the first setting. */
   readonly what: string
 }
 
-/** What an entry of the relay is larger than the message in it. */
+/** How much larger a relay entry can be than the message in it. */
 const ENTRY_MARGIN_BYTES = 1024
 const LOOPBACK = /^(localhost|127(\.\d+){3}|::1|\[::1\])$/
 const WILDCARDS = ['0.0.0.0', '::']
 
-/** What single settings can't show: values that don't go together, files that aren't there, secrets that must be shared. */
-export function contradictions(config: Config, isAuthenticatedElsewhere: boolean): Contradiction[] {
+/**
+ * Checks what the kind of a single setting can't: values that contradict each other, missing files, and secrets that
+ * all nodes must share. `isAuthenticatedElsewhere`: an application authenticates clients, so that no secret is
+ * required.
+ */
+export function ruleViolations(config: Config, isAuthenticatedElsewhere: boolean): RuleViolation[] {
   return [
     ...portProblems(config),
     ...limitProblems(config),
@@ -25,8 +32,8 @@ export function contradictions(config: Config, isAuthenticatedElsewhere: boolean
   ]
 }
 
-function portProblems(config: Config): Contradiction[] {
-  const found: Contradiction[] = []
+function portProblems(config: Config): RuleViolation[] {
+  const found: RuleViolation[] = []
   const { host, port, internalHost, internalPort, workers } = config
   const isSameHost = host === internalHost || WILDCARDS.includes(host) || WILDCARDS.includes(internalHost)
   if (port !== 0 && port === internalPort && isSameHost) {
@@ -46,8 +53,8 @@ function portProblems(config: Config): Contradiction[] {
   return found
 }
 
-function limitProblems(config: Config): Contradiction[] {
-  const found: Contradiction[] = []
+function limitProblems(config: Config): RuleViolation[] {
+  const found: RuleViolation[] = []
   if (config.rawCheckInterval > config.rawTimeout) {
     const what = `must be at most ${environmentName('rawTimeout')}`
     found.push({ keys: ['rawCheckInterval', 'rawTimeout'], what })
@@ -60,28 +67,28 @@ function limitProblems(config: Config): Contradiction[] {
     const what = `must be less than ${environmentName('pingInterval')}`
     found.push({ keys: ['pongTimeout', 'pingInterval'], what })
   }
-  if (config.maxConnections > mostConnections()) {
-    const what = `is above ${mostConnections()}, what this process's limit of open files leaves; raise it (ulimit -n, LimitNOFILE=)`
+  if (config.maxConnections > connectionCapacity()) {
+    const what = `is above ${connectionCapacity()}, what this process's limit of open files leaves; raise it (ulimit -n, LimitNOFILE=)`
     found.push({ keys: ['maxConnections'], what })
   }
   return found
 }
 
-function missingSecretProblems(config: Config): Contradiction[] {
-  if (isAlone(config) || authenticatesClients(config)) return []
+function missingSecretProblems(config: Config): RuleViolation[] {
+  if (isStandaloneOnLoopback(config) || authenticatesClients(config)) return []
   const why = config.redisUrl === undefined ? `${environmentName('host')} is not loopback` : 'Redis is set'
   const what = `or ${environmentName('authHmacSecret')}, ${environmentName('authPublicKey')} or ${environmentName('authJwksUrl')} must be set, since ${why}: all nodes share them and none is made up (or set ${environmentName('authAnonymous')}=true)`
   const secrets = ['authHmacSecret', 'authPublicKey', 'authJwksUrl', 'authAnonymous'] as const
   return [{ keys: ['authTokens', ...secrets, 'redisUrl', 'host'], what }]
 }
 
-function secretProblems(config: Config): Contradiction[] {
-  const found: Contradiction[] = []
+function secretProblems(config: Config): RuleViolation[] {
+  const found: RuleViolation[] = []
   const tokens = (config.authTokens ?? []).map(({ token }) => token)
   if (new Set(tokens).size < tokens.length) {
     found.push({ keys: ['authTokens'], what: 'has a token twice: nobody could tell who shows it' })
   }
-  // Whoever has a public key could sign with it.
+  // Used as an HMAC secret, a public key would let all who know it sign tokens. RFC 8725 §2.1.
   const key = /-----BEGIN|"kty"\s*:/.exec(config.authHmacSecret ?? '')?.[0]
   if (key !== undefined) {
     const form = key === '-----BEGIN' ? 'PEM key' : 'JSON Web Key'
@@ -93,16 +100,16 @@ function secretProblems(config: Config): Contradiction[] {
   return found
 }
 
-/** What a hash of 256 bits is worth: a shorter secret can be guessed from any token. */
-const LEAST_SECRET_BYTES = 32
+/** The size of the smallest hash, SHA-256 (RFC 7518 §3.2). A shorter secret can be found from a token by trying. */
+const MIN_SECRET_BYTES = 32
 
-/** What works but should not stay so, each a line for the log. */
-export function weaknesses({ authHmacSecret, authJwksUrl }: Config): string[] {
+/** Settings that work but weaken security, each as one line for the log. */
+export function securityWarnings({ authHmacSecret, authJwksUrl }: Config): string[] {
   const found: string[] = []
   const bytes = Buffer.byteLength(authHmacSecret ?? '')
-  if (authHmacSecret !== undefined && bytes < LEAST_SECRET_BYTES) {
+  if (authHmacSecret !== undefined && bytes < MIN_SECRET_BYTES) {
     found.push(
-      `${environmentName('authHmacSecret')} has ${bytes} bytes: whoever sees a token could guess it; use ${LEAST_SECRET_BYTES} random ones or more`,
+      `${environmentName('authHmacSecret')} has ${bytes} bytes: whoever sees a token could guess it; use ${MIN_SECRET_BYTES} random ones or more`,
     )
   }
   if (authJwksUrl !== undefined) {
@@ -116,7 +123,7 @@ export function weaknesses({ authHmacSecret, authJwksUrl }: Config): string[] {
   return found
 }
 
-/** Whether the configuration says how clients show who they are. */
+/** Whether the configuration has a way to authenticate clients, or accepts them without. */
 export function authenticatesClients(config: Config): boolean {
   return (
     config.authTokens !== undefined ||
@@ -127,12 +134,15 @@ export function authenticatesClients(config: Config): boolean {
   )
 }
 
-/** Whether this is one node that nobody else can reach: only then may secrets be made up. */
-export function isAlone(config: Config): boolean {
+/**
+ * Whether this is a single node that no other machine can reach: only then may secrets be generated, since no other
+ * node needs them.
+ */
+export function isStandaloneOnLoopback(config: Config): boolean {
   return config.redisUrl === undefined && LOOPBACK.test(config.host)
 }
 
-function certificateProblems(config: Config): Contradiction[] {
+function certificateProblems(config: Config): RuleViolation[] {
   return [
     ...certificatePairProblems(config, 'tlsCert', 'tlsKey'),
     ...certificatePairProblems(config, 'internalTlsCert', 'internalTlsKey'),
@@ -143,7 +153,7 @@ function certificatePairProblems(
   config: Config,
   certKey: 'tlsCert' | 'internalTlsCert',
   keyKey: 'tlsKey' | 'internalTlsKey',
-): Contradiction[] {
+): RuleViolation[] {
   const certPath = config[certKey]
   const keyPath = config[keyKey]
   if (certPath === undefined && keyPath === undefined) return []
@@ -152,7 +162,7 @@ function certificatePairProblems(
       certPath === undefined ? ([keyKey, certKey] as const) : ([certKey, keyKey] as const)
     return [{ keys: [absent, present], what: `must be set together with ${environmentName(present)}` }]
   }
-  const found: Contradiction[] = []
+  const found: RuleViolation[] = []
   const read = (setting: SettingKey, path: string): Buffer | undefined => {
     try {
       return readFileSync(path)
@@ -168,7 +178,7 @@ function certificatePairProblems(
   try {
     createSecureContext({ cert, key })
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
+    const why = errorMessage(error)
     found.push({
       keys: [certKey, keyKey],
       what: `${certPath} and ${keyPath} do not make a certificate (${why})`,

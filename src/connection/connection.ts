@@ -29,7 +29,7 @@ export interface Connection {
   readonly client: string
   /** Empty for an anonymous user. */
   readonly user: string
-  /** The session id that a client of the Centrifuge protocol was told; raw connections have none. */
+  /** The session id in the connect reply of the Centrifuge protocol; raw connections have none. */
   readonly session: string | undefined
   readonly codec: Codec
   /** Undefined once it is closed. */
@@ -44,7 +44,7 @@ export interface Connection {
   /** Sets when the connection expires, in Unix milliseconds; undefined: never. A time in the past closes it with 3005. */
   refresh(expiresAtMs: number | undefined): void
   close(close: Close): void
-  /** Closes it with the code by which its protocol tells a client to reconnect to another node. */
+  /** Closes it with the code after which a client of its protocol reconnects to another node. */
   shutDown(): void
   /** Publications of a channel are lost for this connection: a subscriber with a position has to start over. */
   notifyGap(channel: string): void

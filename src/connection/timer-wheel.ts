@@ -2,7 +2,7 @@
 export interface TimerListener {
   /** Returns in how many milliseconds to be called again; undefined: not again. */
   onTimer(nowMs: number): number | undefined
-  /** Used by the wheel alone: the slot that holds this listener, so that the wheel needs no table of listeners. */
+  /** Used by the wheel alone: the slot that contains this listener, so that the wheel needs no table of listeners. */
   wheelSlot?: Set<TimerListener> | undefined
 }
 

@@ -1,15 +1,17 @@
 import { errors } from '../protocol/errors.js'
-import { errorAnswer } from './api-errors.js'
+import { type ApiReply, errorReply } from './api-replies.js'
 import { type ApiBody, type ApiMethod, isApiMethod } from './api-schemas.js'
 
-/** After which the rest of a batch is not begun: each command may wait for Redis or for a node as long as it may alone. */
+/**
+ * Time after which the remaining commands of a batch are not started. Without it a batch could take a thousand times as
+ * long as one command: each may wait for Redis or for a node as long as it may alone.
+ */
 const MAX_BATCH_MS = 10_000
 
-/** What one call is answered with. */
-export type ApiReply = { readonly result: unknown } | ReturnType<typeof errorAnswer>
+/** The methods that a batch may contain: all but `batch` itself. */
 export type BatchedMethod = Exclude<ApiMethod, 'batch'>
 
-/** Runs commands one after the other, or all at once. A failed one keeps no other from being run. */
+/** Runs commands one after the other, or all at once. A command that fails stops no other. */
 export async function runBatch(
   { commands, parallel }: ApiBody<'batch'>,
   run: (method: BatchedMethod, body: unknown) => Promise<ApiReply>,
@@ -17,10 +19,10 @@ export async function runBatch(
   const startMs = performance.now()
   const reply = async (command: Readonly<Record<string, unknown>>) => {
     const [[method, body] = ['', undefined]] = Object.entries(command)
-    if (!isApiMethod(method)) return errorAnswer(errors.methodNotFound(JSON.stringify(method.slice(0, 100))))
-    if (method === 'batch') return errorAnswer(errors.badRequest('a batch must not contain another'))
+    if (!isApiMethod(method)) return errorReply(errors.methodNotFound(JSON.stringify(method.slice(0, 100))))
+    if (method === 'batch') return errorReply(errors.badRequest('a batch must not contain another'))
     if (performance.now() - startMs > MAX_BATCH_MS) {
-      return errorAnswer(errors.internal(`not done: the batch took longer than ${MAX_BATCH_MS / 1_000} s`))
+      return errorReply(errors.internal(`not done: the batch took longer than ${MAX_BATCH_MS / 1_000} s`))
     }
     const replied = await run(method, body)
     return 'error' in replied ? replied : { [method]: replied.result }

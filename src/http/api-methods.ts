@@ -6,21 +6,21 @@ import { presenceJson, publicationJson } from '../protocol/pushes.js'
 import type { BatchedMethod } from './api-batch.js'
 import {
   type ClusterNodes,
-  control,
+  controlConnections,
   disconnectQuestion,
   missingNodes,
   refreshQuestion,
   subscribeQuestion,
   unsubscribeQuestion,
 } from './api-control.js'
-import { errorAnswer } from './api-errors.js'
+import { errorReply } from './api-replies.js'
 import type { ApiResult } from './api-results.js'
 import { API_SCHEMAS, type ApiBody, type ApiMethod } from './api-schemas.js'
 
-/** Bytes in the largest answer of `history`, about: as much as a backend may want, and little for a node. */
+/** About the bytes of the largest reply to `history`: as many as a backend may need, and few for a node. */
 const MAX_HISTORY_BYTES = 8 * 1024 * 1024
 
-/** What the API does with channels. */
+/** The part of `Channels` that the server API uses. */
 export type ApiChannels = Pick<
   Channels,
   'publish' | 'history' | 'removeHistory' | 'presence' | 'presenceStats'
@@ -34,11 +34,13 @@ export interface ApiMethodsOptions {
   readonly toProtocolError: (thrown: unknown) => ProtocolError
 }
 
-/** The methods of the server API, each from its JSON body to its result. */
+/** The methods of the server API, each of which takes a JSON body and resolves with its result. */
 export class ApiMethods {
   constructor(private readonly options: ApiMethodsOptions) {}
 
-  /** Resolves with the result, for `stringifyExactly`. Rejects with an error for `toProtocolError`. */
+  /**
+   * Resolves with the result, which `stringifyExactly` writes. Rejects with an error that `toProtocolError` converts.
+   */
   async run(method: BatchedMethod, json: unknown): Promise<unknown> {
     const { channels } = this.options
     switch (method) {
@@ -49,11 +51,11 @@ export class ApiMethods {
       case 'subscribe':
         return this.subscribe(parseBody(method, json))
       case 'unsubscribe':
-        return control(this.options.node, unsubscribeQuestion(parseBody(method, json)))
+        return controlConnections(this.options.node, unsubscribeQuestion(parseBody(method, json)))
       case 'disconnect':
-        return control(this.options.node, disconnectQuestion(parseBody(method, json)))
+        return controlConnections(this.options.node, disconnectQuestion(parseBody(method, json)))
       case 'refresh':
-        return control(this.options.node, refreshQuestion(parseBody(method, json)))
+        return controlConnections(this.options.node, refreshQuestion(parseBody(method, json)))
       case 'presence':
         return this.presence(parseBody(method, json))
       case 'presence_stats': {
@@ -77,13 +79,13 @@ export class ApiMethods {
     return this.publishTo(body.channel, this.encode(body.data, 'data'), body)
   }
 
-  /** One channel's failure does not keep the others from their publication. */
+  /** Replies for each channel by itself: one channel's failure does not stop publishing to the others. */
   private async broadcast(body: ApiBody<'broadcast'>): Promise<ApiResult<'broadcast'>> {
     const data = this.encode(body.data, 'data')
     const responses = body.channels.map((channel) =>
       this.publishTo(channel, data, body).then(
         (result) => ({ result }),
-        (thrown: unknown) => errorAnswer(this.options.toProtocolError(thrown)),
+        (thrown: unknown) => errorReply(this.options.toProtocolError(thrown)),
       ),
     )
     return { responses: await Promise.all(responses) }
@@ -114,7 +116,7 @@ export class ApiMethods {
     const text = (value: unknown, what: string) =>
       value === undefined ? undefined : this.encode(value, what).toString()
     const question = subscribeQuestion(body, text(body.info, 'info'), text(body.data, 'data'))
-    return control(this.options.node, question)
+    return controlConnections(this.options.node, question)
   }
 
   private async presence({ channel }: ApiBody<'presence'>): Promise<unknown> {
@@ -144,7 +146,9 @@ export class ApiMethods {
     return { channels, ...(isTruncated && { truncated: true }), ...missingNodes(missing) }
   }
 
-  /** One line of JSON, no larger than a message may be. */
+  /**
+   * Encodes one line of JSON. Throws error 106 where it is larger than a message may be, and 107 where it is too deep.
+   */
   private encode(value: unknown, what: string): Buffer {
     const { maxMessageBytes } = this.options
     const encoded = Buffer.from(stringifyExactly(value))
@@ -153,7 +157,7 @@ export class ApiMethods {
   }
 }
 
-/** Throws ProtocolError 107 that says what is wrong and where. */
+/** Checks and types a request body. Throws ProtocolError 107, whose message names each wrong field and the reason. */
 export function parseBody<M extends ApiMethod>(method: M, json: unknown): ApiBody<M> {
   const parsed = API_SCHEMAS[method].safeParse(json)
   if (parsed.success) return parsed.data as ApiBody<M>
@@ -165,7 +169,7 @@ export function parseBody<M extends ApiMethod>(method: M, json: unknown): ApiBod
   throw errors.badRequest(problems.join('; '))
 }
 
-/** Bodies may hold any number of wrong names, of any length: so many are named. */
+/** Bounds of an error message: a body may have any number of unknown fields, with names of any length. */
 const MAX_NAMED_FIELDS = 5
 const MAX_FIELD_LENGTH = 64
 

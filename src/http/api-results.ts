@@ -38,7 +38,7 @@ const controlled = z.object({
   missing_nodes,
 })
 
-/** What methods answer with, by method. */
+/** The results of the server API, by method. They are the source of the OpenAPI description and of `ApiResult`. */
 export const API_RESULTS = {
   publish: published,
   broadcast: z.object({

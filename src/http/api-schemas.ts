@@ -6,12 +6,12 @@ import { DISCONNECTS, MAX_REASON_BYTES } from '../protocol/closes.js'
 const MAX_BROADCAST_CHANNELS = 1_000
 /** Commands of one batch. */
 const MAX_BATCH_COMMANDS = 1_000
-/** Clients that a disconnect may spare. */
+/** Clients that a disconnect may leave connected. */
 const MAX_WHITELIST = 1_000
 const MAX_TAGS = 32
-/** Of ids, patterns and the like: what channel names may have. */
+/** Of ids, patterns and the like: the same limit as for channel names. */
 const MAX_TEXT_BYTES = 255
-/** Of a user's name, which a token carries. */
+/** Of a user's id: MAX_USER_LENGTH characters of a token, of at most four bytes each. */
 const MAX_USER_BYTES = 1_024
 
 function text(maxBytes: number) {
@@ -51,10 +51,10 @@ const publication = {
   delta: z.boolean().default(false).meta({ description: 'Not available: true is refused.' }),
 }
 
-/** Which connections are meant. */
-const addressee = {
+/** The fields of a `ConnectionSelector`. */
+const selector = {
   user: text(MAX_USER_BYTES).meta({
-    description: 'All connections of this user; empty: whoever it is, then client or session is required.',
+    description: 'All connections of this user; empty: of any user, then client or session is required.',
   }),
   client: text(MAX_TEXT_BYTES).min(1).optional().meta({ description: 'Only the connection with this id.' }),
   session: text(MAX_TEXT_BYTES)
@@ -63,10 +63,14 @@ const addressee = {
     .meta({ description: 'Only the connection of this session.' }),
 }
 
-function isAddressed(body: { user: string; client?: string | undefined; session?: string | undefined }) {
+function selectsConnections(body: {
+  user: string
+  client?: string | undefined
+  session?: string | undefined
+}) {
   return body.user !== '' || body.client !== undefined || body.session !== undefined
 }
-const ADDRESS_REQUIRED = { path: ['user'], message: 'is required, unless client or session is given' }
+const SELECTOR_REQUIRED = { path: ['user'], message: 'is required, unless client or session is given' }
 
 /** Bodies of the server API, by method. */
 export const API_SCHEMAS = {
@@ -77,18 +81,18 @@ export const API_SCHEMAS = {
   }),
   subscribe: z
     .strictObject({
-      ...addressee,
+      ...selector,
       channel,
       info: z.unknown().optional().meta({ description: 'Any JSON value, for presence, joins and leaves.' }),
-      data: z.unknown().optional().meta({ description: 'Any JSON value that the client is told.' }),
+      data: z.unknown().optional().meta({ description: 'Any JSON value that the client receives.' }),
       expire_at: unixSeconds.optional().meta({ description: 'Unix time in seconds.' }),
       recover_since: position.optional().meta({ description: 'What came after it is sent to the client.' }),
     })
-    .refine(isAddressed, ADDRESS_REQUIRED),
-  unsubscribe: z.strictObject({ ...addressee, channel }).refine(isAddressed, ADDRESS_REQUIRED),
+    .refine(selectsConnections, SELECTOR_REQUIRED),
+  unsubscribe: z.strictObject({ ...selector, channel }).refine(selectsConnections, SELECTOR_REQUIRED),
   disconnect: z
     .strictObject({
-      ...addressee,
+      ...selector,
       code: z
         .int()
         .min(3000, 'must be 3000 to 4999')
@@ -105,16 +109,16 @@ export const API_SCHEMAS = {
         .default([])
         .meta({ description: 'Ids of clients that stay.' }),
     })
-    .refine(isAddressed, ADDRESS_REQUIRED),
+    .refine(selectsConnections, SELECTOR_REQUIRED),
   refresh: z
     .strictObject({
-      ...addressee,
+      ...selector,
       expired: z.boolean().default(false).meta({ description: 'Whether it expires now.' }),
       expire_at: unixSeconds
         .optional()
         .meta({ description: 'Unix time in seconds; absent: the connection does not expire any more.' }),
     })
-    .refine(isAddressed, ADDRESS_REQUIRED),
+    .refine(selectsConnections, SELECTOR_REQUIRED),
   presence: z.strictObject({ channel }),
   presence_stats: z.strictObject({ channel }),
   history: z.strictObject({

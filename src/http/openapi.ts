@@ -3,9 +3,10 @@ import { ERRORS } from '../protocol/errors.js'
 import type { HttpRoute } from '../transport/transport.js'
 import { API_RESULTS, apiError, clientInfo, publication } from './api-results.js'
 import { API_SCHEMAS, type ApiMethod } from './api-schemas.js'
+import { jsonResponse } from './json-response.js'
 import { getRoute } from './operations.js'
 
-/** What each method is for, and a body for it. */
+/** The purpose of each method, and an example of its body. */
 export const API_EXAMPLES: Readonly<Record<ApiMethod, { readonly summary: string; readonly body: unknown }>> =
   {
     publish: {
@@ -46,7 +47,7 @@ export const API_EXAMPLES: Readonly<Record<ApiMethod, { readonly summary: string
       body: { channel: 'news' },
     },
     channels: {
-      summary: 'Channels with somebody in them, on all nodes.',
+      summary: 'Channels with clients, on all nodes.',
       body: { pattern: 'news:*' },
     },
     info: { summary: 'The nodes that are alive.', body: {} },
@@ -56,14 +57,13 @@ export const API_EXAMPLES: Readonly<Record<ApiMethod, { readonly summary: string
     },
   }
 
-/** Serves the description to everybody: it holds no secret, and tools fetch it without a key. */
+/** Serves the description without a key: it contains no secret, and tools fetch it without one. */
 export function openApiRoute(version: string): HttpRoute {
-  const body = `${JSON.stringify(describeApi(version))}\n`
-  const headers = { 'Content-Type': 'application/json' }
-  return getRoute('/api/openapi.json', () => ({ status: 200, headers, body }))
+  const response = jsonResponse(200, describeApi(version))
+  return getRoute('/api/openapi.json', () => response)
 }
 
-/** The server API in OpenAPI 3.1, from the schemas that requests are checked with. */
+/** Describes the server API in OpenAPI 3.1, from the schemas that requests are checked with. */
 export function describeApi(version: string): object {
   const methods = Object.keys(API_SCHEMAS) as ApiMethod[]
   const results = componentsOf('output', [
@@ -145,7 +145,7 @@ function json(schema: object, example?: unknown): object {
   return { 'application/json': { schema, ...(example !== undefined && { example }) } }
 }
 
-/** JSON Schemas that refer to each other by name. */
+/** Converts schemas to JSON Schemas by name, which refer to each other as components. */
 function componentsOf(io: 'input' | 'output', schemas: readonly (readonly [string, z.ZodType])[]): object {
   const registry = z.registry<{ id: string }>()
   for (const [id, schema] of schemas) registry.add(schema, { id })

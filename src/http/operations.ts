@@ -1,6 +1,8 @@
 import type { Readiness, ReadyState } from '../node/node.js'
 import type { HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
+import { jsonResponse } from './json-response.js'
 
+/** Whether `/ready` answers 200, by the state of the node. */
 const IS_READY: Readonly<Record<ReadyState, boolean>> = {
   starting: false,
   ok: true,
@@ -10,17 +12,17 @@ const IS_READY: Readonly<Record<ReadyState, boolean>> = {
   draining: false,
 }
 
-/** What the answers come from: a node, or several workers together. */
+/** Source of the readiness and the metrics: a node, or several workers together. */
 export interface OperationsSource {
   readiness(): Readiness | Promise<Readiness>
   metrics(): Promise<{ readonly contentType: string; readonly body: string }>
 }
 
-/** What operators' machines ask: `/health`, `/ready`, `/metrics`. For the internal listener. */
+/** Routes of the internal listener, for balancers, supervisors and Prometheus: `/health`, `/ready`, `/metrics`. */
 export function operationsRoutes(source: OperationsSource): HttpRoute[] {
   return [
-    getRoute('/health', () => json(200, { status: 'ok' })),
-    getRoute('/ready', async () => ready(await source.readiness())),
+    getRoute('/health', () => jsonResponse(200, { status: 'ok' })),
+    getRoute('/ready', async () => readinessResponse(await source.readiness())),
     getRoute('/metrics', async () => {
       const { contentType, body } = await source.metrics()
       return { status: 200, headers: { 'Content-Type': contentType }, body }
@@ -29,19 +31,15 @@ export function operationsRoutes(source: OperationsSource): HttpRoute[] {
   ]
 }
 
-/** Answers GET, and HEAD. */
+/** A route for GET and HEAD; other methods receive 405. */
 export function getRoute(path: string, respond: () => HttpResponse | Promise<HttpResponse>): HttpRoute {
   const handle = ({ method }: HttpRequestWithBody) =>
     method === 'GET' || method === 'HEAD' ? respond() : { status: 405, headers: { Allow: 'GET' } }
   return { path, maxBodyBytes: 0, handle }
 }
 
-function ready({ status, relaySilenceMs }: Readiness): HttpResponse {
+function readinessResponse({ status, relaySilenceMs }: Readiness): HttpResponse {
   const isRelaySilent = status === 'degraded' || status === 'deaf'
   const silence = isRelaySilent ? { relay_silent_seconds: Math.round(relaySilenceMs / 1_000) } : {}
-  return json(IS_READY[status] ? 200 : 503, { status, ...silence })
-}
-
-function json(status: number, body: unknown): HttpResponse {
-  return { status, headers: { 'Content-Type': 'application/json' }, body: `${JSON.stringify(body)}\n` }
+  return jsonResponse(IS_READY[status] ? 200 : 503, { status, ...silence })
 }

@@ -3,21 +3,25 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
 import { ERRORS, errors, type ProtocolError, toProtocolError } from '../protocol/errors.js'
-import { parseExactly, stringifyExactly } from '../protocol/json-text.js'
+import { parseExactly } from '../protocol/json-text.js'
 import type { HttpRequest, HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
-import { type ApiReply, runBatch } from './api-batch.js'
-import { errorAnswer } from './api-errors.js'
+import { runBatch } from './api-batch.js'
 import { type ApiChannels, ApiMethods, parseBody } from './api-methods.js'
+import { type ApiReply, errorReply } from './api-replies.js'
 import { API_SCHEMAS, type ApiMethod, isApiMethod } from './api-schemas.js'
+import { jsonResponse } from './json-response.js'
 
 const PATH_PREFIX = '/api/'
-/** Room in a body beside the data of the largest message, which JSON may write twice as long. */
+/** Room in a body for all but the data of the largest message, which may be twice as long in JSON. */
 const BODY_MARGIN_BYTES = 64 * 1024
-/** Codes that have a label of their own; others come from elsewhere, and must not be able to fill the registry. */
+/**
+ * Codes that have a label of their own in metrics. Other codes may come from an application or another node, and must
+ * not grow the registry without bound.
+ */
 const LABELLED_CODES: ReadonlySet<number> = new Set([0, ...Object.values(ERRORS).map(({ code }) => code)])
 
 export interface ServerApiOptions {
-  /** Undefined: every request is refused. */
+  /** Undefined: the server API is closed, every request is refused. */
   readonly apiKey: string | undefined
   readonly maxMessageBytes: number
   readonly channels: ApiChannels
@@ -46,13 +50,13 @@ export class ServerApi {
     }
   }
 
-  /** Before the body is read, so that nobody without the key makes this node keep one. */
+  /** Refuses a request before its body is read, so that a caller without the key cannot make this node buffer one. */
   private refuse(request: HttpRequest): HttpResponse | undefined {
     const method = methodOf(request)
     const isKnown = isApiMethod(method)
     const refused = (status: number, error: ProtocolError, headers = {}) => {
       this.count(isKnown ? method : 'unknown', error.code)
-      return reply(status, errorAnswer(error), headers)
+      return jsonResponse(status, errorReply(error), headers)
     }
     if (!this.isAuthorized(request)) {
       const hint =
@@ -74,13 +78,13 @@ export class ServerApi {
     try {
       json = request.body.length === 0 ? {} : parseExactly(request.body.toString())
     } catch (thrown) {
-      // JSON of an absurd depth is JSON, but cannot be read.
+      // A RangeError: the JSON is nested too deeply to be parsed.
       const isJson = thrown instanceof RangeError
       const error = errors.badRequest(isJson ? 'the data is nested too deeply' : 'the body is not JSON')
       this.count(method, error.code)
-      return reply(isJson ? 200 : 400, errorAnswer(error))
+      return jsonResponse(isJson ? 200 : 400, errorReply(error))
     }
-    return reply(200, await this.execute(method, json))
+    return jsonResponse(200, await this.execute(method, json))
   }
 
   private isAuthorized(request: HttpRequest): boolean {
@@ -89,7 +93,7 @@ export class ServerApi {
     return given !== undefined && this.key?.equals(given) === true
   }
 
-  /** Counts the call, and those of a batch one by one. Never rejects. */
+  /** Runs a method and counts the call; the commands of a batch are counted one by one. Never rejects. */
   private async execute(method: ApiMethod, json: unknown): Promise<ApiReply> {
     const { metrics } = this.options
     const stopTimer = metrics.apiDuration.startTimer({ method })
@@ -103,7 +107,7 @@ export class ServerApi {
     } catch (thrown) {
       const error = this.toProtocolError(thrown)
       this.count(method, error.code)
-      return errorAnswer(error)
+      return errorReply(error)
     } finally {
       stopTimer()
     }
@@ -123,12 +127,4 @@ export class ServerApi {
 
 function methodOf({ path }: HttpRequest): string {
   return path.slice(PATH_PREFIX.length)
-}
-
-function reply(status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): HttpResponse {
-  return {
-    status,
-    headers: { 'Content-Type': 'application/json', ...headers },
-    body: `${stringifyExactly(body)}\n`,
-  }
 }

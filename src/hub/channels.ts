@@ -18,6 +18,16 @@ const FAILURE_LOG_INTERVAL_MS = 1_000
 /** Which kind of publisher a publication comes from, as a metric's label. */
 export type PublicationSource = 'raw' | 'centrifuge' | 'api'
 
+export interface ChannelsOptions {
+  readonly namespaces: Namespaces
+  readonly broker: Broker
+  readonly presenceStore: PresenceStore
+  /** Publications in the largest answer. */
+  readonly maxHistoryPublications: number
+  readonly metrics: Metrics
+  readonly log: Logger
+}
+
 export interface ChannelPublishRequest {
   readonly channel: string
   readonly source: PublicationSource
@@ -25,7 +35,7 @@ export interface ChannelPublishRequest {
   readonly isBinary: boolean
   /** Whether the data is known to be one line of JSON. */
   readonly isJson: boolean
-  /** The publishing client, where subscribers are told. */
+  /** The publishing client, where subscribers receive it. */
   readonly info?: ClientInfo | undefined
   readonly tags?: Readonly<Record<string, string>> | undefined
   /** Id of a client that does not receive it. */
@@ -48,25 +58,17 @@ export interface ChannelHistoryQuery {
 export class Channels {
   private lastFailureLogMs = Number.NEGATIVE_INFINITY
 
-  constructor(
-    private readonly namespaces: Namespaces,
-    private readonly broker: Broker,
-    private readonly presenceStore: PresenceStore,
-    /** Publications in the largest answer. */
-    private readonly maxHistoryPublications: number,
-    private readonly metrics: Metrics,
-    private readonly log: Logger,
-  ) {}
+  constructor(private readonly options: ChannelsOptions) {}
 
   findNamespace(channel: string): NamespaceOptions | undefined {
-    return this.namespaces.of(channel)
+    return this.options.namespaces.of(channel)
   }
 
   /** Throws error 107 for a malformed channel name, 102 where the namespace does not exist. */
   namespaceOf(channel: string): NamespaceOptions {
     const problem = channelNameProblem(channel)
     if (problem !== undefined) throw errors.badRequest(problem)
-    const namespace = this.namespaces.of(channel)
+    const namespace = this.options.namespaces.of(channel)
     if (namespace === undefined) throw errors.unknownChannel('no namespace is configured for it')
     return namespace
   }
@@ -91,8 +93,8 @@ export class Channels {
       publishedAtMs: Date.now(),
     }
     try {
-      const position = await this.broker.publish(channel, publication, { stream, idempotencyKey })
-      this.metrics.publications(namespace.name, source).value++
+      const position = await this.options.broker.publish(channel, publication, { stream, idempotencyKey })
+      this.options.metrics.publicationCounter(namespace.name, source).value++
       return position
     } catch (error) {
       this.countFailure(source, error)
@@ -106,8 +108,11 @@ export class Channels {
     { limit, since, isReverse, maxBytes }: ChannelHistoryQuery,
   ): Promise<History> {
     const { historyMetaTtlMs } = this.namespaceWithHistory(channel)
-    const history = await this.broker.history(channel, {
-      limit: limit < 0 ? this.maxHistoryPublications : Math.min(limit, this.maxHistoryPublications),
+    const history = await this.options.broker.history(channel, {
+      limit:
+        limit < 0
+          ? this.options.maxHistoryPublications
+          : Math.min(limit, this.options.maxHistoryPublications),
       sinceOffset: since?.offset,
       isReverse,
       maxBytes,
@@ -122,13 +127,13 @@ export class Channels {
   /** Rejects with error 108 where no history is kept. */
   async removeHistory(channel: string): Promise<void> {
     this.namespaceWithHistory(channel)
-    await this.broker.removeHistory(channel)
+    await this.options.broker.removeHistory(channel)
   }
 
   /** Rejects with error 108 where no presence is kept, 106 where the channel has more clients than can be listed. */
   async presence(channel: string): Promise<ReadonlyMap<string, ClientInfo>> {
     this.checkKeepsPresence(channel)
-    const clients = await this.presenceStore.list(channel, MAX_LISTED_CLIENTS)
+    const clients = await this.options.presenceStore.list(channel, MAX_LISTED_CLIENTS)
     if (clients.size > MAX_LISTED_CLIENTS) {
       throw errors.limitExceeded(`more than ${MAX_LISTED_CLIENTS} clients are in the channel`)
     }
@@ -138,7 +143,7 @@ export class Channels {
   /** Rejects with error 108 where no presence is kept. */
   async presenceStats(channel: string): Promise<PresenceStats> {
     this.checkKeepsPresence(channel)
-    return this.presenceStore.stats(channel)
+    return this.options.presenceStore.stats(channel)
   }
 
   private namespaceWithHistory(channel: string): NamespaceOptions {
@@ -153,15 +158,15 @@ export class Channels {
 
   private countFailure(source: PublicationSource, error: unknown): void {
     if (!(error instanceof BrokerError)) {
-      this.log.error({ err: error }, 'publishing failed')
+      this.options.log.error({ err: error }, 'publishing failed')
       return
     }
     const { reason, message } = error
-    this.metrics.publicationFailures.inc({ source, reason })
+    this.options.metrics.publicationFailures.inc({ source, reason })
     const nowMs = performance.now()
     if (nowMs - this.lastFailureLogMs < FAILURE_LOG_INTERVAL_MS) return
     this.lastFailureLogMs = nowMs
-    this.log.warn({ source, reason, error: message }, 'publications fail')
+    this.options.log.warn({ source, reason, error: message }, 'publications fail')
   }
 }
 

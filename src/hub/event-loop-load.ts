@@ -7,7 +7,7 @@ const SAMPLE_MS = 500
 /** How long a busy node counts as busy before it is measured again: its reaction makes it less busy. */
 const BUSY_MS = 10_000
 
-/** Tells whether this node is busy. It measures when asked, so that nothing wakes an idle node. */
+/** Measures whether this node is busy, only when asked, so that nothing wakes an idle node. */
 export class EventLoopLoad {
   private lastUtilization: EventLoopUtilization
   private sampledAtMs: number

@@ -1,4 +1,5 @@
 import type { Broker } from '../broker/broker.js'
+import { chunks } from '../chunks.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import type { GapRepair } from './gap-repair.js'
 import { hasReached, isAhead, type LocalChannel, subscriberCount } from './local-channel.js'
@@ -90,8 +91,7 @@ export class GapDetector {
 
   private async checkChannels(channels: readonly LocalChannel[]): Promise<void> {
     const streams = channels.filter(({ rules }) => rules.metaTtlMs !== undefined)
-    for (let start = 0; start < streams.length; start += BATCH_CHANNELS) {
-      const batch = streams.slice(start, start + BATCH_CHANNELS)
+    for (const batch of chunks(streams, BATCH_CHANNELS)) {
       await Promise.all(batch.map((channel) => this.checkChannel(channel)))
     }
   }

@@ -10,7 +10,7 @@ import { PublicationBuffer } from './publication-buffer.js'
 const PAGE_PUBLICATIONS = 1_000
 /** Publications that one repair delivers: a subscriber that missed more is better off reading as much as it wants itself. */
 const MAX_REPAIRED = 10_000
-/** How long a publication that the stream holds may still be on its way through the relay. */
+/** How long a publication that is in the stream may still be on its way through the relay. */
 const GRACE_MS = 100
 /** Time between attempts to read a stream, and how long it is tried: an outage may be what caused the gap. */
 const RETRY_MS = 250
@@ -25,7 +25,7 @@ export interface RepairHandler {
   isOpen(channel: LocalChannel): boolean
   /** Delivers a publication to the channel's subscribers, and advances the channel's position to it. */
   deliver(channel: LocalChannel, publication: Publication): void
-  /** Tells subscribers that publications are lost. */
+  /** Notifies subscribers that publications are lost. */
   notifyGap(channel: LocalChannel): void
 }
 
@@ -134,7 +134,7 @@ export class GapRepair {
     }
   }
 
-  /** Reads what the stream holds after the channel's position; undefined when the broker fails. */
+  /** Reads what is in the stream after the channel's position; undefined when the broker fails. */
   private async read({ name, position, rules }: LocalChannel): Promise<History | undefined> {
     const query = { limit: PAGE_PUBLICATIONS, sinceOffset: position?.offset, isReverse: false }
     try {
@@ -163,7 +163,7 @@ export class GapRepair {
     publications.splice(0, publications.length, ...confirmed)
   }
 
-  /** Returns how many publications were delivered; undefined when the stream does not hold all that are missing. */
+  /** Returns how many publications were delivered; undefined when not all that are missing are in the stream. */
   private deliverRead(channel: LocalChannel, { publications, position: top }: History): number | undefined {
     if (channel.position?.epoch !== top.epoch) return undefined
     for (const publication of publications) {
@@ -191,7 +191,7 @@ export class GapRepair {
     return true
   }
 
-  /** Tells subscribers with a position to start over, and delivers to the others what arrived. */
+  /** Notifies subscribers with a position that they have to start over, and delivers to the others what arrived. */
   private giveUp(channel: LocalChannel, buffer: PublicationBuffer, history: History | undefined): void {
     this.metrics.relayUnrepairedGaps.inc()
     channel.repairBuffer = undefined

@@ -24,6 +24,10 @@ const LINGER_MS = 1_000
 const MAX_LAG_MS = 3_600_000
 
 export interface HubOptions {
+  readonly connections: Connections
+  readonly broker: Broker
+  readonly broadcastToTopic: BroadcastToTopic
+  readonly metrics: Metrics
   /** The options of the channel's namespace that delivery depends on. */
   rulesOf(channel: string): ChannelRules
   /** The least time between two deliveries in a channel while this node is busy; 0: none. */
@@ -42,13 +46,8 @@ export class Hub implements BrokerHandler {
   private readonly gapRepair: GapRepair
   private readonly gapDetector: GapDetector
 
-  constructor(
-    private readonly connections: Connections,
-    private readonly broker: Broker,
-    broadcastToTopic: BroadcastToTopic,
-    private readonly metrics: Metrics,
-    private readonly options: HubOptions,
-  ) {
+  constructor(private readonly options: HubOptions) {
+    const { broker, broadcastToTopic, metrics } = options
     const onDefect = (error: unknown) => options.onDefect(error)
     const load = new EventLoopLoad(performance.now())
     this.fanOut = new FanOut(broadcastToTopic, metrics, load, options.busyDeliveryDelayMs)
@@ -101,7 +100,7 @@ export class Hub implements BrokerHandler {
     channel.lingerTimer = undefined
     if (channel.isSubscribed) return undefined
     // The broker merges these subscriptions into one; each caller has a deadline of its own.
-    const subscribing = this.broker.subscribe(name)
+    const subscribing = this.options.broker.subscribe(name)
     if (subscribing !== undefined) return this.awaitSubscription(channel, subscribing)
     channel.isSubscribed = true
     return undefined
@@ -193,7 +192,7 @@ export class Hub implements BrokerHandler {
 
   /**
    * Stops buffering.
-   * @param position where the subscriber starts, one for which `canStartAt` holds; undefined: it does not subscribe
+   * @param position where the subscriber starts, one that `canStartAt` accepts; undefined: it does not subscribe
    */
   stopBuffering(name: string, buffer: PublicationBuffer, position: StreamPosition | undefined): void {
     const channel = this.channels.get(name)
@@ -238,11 +237,11 @@ export class Hub implements BrokerHandler {
   }
 
   private observeDelivery(channel: LocalChannel, startMs: number, publishedAtMs: number): void {
-    this.metrics.fanoutDuration.observe((performance.now() - startMs) / 1_000)
+    this.options.metrics.fanoutDuration.observe((performance.now() - startMs) / 1_000)
     const waitMs = channel.delayedDelivery === undefined ? 0 : channel.delayedDelivery.dueAtMs - startMs
     // The clocks of two machines may differ by more than the relay takes.
     const lagMs = Math.min(MAX_LAG_MS, Math.max(0, Date.now() - publishedAtMs) + waitMs)
-    this.metrics.deliveryLag.observe(lagMs / 1_000)
+    this.options.metrics.deliveryLag.observe(lagMs / 1_000)
   }
 
   /** Buffers keep the publication as it is. Publications that are delivered at the same time leave together. */
@@ -251,7 +250,7 @@ export class Hub implements BrokerHandler {
     if (publication.position !== undefined) channel.position = publication.position
     if (channel.buffers !== undefined) for (const buffer of channel.buffers) buffer.add(publication)
     const { excludedClient } = publication
-    const excluded = excludedClient === undefined ? undefined : this.connections.find(excludedClient)
+    const excluded = excludedClient === undefined ? undefined : this.options.connections.find(excludedClient)
     this.fanOut.broadcastPublication(
       channel,
       publication,
@@ -263,14 +262,14 @@ export class Hub implements BrokerHandler {
   /** Publications are lost: subscribers with a position have to start over. */
   private notifyGap(channel: LocalChannel): void {
     this.fanOut.flush(channel)
-    for (const connection of this.connections) {
+    for (const connection of this.options.connections) {
       if (connection.isSubscribed(channel.name)) connection.notifyGap(channel.name)
     }
   }
 
   private createChannel(name: string): LocalChannel {
     const rules = this.options.rulesOf(name)
-    const channel = createLocalChannel(name, this.metrics.subscriptions(rules.namespace), rules)
+    const channel = createLocalChannel(name, this.options.metrics.subscriptionGauge(rules.namespace), rules)
     this.channels.set(name, channel)
     return channel
   }
@@ -291,6 +290,6 @@ export class Hub implements BrokerHandler {
       return
     }
     this.channels.delete(channel.name)
-    if (channel.isSubscribed) this.broker.unsubscribe(channel.name)
+    if (channel.isSubscribed) this.options.broker.unsubscribe(channel.name)
   }
 }

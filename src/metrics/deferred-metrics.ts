@@ -4,9 +4,24 @@ import { LabelledValue, LabelledValues } from './labelled-value.js'
 
 type Kind = typeof Counter | typeof Gauge
 
+/** A label, and all the values that it can have. */
+interface Label<V extends string> {
+  readonly name: string
+  readonly values: readonly V[]
+}
+
+interface ExportedValues {
+  readonly kind: Kind
+  readonly name: string
+  readonly help: string
+  readonly labelNames: readonly string[]
+  /** Read at every scrape. */
+  readonly values: Iterable<LabelledValue>
+}
+
 /**
- * Metrics that are plain numbers until somebody looks: those of prom-client make objects and texts of their labels each
- * time. All are exported from the start, whether or not there is anything to count yet.
+ * Metrics for the hot path that are plain numbers until a scrape: a metric of prom-client creates objects and texts
+ * from its labels at every update. All are exported from the start, also before there is anything to count.
  */
 export class DeferredMetrics {
   constructor(
@@ -14,58 +29,55 @@ export class DeferredMetrics {
     private readonly prefix: string,
   ) {}
 
-  /** One number, without labels. */
+  /** A metric without labels. */
   value(kind: Kind, name: string, help: string): LabelledValue {
-    const tally = new LabelledValue({})
-    this.export(kind, name, help, [], [tally])
-    return tally
+    const value = new LabelledValue({})
+    this.export({ kind, name, help, labelNames: [], values: [value] })
+    return value
   }
 
-  /** A number for each of the values of a label. */
+  /** A metric with one label whose values are known: one number for each of them. */
   valuePerLabel<V extends string>(
     kind: Kind,
     name: string,
     help: string,
-    label: string,
-    values: readonly V[],
+    label: Label<V>,
   ): Readonly<Record<V, LabelledValue>> {
-    const tallies = recordOf(values, (value) => new LabelledValue({ [label]: value }))
-    this.export(kind, name, help, [label], Object.values(tallies))
-    return tallies
+    const byLabel = recordOf(label.values, (labelValue) => new LabelledValue({ [label.name]: labelValue }))
+    this.export({ kind, name, help, labelNames: [label.name], values: Object.values(byLabel) })
+    return byLabel
   }
 
-  /** Numbers for labels whose values are not known yet. */
+  /** A metric with labels whose values are not known in advance. The caller bounds how many there are. */
   values(kind: Kind, name: string, help: string, labelNames: readonly string[]): LabelledValues {
-    const tallies = new LabelledValues()
-    this.export(kind, name, help, labelNames, tallies)
-    return tallies
+    const values = new LabelledValues()
+    this.export({ kind, name, help, labelNames, values })
+    return values
   }
 
+  /** A histogram without labels. `bounds`: the upper bounds of its buckets, ascending. */
   histogram(name: string, help: string, bounds: readonly number[]): LabelledHistogram {
-    const observations = new LabelledHistogram({}, bounds)
-    this.exportHistogram(name, help, bounds, [observations])
-    return observations
+    const histogram = new LabelledHistogram({}, bounds)
+    this.exportHistogram(name, help, bounds, [histogram])
+    return histogram
   }
 
+  /** A histogram for each of the values of a label. */
   histogramPerLabel<V extends string>(
     name: string,
     help: string,
     bounds: readonly number[],
-    label: string,
-    values: readonly V[],
+    label: Label<V>,
   ): Readonly<Record<V, LabelledHistogram>> {
-    const observed = recordOf(values, (value) => new LabelledHistogram({ [label]: value }, bounds))
-    this.exportHistogram(name, help, bounds, Object.values(observed))
-    return observed
+    const byLabel = recordOf(
+      label.values,
+      (labelValue) => new LabelledHistogram({ [label.name]: labelValue }, bounds),
+    )
+    this.exportHistogram(name, help, bounds, Object.values(byLabel))
+    return byLabel
   }
 
-  private export(
-    kind: Kind,
-    name: string,
-    help: string,
-    labelNames: readonly string[],
-    tallies: Iterable<LabelledValue>,
-  ): void {
+  private export({ kind, name, help, labelNames, values }: ExportedValues): void {
     new kind({
       name: `${this.prefix}${name}`,
       help,
@@ -73,7 +85,7 @@ export class DeferredMetrics {
       registers: [this.registry],
       collect() {
         this.reset()
-        for (const { labels, value } of tallies) this.inc({ ...labels }, value)
+        for (const { labels, value } of values) this.inc({ ...labels }, value)
       },
     })
   }
@@ -82,10 +94,10 @@ export class DeferredMetrics {
     name: string,
     help: string,
     bounds: readonly number[],
-    observed: readonly LabelledHistogram[],
+    histograms: readonly LabelledHistogram[],
   ): void {
-    const histogram = new HistogramMetric(`${this.prefix}${name}`, help, bounds, observed)
-    // All that a registry uses of a metric is its name and `get`; the library declares its own kinds only.
+    const histogram = new HistogramMetric(`${this.prefix}${name}`, help, bounds, histograms)
+    // A registry uses only the name and `get` of a metric, but its declaration accepts prom-client's own classes alone.
     this.registry.registerMetric(histogram as unknown as Metric<string>)
   }
 }

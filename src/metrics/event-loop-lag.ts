@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 import { Gauge, type Registry } from 'prom-client'
 
-/** After which what was observed makes room; until then it counts, twice as long at the most. */
+/** How long a histogram collects observations; it counts for one more window, so that each counts 30 to 60 s. */
 const WINDOW_MS = 30_000
 const NS_PER_MS = 1e6
 const NS_PER_SECOND = 1e9
@@ -9,9 +9,9 @@ const PROM_CLIENT_NAMES = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99']
 const HELP = "how late the timer of the node's connections was, in the last 30 to 60 s."
 
 /**
- * How long the event loop keeps others waiting, under prom-client's names. Its own monitor wakes the process for each
- * sample of 10 ms, counts the time between two samples as lag, and forgets with each scrape, whoever makes it; this one
- * looks at a timer that the node has anyway.
+ * The lag of the event loop, under prom-client's metric names. The monitor of prom-client wakes the process every 10 ms
+ * for a sample, counts the time between two samples as lag, and forgets all samples with every scrape, so that two
+ * scrapers disturb each other. This one observes a timer that the node has anyway.
  */
 export class EventLoopLag {
   private current = createHistogram()
@@ -25,11 +25,11 @@ export class EventLoopLag {
   ) {
     this.windowEndsMs = clock() + WINDOW_MS
     for (const name of PROM_CLIENT_NAMES) registry.removeSingleMetric(`nodejs_eventloop_lag_${name}_seconds`)
-    const gauge = (name: string, what: string, readNs: (lag: RecordableHistogram) => number) => {
-      const read = () => readNs(this.observed()) / NS_PER_SECOND
+    const gauge = (name: string, statistic: string, readNs: (lag: RecordableHistogram) => number) => {
+      const read = () => readNs(this.merged()) / NS_PER_SECOND
       new Gauge({
         name: `nodejs_eventloop_lag_${name}_seconds`,
-        help: `${what} of ${HELP}`,
+        help: `${statistic} of ${HELP}`,
         aggregator: 'max',
         registers: [registry],
         collect() {
@@ -43,7 +43,7 @@ export class EventLoopLag {
     gauge('max', 'The most', (lag) => (lag.count === 0 ? 0 : lag.max))
   }
 
-  /** A timer was late by so much. */
+  /** Records by how many milliseconds a timer was late. */
   observe(lateMs: number): void {
     const nowMs = this.clock()
     if (nowMs >= this.windowEndsMs) {
@@ -51,13 +51,13 @@ export class EventLoopLag {
       this.current = createHistogram()
       this.windowEndsMs = nowMs + WINDOW_MS
     }
-    // The least that a histogram takes is 1.
+    // A histogram of Node accepts no value below 1.
     this.current.record(Math.max(1, Math.round(lateMs * NS_PER_MS)))
   }
 
-  private observed(): RecordableHistogram {
-    const both = createHistogram()
-    for (const one of [this.previous, this.current]) if (one.count > 0) both.add(one)
-    return both
+  private merged(): RecordableHistogram {
+    const merged = createHistogram()
+    for (const window of [this.previous, this.current]) if (window.count > 0) merged.add(window)
+    return merged
   }
 }

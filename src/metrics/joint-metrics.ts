@@ -1,7 +1,7 @@
 import { AggregatorRegistry, Counter, Registry } from 'prom-client'
 import type { Exposition, MetricsSnapshot } from './metrics.js'
 
-/** The metrics of a supervisor's workers as those of one node, and the supervisor's own. */
+/** The metrics of a supervisor: those of its workers, aggregated as if they were one node, and its own. */
 export class JointMetrics {
   private readonly own = new Registry()
   private readonly restarts = new Counter({
@@ -9,21 +9,24 @@ export class JointMetrics {
     help: 'Workers that ended by themselves and were started again.',
     registers: [this.own],
   })
-  /** What all workers that have ended counted, added up: as large as one worker's, however many there were. */
+  /** The sum of the counters and histograms of all ended workers: one snapshot, however many workers have ended. */
   private ended: Promise<MetricsSnapshot> = Promise.resolve([])
 
   /**
-   * Takes over what a worker counted that has ended, and is started again: its successor begins at zero, and a sum that
-   * falls would be taken for a restart of everything.
+   * Adds the last snapshot of an ended worker, undefined if there is none, to what is exported from now on. The worker
+   * that replaces it counts from zero, and Prometheus would take a sum that falls for a restart of the whole node.
    */
-  workerEnded(last: MetricsSnapshot | undefined): void {
+  addEndedWorker(last: MetricsSnapshot | undefined): void {
     this.restarts.inc()
     if (last === undefined) return
     const counted = last.filter(({ type }) => isCounted(type))
     this.ended = this.ended.then((before) => sumOf([before, counted]).getMetricsAsJSON())
   }
 
-  /** In the text format of Prometheus: most is added up, over the workers there are and those that have ended. */
+  /**
+   * The metrics in the text format of Prometheus, from a snapshot of each running worker. Most are sums over all
+   * running and ended workers.
+   */
   async expose(snapshots: readonly MetricsSnapshot[]): Promise<Exposition> {
     const [ended, own] = await Promise.all([this.ended, this.own.getMetricsAsJSON()])
     const registry = sumOf([...snapshots, ended, own])
@@ -35,7 +38,7 @@ function sumOf(snapshots: MetricsSnapshot[]): Registry {
   return AggregatorRegistry.aggregate(snapshots)
 }
 
-/** Whether a metric only grows. In a snapshot types are words, which the library's declarations have as numbers. */
+/** Whether a metric only grows. A snapshot has its type as a word, although prom-client declares a number. */
 function isCounted(type: unknown): boolean {
   return type === 'counter' || type === 'histogram'
 }

@@ -1,9 +1,9 @@
 import type { MetricValueWithName } from 'prom-client'
 import type { Labels } from './labelled-value.js'
 
-/** What was observed under one set of labels: like a `Tally`, for the hot path. */
+/** A histogram for the hot path, like `LabelledValue`: plain numbers, and the labels it is exported with. */
 export class LabelledHistogram {
-  /** Of each bucket, and of what is above the last. */
+  /** Observations in each bucket, not cumulative; the last element is for values above all bounds. */
   readonly counts: number[]
   sum = 0
 
@@ -27,7 +27,7 @@ export class LabelledHistogram {
   }
 }
 
-/** A histogram as a registry of prom-client wants it, computed when it asks. */
+/** A metric for a registry of prom-client, computed from the histograms of all labels at every scrape. */
 export class HistogramMetric {
   readonly type = 'histogram'
   readonly aggregator = 'sum'
@@ -36,10 +36,10 @@ export class HistogramMetric {
     readonly name: string,
     readonly help: string,
     private readonly bounds: readonly number[],
-    private readonly observed: readonly LabelledHistogram[],
+    private readonly histograms: readonly LabelledHistogram[],
   ) {}
 
-  /** As a registry asks for it. */
+  /** Called by the registry, with the result in the shape that prom-client's own metrics return. */
   get() {
     const { name, help, type, aggregator } = this
     return Promise.resolve({
@@ -47,15 +47,15 @@ export class HistogramMetric {
       help,
       type,
       aggregator,
-      values: this.observed.flatMap((of) => this.valuesOf(of)),
+      values: this.histograms.flatMap((histogram) => this.valuesOf(histogram)),
     })
   }
 
   private valuesOf({ labels, counts, sum, count }: LabelledHistogram): MetricValueWithName<string>[] {
-    let upTo = 0
+    let cumulative = 0
     const buckets = [...this.bounds, '+Inf'].map((le, index) => {
-      upTo += counts[index] ?? 0
-      return { metricName: `${this.name}_bucket`, labels: { le, ...labels }, value: upTo }
+      cumulative += counts[index] ?? 0
+      return { metricName: `${this.name}_bucket`, labels: { le, ...labels }, value: cumulative }
     })
     return [
       ...buckets,

@@ -7,18 +7,18 @@ export class LabelledValue {
   constructor(readonly labels: Labels) {}
 }
 
-/** The tallies of one metric, made as they are needed. */
+/** The values of one metric, created with the first use of their labels. */
 export class LabelledValues implements Iterable<LabelledValue> {
   private readonly byKey = new Map<string, LabelledValue>()
 
-  /** @param key tells these labels from all others. */
-  find(key: string, labels: Labels): LabelledValue {
-    let tally = this.byKey.get(key)
-    if (tally === undefined) {
-      tally = new LabelledValue(labels)
-      this.byKey.set(key, tally)
+  /** The value with these labels. `key` must be unique to them. */
+  getOrCreate(key: string, labels: Labels): LabelledValue {
+    let value = this.byKey.get(key)
+    if (value === undefined) {
+      value = new LabelledValue(labels)
+      this.byKey.set(key, value)
     }
-    return tally
+    return value
   }
 
   [Symbol.iterator](): IterableIterator<LabelledValue> {

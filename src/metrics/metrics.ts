@@ -15,26 +15,29 @@ import { EventLoopLag } from './event-loop-lag.js'
 import type { LabelledValue } from './labelled-value.js'
 
 const PREFIX = 'fanfare_'
-/** Close codes that always have a label of their own: those that nodes send, and those of ordinary ends. */
+/** Close codes that always have a label of their own: those that nodes send, and those of ordinary closes. */
 const OWN_CLOSE_CODES = [
   1000,
   1005,
   ABNORMAL_CLOSE,
   ...[...Object.values(CLOSES), ...Object.values(DISCONNECTS)].map(({ code }) => code),
 ]
-/** Further codes that get one; clients choose codes, and must not be able to fill the registry. */
+/** Further close codes that get a label. Clients choose codes, and must not be able to fill the registry. */
 const MAX_CLIENT_CLOSE_CODES = 100
-/** Gauges that prom-client names like counters, which Prometheus' checker objects to. */
+/** Gauges of prom-client that are named like counters, against which `promtool check metrics` warns. */
 const MISNAMED_DEFAULTS = [
   'nodejs_active_resources_total',
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
 ]
-/** Between two samples of prom-client's own monitor of the event loop, in whose place `EventLoopLag` is: the longest that Node takes. */
+/**
+ * The interval of prom-client's own monitor of the event loop, which can't be turned off and which `EventLoopLag`
+ * replaces: the longest that Node accepts.
+ */
 const NEVER_MS = 2 ** 31 - 1
-const PROTOCOLS = ['raw', 'echo', 'centrifuge'] as const
-/** Whoever uses the echo endpoint is in no channel. */
-const DELIVERED_TO = ['raw', 'centrifuge'] as const
+const PROTOCOL = { name: 'protocol', values: ['raw', 'echo', 'centrifuge'] } as const
+/** Connections of the echo endpoint subscribe to no channel. */
+const DELIVERY_PROTOCOL = { name: 'protocol', values: ['raw', 'centrifuge'] } as const
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
@@ -45,8 +48,8 @@ export interface Exposition {
 
 export type MetricsSnapshot = MetricObjectWithValues<MetricValue<string>>[]
 
-/** What is only known when somebody looks. */
-export interface LiveNumbers {
+/** Numbers that are computed at every scrape. */
+export interface ScrapeTimeValues {
   backpressureBytes(): number
   channels(): number
   nodes(): number
@@ -54,8 +57,9 @@ export interface LiveNumbers {
 }
 
 /**
- * Every metric that a node exports. What happens per message, connection or subscription is counted in a `Tally` or
- * `Observations`, plain numbers that are read at scrape time. Labels are bounded: never a channel, a user or a client.
+ * Every metric that a node exports. What happens per message, connection or subscription is counted in a
+ * `LabelledValue` or `LabelledHistogram`, plain numbers that are read at scrape time. Labels are bounded: never a
+ * channel, a user or a client.
  */
 export class Metrics {
   private readonly registry = new Registry()
@@ -75,19 +79,12 @@ export class Metrics {
   private readonly closeCodeLabels = new Set<string>(OWN_CLOSE_CODES.map(String))
   private readonly maxCloseCodeLabels = this.closeCodeLabels.size + MAX_CLIENT_CLOSE_CODES
 
-  readonly connections = this.deferred.valuePerLabel(
-    Gauge,
-    'connections',
-    'Open connections.',
-    'protocol',
-    PROTOCOLS,
-  )
+  readonly connections = this.deferred.valuePerLabel(Gauge, 'connections', 'Open connections.', PROTOCOL)
   readonly connectionsOpened = this.deferred.valuePerLabel(
     Counter,
     'connections_opened_total',
     'Connections opened.',
-    'protocol',
-    PROTOCOLS,
+    PROTOCOL,
   )
   private readonly connectionsClosed = this.counter(
     'connections_closed_total',
@@ -115,22 +112,19 @@ export class Metrics {
     Counter,
     'messages_received_total',
     'Messages that clients sent.',
-    'protocol',
-    PROTOCOLS,
+    PROTOCOL,
   )
   readonly deliveries = this.deferred.valuePerLabel(
     Counter,
     'deliveries_total',
-    'Publications handed to connections.',
-    'protocol',
-    DELIVERED_TO,
+    'Publications delivered to connections.',
+    DELIVERY_PROTOCOL,
   )
   readonly deliveredBytes = this.deferred.valuePerLabel(
     Counter,
     'delivered_bytes_total',
-    'Payload handed to connections, in bytes.',
-    'protocol',
-    DELIVERED_TO,
+    'Payload delivered to connections, in bytes.',
+    DELIVERY_PROTOCOL,
   )
   readonly delayedPublications = this.deferred.value(
     Counter,
@@ -139,7 +133,7 @@ export class Metrics {
   )
   readonly publicationFailures = this.counter(
     'publication_failures_total',
-    'Publications that the relay did not take; their publisher was told where it can be.',
+    'Publications that the relay did not accept; their publishers got an error where the protocol has one.',
     ['source', 'reason'],
   )
   readonly deliveryLag = this.deferred.histogram(
@@ -149,7 +143,7 @@ export class Metrics {
   )
   readonly fanoutDuration = this.deferred.histogram(
     'fanout_duration_seconds',
-    'Handing a batch to its subscribers.',
+    'Delivering a batch to its subscribers.',
     LATENCY_SECONDS,
   )
 
@@ -170,7 +164,7 @@ export class Metrics {
   )
   readonly relayUnrepairedGaps = this.counter(
     'relay_unrepaired_gaps_total',
-    'Gaps that the stream could not close any more; subscribers that follow it were told.',
+    'Gaps that the stream could not close any more; subscribers that follow it were notified.',
     [],
   )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
@@ -206,8 +200,7 @@ export class Metrics {
     'command_duration_seconds',
     'From reading a command of the Centrifuge protocol to its answer.',
     LATENCY_SECONDS,
-    'command',
-    COMMAND_NAMES,
+    { name: 'command', values: COMMAND_NAMES },
   )
   readonly commandErrors = this.counter(
     'command_errors_total',
@@ -243,50 +236,52 @@ export class Metrics {
     this.draining.set(0)
   }
 
-  /** Connects the gauges that are computed at scrape time. */
-  watch(live: LiveNumbers): void {
-    this.computed('backpressure_bytes', 'Bytes queued for connections.', () => live.backpressureBytes())
+  /** Registers the gauges that are computed at scrape time. To be called once. */
+  registerScrapeTimeGauges(values: ScrapeTimeValues): void {
+    this.computed('backpressure_bytes', 'Bytes queued for connections.', () => values.backpressureBytes())
     this.computed('channels', 'Channels with a subscriber on this node; of workers the sum.', () =>
-      live.channels(),
+      values.channels(),
     )
     this.computed(
       'presence_pending',
-      'Joins and leaves that the cluster is being told of, one for each client and channel.',
-      () => live.pendingPresence(),
+      'Joins and leaves being written to the cluster, one for each client and channel.',
+      () => values.pendingPresence(),
     )
-    this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => live.nodes(), 'max')
+    this.computed('nodes', 'Live nodes of the cluster that this node knows of.', () => values.nodes(), 'max')
   }
 
-  /** Counts a close; codes of clients beyond the first hundred different ones share the label `other`. */
-  closed(protocol: string, code: number): void {
+  /** Counts a close. Codes that clients choose share the label `other` beyond the first `MAX_CLIENT_CLOSE_CODES`. */
+  countClose(protocol: string, code: number): void {
     const label = String(code)
     const isKnown = this.closeCodeLabels.has(label) || this.closeCodeLabels.size < this.maxCloseCodeLabels
     if (isKnown) this.closeCodeLabels.add(label)
     this.connectionsClosed.inc({ protocol, code: isKnown ? label : 'other' })
   }
 
-  /** Counts a fetch of an issuer's keys, and how many there are now; undefined: it failed. */
-  keysFetched(keys: number | undefined): void {
+  /** Counts a fetch of an issuer's keys. `keys` is how many it returned; undefined: it failed. */
+  countKeyFetch(keys: number | undefined): void {
     this.authKeyFetches.inc({ result: keys === undefined ? 'failed' : 'ok' })
     if (keys !== undefined) this.authKeys.set(keys)
   }
 
-  /** Publications accepted, by where they went and came from. */
-  publications(namespace: string, source: string): LabelledValue {
-    return this.publicationValues.find(`${source} ${namespace}`, { namespace, source })
+  /**
+   * Counts accepted publications, by their namespace and by the source they came from (`raw`, `centrifuge` or `api`).
+   */
+  publicationCounter(namespace: string, source: string): LabelledValue {
+    return this.publicationValues.getOrCreate(`${source} ${namespace}`, { namespace, source })
   }
 
-  /** Subscriptions to a namespace's channels. */
-  subscriptions(namespace: string): LabelledValue {
-    return this.subscriptionValues.find(namespace, { namespace })
+  /** Counts the present subscriptions to the channels of a namespace. */
+  subscriptionGauge(namespace: string): LabelledValue {
+    return this.subscriptionValues.getOrCreate(namespace, { namespace })
   }
 
-  /** In the text format of Prometheus. */
+  /** All metrics in the text format of Prometheus. */
   async expose(): Promise<Exposition> {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() }
   }
 
-  /** For `JointMetrics` in another process: plain data. */
+  /** All metrics as plain data, which a worker sends to `JointMetrics` in the supervisor's process. */
   snapshot(): Promise<MetricsSnapshot> {
     return this.registry.getMetricsAsJSON()
   }

@@ -1,6 +1,6 @@
 import type { PeerMessage, Peers } from './peers.js'
 
-/** A node that is alone: all nodes are itself. */
+/** The peers of a node that runs alone: it is the only one, and receives its own messages. */
 export class MemoryPeers implements Peers {
   private handler: ((message: PeerMessage) => void) | undefined
 
@@ -34,6 +34,6 @@ export class MemoryPeers implements Peers {
   }
 
   reconnect(): void {
-    // Nothing lies between a node and itself.
+    // A node that runs alone has no connection to other nodes.
   }
 }

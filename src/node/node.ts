@@ -5,30 +5,31 @@ import { ConnectionControl, type ControlResult } from '../connection/connection-
 import type { ConnectionSlots } from '../connection/connection-slots.js'
 import type { Connections } from '../connection/connections.js'
 import type { TimerWheel } from '../connection/timer-wheel.js'
+import { errorMessage } from '../error-message.js'
 import type { Hub } from '../hub/hub.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { PresenceAnnouncer } from '../presence/presence-announcer.js'
 import type { PresenceKeeper } from '../presence/presence-keeper.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
-import { closeAll } from './drain.js'
+import { closeConnections } from './drain.js'
 import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
-import { RelayWatch } from './relay-watch.js'
+import { type RelayState, RelayWatch } from './relay-watch.js'
 import {
   type ChannelList,
   channelList,
+  controlResult,
   listChannels,
   type NodeInfo,
   nodeInfo,
-  outcome,
 } from './survey-answers.js'
-import { type Survey, Surveys } from './surveys.js'
+import { type SurveyResult, Surveys } from './surveys.js'
 
-/** How long a drain may take beyond its delay and window, its farewell included, before it counts as failed. */
+/** Time that a drain may take beyond its delay and window, leaving the cluster included, before it counts as failed. */
 const DRAIN_GRACE_MS = 10_000
-/** Between the beginnings of two attempts to join the cluster, which may fail at once. */
+/** Time between the starts of two attempts to join the cluster: an attempt may fail at once. */
 const JOIN_INTERVAL_MS = 1_000
-/** Time for the last close frames to be read, and for the last leaves to reach Redis. */
+/** Time for clients to read the last close frames, and for the last leaves to reach Redis. */
 const CLOSE_FLUSH_MS = 200
 
 export interface NodeOptions {
@@ -47,29 +48,29 @@ export interface NodeParts {
   readonly broker: Broker
   readonly peers: Peers
   readonly presence: PresenceAnnouncer
-  /** Where presence is shared with other nodes. */
+  /** Undefined where presence is not shared with other nodes. */
   readonly presenceKeeper: PresenceKeeper | undefined
-  /** Where an issuer publishes keys: nobody is let in by its tokens before they are there. */
+  /** Keys of an issuer, before which no client can connect with its tokens. Undefined where no issuer is configured. */
   readonly remoteKeys: RemoteKeys | undefined
   readonly publicTransport: Transport
   readonly metrics: Metrics
   readonly log: Logger
-  /** Ends what the broker and the peers go through. */
+  /** Closes the connections to Redis that broker, peers and presence use. */
   readonly closeRelay: () => void
-  /** Called once, with the public port, when the node hears the cluster for the first time. */
+  /** Called once, with the public port, when the first probe has returned and the issuer's keys are loaded. */
   readonly ready: (port: number) => void
 }
 
-export type ReadyState = 'starting' | 'ok' | 'degraded' | 'deaf' | 'draining'
+export type ReadyState = RelayState | 'draining'
 
 /** The answer to a readiness check. */
 export interface Readiness {
   readonly status: ReadyState
-  /** How long nothing has been heard of the cluster. */
+  /** Milliseconds since this node last received one of its probes through the relay. */
   readonly relaySilenceMs: number
 }
 
-/** One node: everything from its start to the end of its drain. */
+/** One node, from its start to the end of its drain. */
 export class Node {
   readonly surveys: Surveys
   private readonly relayWatch: RelayWatch
@@ -77,7 +78,7 @@ export class Node {
   private readonly startedMs = performance.now()
   private isDraining = false
   private hasStopped = false
-  /** Whether nobody can be let in by an issuer's tokens yet. */
+  /** Whether an issuer's keys are not loaded yet, so that clients cannot connect with its tokens. */
   private awaitsKeys: boolean
   private port = 0
 
@@ -89,27 +90,27 @@ export class Node {
     this.awaitsKeys = remoteKeys !== undefined
     this.control = new ConnectionControl(connections)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
-    this.relayWatch = new RelayWatch(
-      options.id,
+    this.relayWatch = new RelayWatch({
+      node: options.id,
       peers,
       metrics,
       log,
-      () => void this.becomeReady(),
-      (hasLapsed) => presenceKeeper?.announced(hasLapsed),
-    )
-    metrics.watch({
+      onReady: () => void this.becomeReady(),
+      onAnnounced: (mayHaveLapsed) => presenceKeeper?.nodeAnnounced(mayHaveLapsed),
+    })
+    metrics.registerScrapeTimeGauges({
       backpressureBytes: () => {
         let bytes = 0
         for (const { socket } of connections) bytes += socket?.bufferedBytes() ?? 0
         return bytes
       },
       channels: () => hub.channelCount,
-      nodes: () => this.relayWatch.nodes,
+      nodes: () => this.relayWatch.nodeCount,
       pendingPresence: () => presence.pendingCount,
     })
   }
 
-  /** Listens, and goes on connecting to the cluster in the background. Resolves with the port; rejects when it is taken. */
+  /** Listens, then joins the cluster in the background. Resolves with the port. Rejects when the port is taken. */
   async start(): Promise<number> {
     const { publicListener } = this.options
     const { publicTransport, broker, hub, wheel, remoteKeys } = this.parts
@@ -123,30 +124,29 @@ export class Node {
   }
 
   readiness(): Readiness {
-    const states = { starting: 'starting', alive: 'ok', lost: 'degraded', deaf: 'deaf' } as const
-    const relayStatus = this.awaitsKeys ? 'starting' : states[this.relayWatch.state]
+    const relayStatus = this.awaitsKeys ? 'starting' : this.relayWatch.state
     const status = this.isDraining ? 'draining' : relayStatus
     return { status, relaySilenceMs: this.relayWatch.silenceMs }
   }
 
-  /** Every live node's description. */
-  info(): Promise<Survey<NodeInfo>> {
+  /** Asks every live node for its description. Rejects with a BrokerError within 2 s. */
+  info(): Promise<SurveyResult<NodeInfo>> {
     return this.surveys.ask({ about: 'info' }, nodeInfo)
   }
 
-  /** Every live node's clients by channel, of channels that match the pattern. */
-  channels(pattern: string): Promise<Survey<ChannelList>> {
+  /** Asks every live node for its channels that match the pattern. Rejects with a BrokerError within 2 s. */
+  channels(pattern: string): Promise<SurveyResult<ChannelList>> {
     return this.surveys.ask({ about: 'channels', pattern }, channelList)
   }
 
-  /** Has every live node do something to its connections. */
-  controlConnections(question: ControlQuestion): Promise<Survey<ControlResult>> {
-    return this.surveys.ask(question, outcome)
+  /** Has every live node apply an operation to its connections. Rejects with a BrokerError within 2 s. */
+  controlConnections(question: ControlQuestion): Promise<SurveyResult<ControlResult>> {
+    return this.surveys.ask(question, controlResult)
   }
 
   /**
-   * Stops calmly: turns not ready, waits for the balancer, lets nobody in, closes all connections over the window.
-   * Resolves with whether that was done in time.
+   * Stops gracefully: turns not ready, waits until the load balancer has noticed, refuses new connections, closes all
+   * connections over the window and leaves the cluster. Resolves with whether that was done in time.
    */
   async drain(): Promise<boolean> {
     const { drainDelayMs, drainWindowMs } = this.options
@@ -157,7 +157,7 @@ export class Node {
     if (drainDelayMs > 0) await sleep(drainDelayMs)
     slots.close()
     publicTransport.stopListening()
-    const isInTime = await within(drainWindowMs + DRAIN_GRACE_MS, this.closeAndLeave())
+    const isInTime = await isDoneWithin(drainWindowMs + DRAIN_GRACE_MS, this.closeAndLeave())
     if (!isInTime) {
       const facts = { connections: connections.count, pendingPresence: presence.pendingCount }
       log.warn(facts, 'not drained in time')
@@ -165,7 +165,7 @@ export class Node {
     return isInTime
   }
 
-  /** Ends everything at once. */
+  /** Stops at once, without closing connections gracefully. */
   stop(): void {
     this.hasStopped = true
     const { hub, wheel, publicTransport, closeRelay, remoteKeys } = this.parts
@@ -177,31 +177,35 @@ export class Node {
     closeRelay()
   }
 
-  /** Closes all connections over the window, ends the requests under way, and tells the cluster that this node is gone. */
+  /** Closes all connections over the window, finishes the HTTP requests in progress, and leaves the cluster. */
   private async closeAndLeave(): Promise<void> {
     const { connections, slots, publicTransport } = this.parts
     const hadConnections = connections.count > 0
     const requests = publicTransport.finishRequests()
-    await Promise.all([closeAll(connections, this.options.drainWindowMs), slots.whenEmpty(), requests])
+    await Promise.all([
+      closeConnections(connections, this.options.drainWindowMs),
+      slots.whenEmpty(),
+      requests,
+    ])
     if (hadConnections) await sleep(CLOSE_FLUSH_MS)
     await this.leaveCluster()
   }
 
-  /** Others find what could not be undone, and do it: nothing here is worth failing for. */
+  /** Logs a failure and resolves all the same: the other nodes sweep what this one could not remove. */
   private async leaveCluster(): Promise<void> {
     const { peers, presence, presenceKeeper } = this.parts
     await presence.settled()
     try {
-      await presenceKeeper?.leave()
-      // Only now: the presence of a node that has taken its leave is swept by nobody.
+      await presenceKeeper?.removeOwnClients()
+      // After the presence, since no node sweeps the presence of a node that has left.
       await peers.leave()
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = errorMessage(error)
       this.parts.log.warn({ error: message }, 'the cluster could not be told that this node stops')
     }
   }
 
-  /** The relay is there. */
+  /** Called once the relay works. Calls `ready` when the issuer's keys are loaded too. */
   private async becomeReady(): Promise<void> {
     const { remoteKeys, ready } = this.parts
     await remoteKeys?.loaded
@@ -218,7 +222,7 @@ export class Node {
         this.relayWatch.start()
         return
       } catch (error) {
-        const message = error instanceof Error ? error.message : String(error)
+        const message = errorMessage(error)
         log.warn({ error: message }, 'not ready: the relay cannot be reached')
         await nextAttempt
       }
@@ -231,7 +235,7 @@ export class Node {
       return
     }
     this.surveys.handle(message).catch((error: unknown) => {
-      // The asker names this node as missing.
+      // The node that asked counts this one as missing.
       this.parts.log.warn({ err: error }, 'a question of another node was not answered')
     })
   }
@@ -268,11 +272,11 @@ export class Node {
   }
 }
 
-/** Whether something is done within this time. */
-async function within(timeMs: number, done: Promise<unknown>): Promise<boolean> {
+/** Resolves with whether the promise resolves within this time. Rejects as it does. */
+async function isDoneWithin(timeMs: number, promise: Promise<unknown>): Promise<boolean> {
   const timeout = new AbortController()
   const late = sleep(timeMs, false, { signal: timeout.signal }).catch(() => false)
-  const isInTime = await Promise.race([done.then(() => true), late])
+  const isInTime = await Promise.race([promise.then(() => true), late])
   timeout.abort()
   return isInTime
 }

@@ -2,13 +2,13 @@ import type { ServerSubscription } from '../connection/connection.js'
 import type { ConnectionSelector } from '../connection/connection-control.js'
 import type { Close } from '../protocol/closes.js'
 
-/** What nodes tell each other beside channel events. */
+/** Messages between nodes, beside the events of channels. */
 export type PeerMessage =
   | { readonly type: 'probe'; readonly sentAtMs: number }
   | { readonly type: 'question'; readonly id: string; readonly from: string; readonly ask: Question }
   | { readonly type: 'answer'; readonly id: string; readonly from: string; readonly answer: unknown }
 
-/** What a node can be asked to do to its connections. */
+/** Operations that a node can be asked to apply to its connections. */
 export type ControlQuestion =
   | {
       readonly about: 'subscribe'
@@ -21,38 +21,44 @@ export type ControlQuestion =
       readonly about: 'disconnect'
       readonly to: ConnectionSelector
       readonly close: Close
-      /** Clients that stay. */
+      /** Ids of clients that are not disconnected. */
       readonly whitelist: readonly string[]
     }
   /** `data` is one line of JSON. */
   | { readonly about: 'message'; readonly to: ConnectionSelector; readonly data: string }
   | { readonly about: 'refresh'; readonly to: ConnectionSelector; readonly expiresAtMs?: number | undefined }
 
-/** What a node can be asked. */
+/** Questions that a node answers. */
 export type Question =
   | { readonly about: 'info' }
   | { readonly about: 'channels'; readonly pattern: string }
   | ControlQuestion
 
-/** The nodes of the cluster: who is alive, and a way to talk to them. */
+/** The nodes of the cluster: which of them are alive, and messages to them. */
 export interface Peers {
-  /** Once; then messages to this node, its own included, go to the handler. Resolves when they do. */
+  /**
+   * Passes messages to this node, its own included, to the handler. Resolves when messages sent from then on will be
+   * received. Rejects with a BrokerError within 2 s otherwise, and may be called again then.
+   */
   start(handler: (message: PeerMessage) => void): Promise<void>
   /**
-   * Says that this node is alive; to be repeated every `ANNOUNCE_INTERVAL_MS`. Resolves with whether others may have
-   * taken it for dead since the last time; rejects where nobody can be told.
+   * Announces that this node is alive; to be repeated every `ANNOUNCE_INTERVAL_MS`. Resolves with whether other nodes
+   * may have taken this one for dead since the last announcement. Rejects with a BrokerError within 2 s.
    */
   announce(): Promise<boolean>
-  /** Ids of the nodes that are alive, this one included. Rejects where that can't be known. */
+  /** Resolves with the ids of the nodes that are alive, this one included. Rejects with a BrokerError within 2 s. */
   aliveNodes(): Promise<readonly string[]>
+  /** Sends a message to every node, this one included. Rejects with a BrokerError within 2 s. */
   sendToAll(message: PeerMessage): Promise<void>
+  /** Sends a message to one node, which may be this one. Rejects with a BrokerError within 2 s. */
   sendTo(node: string, message: PeerMessage): Promise<void>
-  /** Says that this node is gone. */
+  /** Announces that this node has stopped. Rejects with a BrokerError within 2 s. */
   leave(): Promise<void>
-  /** Makes the connection that messages come over anew, since nothing is heard over it. */
+  /** Replaces the connection that messages are received over, if nothing has been received on it lately. */
   reconnect(): void
 }
 
+/** Time between two announcements of a node. */
 export const ANNOUNCE_INTERVAL_MS = 3_000
-/** After which a node that was not heard of is taken for dead. */
+/** Time after its last announcement at which a node is taken for dead. */
 export const LEASE_MS = 10_000

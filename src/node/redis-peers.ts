@@ -6,17 +6,17 @@ import type { RedisLink } from '../redis/redis-link.js'
 import { type ControlEvent, decodeMessage, type RelayEvent } from '../redis/relay-message.js'
 import { LEASE_MS, type PeerMessage, type Peers } from './peers.js'
 
-const addressee = z.object({
+const connectionSelector = z.object({
   user: z.string(),
   client: z.string().optional(),
   session: z.string().optional(),
 })
-/** What a close frame can hold: the library takes anything. */
-const close = z.object({
+/** Bounds of a close frame, which the WebSocket library does not check. */
+const closeFrame = z.object({
   code: z.int().min(3000).max(4999),
   reason: z.string().refine((reason) => Buffer.byteLength(reason) <= MAX_REASON_BYTES),
 })
-const subscription = z.object({
+const serverSubscription = z.object({
   info: z.string().optional(),
   data: z.string().optional(),
   expiresAtMs: z.number().optional(),
@@ -34,28 +34,31 @@ const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
       z.object({ about: z.literal('channels'), pattern: z.string() }),
       z.object({
         about: z.literal('subscribe'),
-        to: addressee,
+        to: connectionSelector,
         channel: z.string(),
-        options: subscription,
+        options: serverSubscription,
       }),
-      z.object({ about: z.literal('unsubscribe'), to: addressee, channel: z.string() }),
+      z.object({ about: z.literal('unsubscribe'), to: connectionSelector, channel: z.string() }),
       z.object({
         about: z.literal('disconnect'),
-        to: addressee,
-        close,
+        to: connectionSelector,
+        close: closeFrame,
         whitelist: z.array(z.string()),
       }),
-      z.object({ about: z.literal('message'), to: addressee, data: z.string() }),
-      z.object({ about: z.literal('refresh'), to: addressee, expiresAtMs: z.number().optional() }),
+      z.object({ about: z.literal('message'), to: connectionSelector, data: z.string() }),
+      z.object({ about: z.literal('refresh'), to: connectionSelector, expiresAtMs: z.number().optional() }),
     ]),
   }),
   z.object({ type: z.literal('answer'), id: z.string(), from: z.string(), answer: z.unknown() }),
 ])
 
-/** Nodes that know each other through Redis: a lease each, a Redis channel each, and one for all. */
+/**
+ * Nodes that find each other through Redis. Each has a lease, which is a key that expires, and a Redis channel for
+ * messages to it; all share one more.
+ */
 export class RedisPeers implements Peers, DeadNodes {
-  /** An announcement that was not answered may have found the lease gone. */
-  private isUnsure = false
+  /** Whether the last announcement was not answered: it may have renewed a lease that had expired. */
+  private isUnconfirmed = false
 
   constructor(
     private readonly node: string,
@@ -68,7 +71,7 @@ export class RedisPeers implements Peers, DeadNodes {
   async start(handler: (message: PeerMessage) => void): Promise<void> {
     const listener = (bytes: Buffer) => {
       for (const event of decodeMessage(bytes)) {
-        const message = parse(event)
+        const message = parsePeerMessage(event)
         if (message === undefined) this.onMalformed()
         else handler(message)
       }
@@ -78,16 +81,16 @@ export class RedisPeers implements Peers, DeadNodes {
   }
 
   async announce(): Promise<boolean> {
-    const wasUnsure = this.isUnsure
-    this.isUnsure = true
+    const wasUnconfirmed = this.isUnconfirmed
+    this.isUnconfirmed = true
     const [lease] = await this.link.run((redis) =>
       Promise.all([
         redis.set(this.keys.lease(this.node), '1', 'PX', LEASE_MS, 'GET'),
         redis.sadd(this.keys.knownNodes(), this.node),
       ]),
     )
-    this.isUnsure = false
-    return wasUnsure || lease === null
+    this.isUnconfirmed = false
+    return wasUnconfirmed || lease === null
   }
 
   aliveNodes(): Promise<readonly string[]> {
@@ -122,10 +125,10 @@ export class RedisPeers implements Peers, DeadNodes {
 
   private nodesWhere(isWanted: (hasLease: boolean) => boolean): Promise<readonly string[]> {
     return this.link.run(async (redis) => {
-      const members = await redis.smembers(this.keys.knownNodes())
-      if (members.length === 0) return []
-      const leases = await redis.mget(members.map((member) => this.keys.lease(member)))
-      return members.filter((_, index) => isWanted(leases[index] !== null))
+      const nodes = await redis.smembers(this.keys.knownNodes())
+      if (nodes.length === 0) return []
+      const leases = await redis.mget(nodes.map((node) => this.keys.lease(node)))
+      return nodes.filter((_, index) => isWanted(leases[index] !== null))
     })
   }
 }
@@ -134,8 +137,8 @@ function toControlEvent(message: PeerMessage): ControlEvent {
   return { type: 'control', payload: Buffer.from(JSON.stringify(message)) }
 }
 
-/** Returns undefined for an event that no node would have sent. */
-function parse(event: RelayEvent): PeerMessage | undefined {
+/** Returns undefined for an event that no node has sent. */
+function parsePeerMessage(event: RelayEvent): PeerMessage | undefined {
   if (event.type !== 'control') return undefined
   try {
     return peerMessage.parse(JSON.parse(Buffer.from(event.payload).toString()))

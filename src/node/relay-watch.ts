@@ -3,145 +3,154 @@ import type { Metrics } from '../metrics/metrics.js'
 import { ANNOUNCE_INTERVAL_MS, type Peers } from './peers.js'
 
 const PROBE_INTERVAL_MS = 1_000
-/** Between two looks at the clock. With each comes one for silence, which is so noticed within 3 s of its beginning. */
-const BEAT_MS = 500
-/** A probe is expected back within this. */
+/** Time between two ticks, each of which checks for silence: so silence is noticed within 3 s of its beginning. */
+const TICK_MS = 500
+/** Time within which a probe is expected to return; a longer silence means that the relay does not reach this node. */
 const PROBE_TIMEOUT_MS = 2_000
 /**
- * How long others must have been seen alive while this node hears nothing before it calls itself deaf: after an outage
- * that all shared, Redis answers a moment before the first probe is back, and nodes must not all leave the balancer then.
+ * How long other nodes must have been alive during the silence before this node is deaf. After an outage of Redis, Redis
+ * answers a moment before the first probe returns, and nodes must not all leave the load balancer then.
  */
 const DEAF_AFTER_MS = 2_000
 
-/** `deaf`: this node hears nothing while others are fine. `lost`: nobody is known to be fine, as when Redis is down. */
-export type RelayState = 'starting' | 'alive' | 'lost' | 'deaf'
+/**
+ * `starting`: no probe has returned yet. `ok`: probes return. `degraded`: probes do not return, and other nodes are not
+ * known to be alive, as when Redis is down. `deaf`: probes do not return though other nodes have been alive for a while.
+ */
+export type RelayState = 'starting' | 'ok' | 'degraded' | 'deaf'
 
-/** Watches whether this node hears the cluster: sends itself a probe through the relay, again and again. */
+export interface RelayWatchOptions {
+  /** Id of this node. */
+  readonly node: string
+  readonly peers: Peers
+  readonly metrics: Metrics
+  readonly log: Logger
+  /** Called once, when the first probe has returned. */
+  readonly onReady: () => void
+  /** Called after each announcement of this node, with whether other nodes may have taken it for dead before. */
+  readonly onAnnounced: (mayHaveLapsed: boolean) => void
+}
+
+/** Watches whether the relay reaches this node, by sending probes through it to this node; and announces this node. */
 export class RelayWatch {
   state: RelayState = 'starting'
-  /** Nodes that were alive when last looked, this one included. */
-  nodes = 1
+  /** Number of nodes that were alive at the last announcement, this one included. */
+  nodeCount = 1
+  /** When a probe last returned, moved on by the time for which this process stalled. */
   private lastProbeReturnMs: number
   private lastCheckMs = 0
-  private othersFineSinceMs: number | undefined
+  /** Since when other nodes were alive during the current silence; undefined while none is known to be. */
+  private othersAliveSinceMs: number | undefined
   private lastReconnectMs = Number.NEGATIVE_INFINITY
-  /** One for everything: each timer of its own would wake the process. */
+  /** One timer for probes, checks and announcements, since each timer would wake an idle process. */
   private timer: NodeJS.Timeout | undefined
   private lastProbeMs = 0
   private lastAnnouncementMs = 0
 
-  constructor(
-    private readonly node: string,
-    private readonly peers: Peers,
-    private readonly metrics: Metrics,
-    private readonly log: Logger,
-    /** Called when the first probe is back. */
-    private readonly onReady: () => void,
-    /** Called when this node has said that it is alive, with whether others may have taken it for dead before. */
-    private readonly onAnnounced: (hasLapsed: boolean) => void,
-  ) {
+  constructor(private readonly options: RelayWatchOptions) {
     this.lastProbeReturnMs = performance.now()
   }
 
   start(): void {
     this.lastCheckMs = performance.now()
     this.lastAnnouncementMs = this.lastCheckMs
-    this.timer = setInterval(() => this.onBeat(), BEAT_MS)
-    this.probe()
+    this.timer = setInterval(() => this.tick(), TICK_MS)
+    this.sendProbe()
   }
 
   stop(): void {
     clearInterval(this.timer)
   }
 
-  /** How long nothing has been heard. */
+  /** Milliseconds since a probe last returned; not counting stalls of this process. */
   get silenceMs(): number {
     return performance.now() - this.lastProbeReturnMs
   }
 
-  /** A probe came back, which carries when it was sent by this process' clock. */
+  /** To be called with each probe that returns, which carries the time of this process' clock at which it was sent. */
   probeReturned(sentAtMs: number): void {
     this.lastProbeReturnMs = performance.now()
-    this.metrics.relayProbe.observe(Math.max(0, this.lastProbeReturnMs - sentAtMs) / 1_000)
-    this.othersFineSinceMs = undefined
-    this.setState('alive')
+    this.options.metrics.relayProbe.observe(Math.max(0, this.lastProbeReturnMs - sentAtMs) / 1_000)
+    this.othersAliveSinceMs = undefined
+    this.setState('ok')
   }
 
-  /** By the clock: after beats that were late, as on a busy node, nothing is put off. */
-  private onBeat(): void {
-    if (isDue(this.lastProbeMs, PROBE_INTERVAL_MS)) this.probe()
-    this.check()
+  /** Does what is due by the clock, so that late ticks, as on a busy node, put nothing off. */
+  private tick(): void {
+    if (isDue(this.lastProbeMs, PROBE_INTERVAL_MS)) this.sendProbe()
+    this.checkSilence()
     if (isDue(this.lastAnnouncementMs, ANNOUNCE_INTERVAL_MS)) this.announce()
   }
 
-  private probe(): void {
+  private sendProbe(): void {
     this.lastProbeMs = performance.now()
-    // That a probe can't be sent shows in its not coming back.
-    this.peers.sendTo(this.node, { type: 'probe', sentAtMs: this.lastProbeMs }).catch(() => undefined)
+    const { node, peers } = this.options
+    // A probe that could not be sent does not return, which `checkSilence` notices.
+    peers.sendTo(node, { type: 'probe', sentAtMs: this.lastProbeMs }).catch(() => undefined)
   }
 
-  private check(): void {
+  private checkSilence(): void {
+    const { node, peers } = this.options
     const nowMs = performance.now()
-    // What came while this process stood still has not been read yet, so that time is no silence.
-    this.lastProbeReturnMs += Math.max(0, nowMs - this.lastCheckMs - 2 * BEAT_MS)
+    // A stall of this process is not silence: a probe that arrived during it has not been read yet.
+    this.lastProbeReturnMs += Math.max(0, nowMs - this.lastCheckMs - 2 * TICK_MS)
     this.lastCheckMs = nowMs
     if (this.silenceMs <= PROBE_TIMEOUT_MS) return
     if (nowMs - this.lastReconnectMs > PROBE_TIMEOUT_MS) {
       this.lastReconnectMs = nowMs
-      this.peers.reconnect()
+      peers.reconnect()
     }
     if (this.state === 'starting') return
-    if (this.state === 'alive') this.setState('lost')
-    void this.peers
+    if (this.state === 'ok') this.setState('degraded')
+    void peers
       .aliveNodes()
-      .then((nodes) => nodes.some((node) => node !== this.node))
+      .then((nodes) => nodes.some((other) => other !== node))
       .catch(() => false)
-      .then((areOthersFine) => this.judgeSilence(areOthersFine))
+      .then((areOthersAlive) => this.updateSilentState(areOthersAlive))
   }
 
-  private judgeSilence(areOthersFine: boolean): void {
+  /** Sets `deaf` or `degraded`, unless a probe has returned meanwhile. */
+  private updateSilentState(areOthersAlive: boolean): void {
     const nowMs = performance.now()
-    if (!areOthersFine) this.othersFineSinceMs = undefined
-    else this.othersFineSinceMs ??= nowMs
+    if (!areOthersAlive) this.othersAliveSinceMs = undefined
+    else this.othersAliveSinceMs ??= nowMs
     if (this.silenceMs <= PROBE_TIMEOUT_MS) return
-    const isDeaf = this.othersFineSinceMs !== undefined && nowMs - this.othersFineSinceMs > DEAF_AFTER_MS
-    this.setState(isDeaf ? 'deaf' : 'lost')
+    const isDeaf = this.othersAliveSinceMs !== undefined && nowMs - this.othersAliveSinceMs > DEAF_AFTER_MS
+    this.setState(isDeaf ? 'deaf' : 'degraded')
   }
 
   private announce(): void {
+    const { peers, onAnnounced } = this.options
     this.lastAnnouncementMs = performance.now()
-    this.peers
+    peers
       .announce()
-      .then((hasLapsed) => {
-        this.onAnnounced(hasLapsed)
-        return this.peers.aliveNodes()
+      .then((mayHaveLapsed) => {
+        onAnnounced(mayHaveLapsed)
+        return peers.aliveNodes()
       })
       .then((nodes) => {
-        this.nodes = Math.max(1, nodes.length)
+        this.nodeCount = Math.max(1, nodes.length)
       })
-      // Silence of the relay is what counts, and the probe finds it.
+      // A relay that fails here does not return probes either, which `checkSilence` notices and logs.
       .catch(() => undefined)
   }
 
   private setState(state: RelayState): void {
     if (state === this.state) return
+    const { log, onReady } = this.options
     const before = this.state
     this.state = state
     if (before === 'starting') {
       this.announce()
-      this.onReady()
-    } else if (state === 'alive') this.log.info({}, 'the relay is back')
-    else if (state === 'deaf')
-      this.log.error({}, 'this node does not hear the relay while other nodes are alive')
+      onReady()
+    } else if (state === 'ok') log.info({}, 'the relay is back')
+    else if (state === 'deaf') log.error({}, 'this node does not hear the relay while other nodes are alive')
     else
-      this.log.warn(
-        { silenceMs: Math.round(this.silenceMs) },
-        'the relay is silent; established connections stay',
-      )
+      log.warn({ silenceMs: Math.round(this.silenceMs) }, 'the relay is silent; established connections stay')
   }
 }
 
-/** Whether the beat that is nearest to the time has come. */
+/** Whether the interval is over, or will be over sooner than half a tick from now. */
 function isDue(lastMs: number, intervalMs: number): boolean {
-  return performance.now() - lastMs >= intervalMs - BEAT_MS / 2
+  return performance.now() - lastMs >= intervalMs - TICK_MS / 2
 }

@@ -1,4 +1,6 @@
-/** Channels of which something is done together: one that takes too long holds up, or fails, no more than these. */
+import { chunks } from '../chunks.js'
+
+/** Channels in one execution: one channel that is slow, or fails the execution, affects no more than these. */
 const MAX_CHANNELS = 100
 
 interface PendingRequest<T, R> {
@@ -7,65 +9,69 @@ interface PendingRequest<T, R> {
   readonly reject: (error: unknown) => void
 }
 
-/** What is asked for of one channel. */
+/** The requests of one channel. */
 export interface ChannelBatch<T> {
   readonly channel: string
   readonly items: readonly T[]
 }
 
 /**
- * Gathers what one loop iteration asks for, by channel, to be done together: when thousands of clients come back at once,
- * most of what each would cost is paid once for many.
+ * Gathers the requests of one loop iteration by channel and executes them together: when thousands of clients reconnect
+ * at once, most of what each request would cost is paid once for many.
  */
 export class ChannelBatches<T, R> {
-  private waiting = new Map<string, PendingRequest<T, R>[]>()
+  private pendingByChannel = new Map<string, PendingRequest<T, R>[]>()
 
   constructor(
-    /** Resolves with what became of each batch, with a result for each item; or rejects, which is then the answer to all. */
+    /** Resolves with the outcome of each batch, which has a result for each item. Rejects where all of them failed. */
     private readonly execute: (
       batches: readonly ChannelBatch<T>[],
     ) => Promise<readonly PromiseSettledResult<readonly R[]>[]>,
   ) {}
 
+  /** Resolves with the result for the item. Rejects as the execution, or the outcome of the channel, was rejected. */
   add(channel: string, item: T): Promise<R> {
     return new Promise((resolve, reject) => {
-      if (this.waiting.size === 0) setImmediate(() => this.flush())
-      const asked = { item, resolve, reject }
-      const sameChannel = this.waiting.get(channel)
-      if (sameChannel === undefined) this.waiting.set(channel, [asked])
-      else sameChannel.push(asked)
+      if (this.pendingByChannel.size === 0) setImmediate(() => this.flush())
+      const request = { item, resolve, reject }
+      const sameChannel = this.pendingByChannel.get(channel)
+      if (sameChannel === undefined) this.pendingByChannel.set(channel, [request])
+      else sameChannel.push(request)
     })
   }
 
-  /** Begins what waits. To be called before anything that has to come behind it. */
+  /** Executes the pending requests at once, for a caller whose own command must come after them. */
   flush(): void {
-    const waiting = [...this.waiting]
-    this.waiting = new Map()
-    for (let start = 0; start < waiting.length; start += MAX_CHANNELS) {
-      void this.run(waiting.slice(start, start + MAX_CHANNELS))
-    }
+    const pending = [...this.pendingByChannel]
+    this.pendingByChannel = new Map()
+    for (const channels of chunks(pending, MAX_CHANNELS)) void this.run(channels)
   }
 
-  private async run(askedOf: readonly (readonly [string, readonly PendingRequest<T, R>[]])[]): Promise<void> {
-    const batches = askedOf.map(([channel, asked]) => ({ channel, items: asked.map(({ item }) => item) }))
+  private async run(
+    channels: readonly (readonly [string, readonly PendingRequest<T, R>[]])[],
+  ): Promise<void> {
+    const batches = channels.map(([channel, requests]) => ({
+      channel,
+      items: requests.map(({ item }) => item),
+    }))
     try {
       const outcomes = await this.execute(batches)
-      for (const [index, [, asked]] of askedOf.entries()) settle(asked, outcomes[index])
+      for (const [index, [, requests]] of channels.entries()) settle(requests, outcomes[index])
     } catch (error) {
-      for (const [, asked] of askedOf) for (const { reject } of asked) reject(error)
+      for (const [, requests] of channels) for (const { reject } of requests) reject(error)
     }
   }
 }
 
 function settle<T, R>(
-  asked: readonly PendingRequest<T, R>[],
+  requests: readonly PendingRequest<T, R>[],
   outcome: PromiseSettledResult<readonly R[]> | undefined,
 ): void {
   if (outcome?.status !== 'fulfilled') {
-    for (const { reject } of asked) reject(outcome?.reason)
+    for (const { reject } of requests) reject(outcome?.reason)
     return
   }
-  for (const [index, { resolve, reject }] of asked.entries()) {
+  for (const [index, { resolve, reject }] of requests.entries()) {
     const result = outcome.value[index]
     if (result === undefined) reject(new Error('there is no result for it'))
     else resolve(result)

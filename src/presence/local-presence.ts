@@ -1,30 +1,32 @@
 import type { ClientInfo } from '../protocol/client-info.js'
 
 /**
- * `pending`: being added. `kept`: added, and whoever asked has been told. `failed`: perhaps added, and whoever asked was
- * told that it failed.
+ * State of a client in the shared presence store. `adding`: its addition is under way. `added`: its addition was
+ * confirmed to the caller. `failed`: the caller's addition was rejected, though Redis may have carried it out.
  */
-export type LocalState = 'pending' | 'kept' | 'failed'
+export type LocalClientState = 'adding' | 'added' | 'failed'
 
+/** A client of this node in one channel. */
 export interface LocalClient {
   readonly channel: string
   readonly info: ClientInfo
-  state: LocalState
+  state: LocalClientState
 }
 
-/** Who is in which channel on this node. As large as its subscriptions. */
+/** The presence of this node's own clients, by channel. As large as its subscriptions. */
 export class LocalPresence {
   private readonly channels = new Map<string, Map<string, LocalClient>>()
 
-  set(channel: string, info: ClientInfo): LocalClient {
-    const local: LocalClient = { channel, info, state: 'pending' }
+  /** Adds a client in state `adding`, in place of an earlier one with its id. */
+  add(channel: string, info: ClientInfo): LocalClient {
+    const added: LocalClient = { channel, info, state: 'adding' }
     const clients = this.channels.get(channel)
-    if (clients === undefined) this.channels.set(channel, new Map([[info.client, local]]))
-    else clients.set(info.client, local)
-    return local
+    if (clients === undefined) this.channels.set(channel, new Map([[info.client, added]]))
+    else clients.set(info.client, added)
+    return added
   }
 
-  /** Returns who that was. */
+  /** Returns the client that was deleted; undefined where the channel had none with this id. */
   delete(channel: string, client: string): LocalClient | undefined {
     const clients = this.channels.get(channel)
     const known = clients?.get(client)
@@ -41,7 +43,7 @@ export class LocalPresence {
     return this.channels.has(channel)
   }
 
-  /** Everybody; whoever leaves while this is read is left out from then on. */
+  /** All clients, in every channel. A client that is deleted during the iteration is left out from then on. */
   *[Symbol.iterator](): IterableIterator<LocalClient> {
     for (const clients of this.channels.values()) yield* clients.values()
   }

@@ -5,21 +5,21 @@ import type { ClientInfo } from '../protocol/client-info.js'
 import type { PresenceEvent } from '../protocol/publication.js'
 import type { PresenceChange, PresenceStore } from './presence-store.js'
 
-/** The options of a channel's namespace about presence. */
+/** A namespace's options for the presence of its channels. */
 export interface PresenceRules {
-  /** Whether the channel's clients are kept in the presence store. */
+  /** Whether the presence store keeps the channel's clients. */
   readonly presence: boolean
   /** Whether joins and leaves are published. */
   readonly joinLeave: boolean
 }
 
-/** A client's presence in one channel that is being written to the cluster. */
+/** A client's presence in one channel, while it is being written. */
 interface PendingPresence {
-  /** What was written last, or is being written: the client as it is in the channel; undefined: it is not. */
+  /** The state that was written last, or is being written: the client's info; undefined: not in the channel. */
   written: ClientInfo | undefined
-  /** What is to be written next, unless it equals `written`. */
+  /** The state to write next, unless it equals `written`. */
   wanted: ClientInfo | undefined
-  /** Joins and leaves that it stands for, those included that became needless. */
+  /** Number of joins and leaves that this stands for, including those that needed no write. */
   changes: number
   done: Promise<void>
 }
@@ -27,17 +27,18 @@ interface PendingPresence {
 /** A client whose presence in some channels is being written. */
 interface PendingClient {
   readonly channels: Map<string, PendingPresence>
+  /** Number of joins and leaves in all of these channels. */
   changes: number
-  /** For a session that waits until the client has fewer changes pending. */
-  room: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined
+  /** Resolves once fewer changes are pending; undefined while no session waits for that. */
+  belowLimit: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined
 }
 
 /**
  * Writes joins and leaves to the presence store, and publishes them to the channel.
  *
- * A leave never overtakes its join. For each channel and client one write is in progress and at most one waits: a client
- * that leaves and rejoins while an earlier write is in progress is not written at all, since the state at the beginning
- * and at the end is the same. So a client that joins and leaves without pause costs no more than the relay takes.
+ * A leave never overtakes its join. For each channel and client one write is in progress and at most one waits. A leave
+ * and a rejoin during one write are not written at all, since they end in the state that they began with. So a client
+ * that joins and leaves without pause costs no more writes than the relay completes.
  */
 export class PresenceAnnouncer {
   private readonly pending = new Map<string, PendingClient>()
@@ -46,7 +47,7 @@ export class PresenceAnnouncer {
     private readonly store: PresenceStore,
     private readonly broker: Broker,
     private readonly log: Logger,
-    /** Joins and leaves of one client that may be pending before its session has to wait. */
+    /** Joins and leaves of one client that may be pending; beyond them its session has to wait. */
     private readonly maxChangesPerClient: number,
   ) {}
 
@@ -58,42 +59,43 @@ export class PresenceAnnouncer {
     this.change(channel, info, 'leave', rules)
   }
 
-  /** Publishes a change that the presence store has found. Never rejects. */
+  /** Publishes a change that the presence store has found itself. Logs failures; never rejects. */
   async report({ type, channel, info, online }: PresenceChange): Promise<void> {
     await this.broker
       .publish(channel, { type, info, online })
       .catch((error: unknown) => this.logFailure(error))
   }
 
-  /** Number of pairs of a client and a channel that are being written. */
+  /** Number of pairs of a client and a channel whose presence is being written. */
   get pendingCount(): number {
     let count = 0
     for (const { channels } of this.pending.values()) count += channels.size
     return count
   }
 
-  /** Resolves once the pending writes of this client in the channel are done; undefined where there are none. */
+  /** Resolves once this client's pending writes in the channel are done. Returns undefined where there are none. */
   pendingWrites(channel: string, client: string): Promise<void> | undefined {
     return this.pending.get(client)?.channels.get(channel)?.done
   }
 
   /**
-   * Resolves once a client may join and leave again, for the caller to ask again then; undefined where it may now.
+   * Resolves once the client has fewer changes pending than its limit; the caller checks again then. Returns undefined
+   * where the client is below its limit now.
    */
-  roomFor(client: string): Promise<void> | undefined {
+  whenBelowLimit(client: string): Promise<void> | undefined {
     const pending = this.pending.get(client)
     if (pending === undefined || pending.changes < this.maxChangesPerClient) return undefined
-    if (pending.room === undefined) {
+    if (pending.belowLimit === undefined) {
       let resolve = (): void => undefined
       const promise = new Promise<void>((resolvePromise) => {
         resolve = resolvePromise
       })
-      pending.room = { promise, resolve }
+      pending.belowLimit = { promise, resolve }
     }
-    return pending.room.promise
+    return pending.belowLimit.promise
   }
 
-  /** Resolves once everything that was pending when it was called is written or given up. */
+  /** Resolves once every write that is pending now has succeeded or failed. */
   async settled(): Promise<void> {
     const clients = [...this.pending.values()]
     await Promise.all(clients.flatMap(({ channels }) => [...channels.values()].map(({ done }) => done)))
@@ -101,7 +103,7 @@ export class PresenceAnnouncer {
 
   private change(channel: string, info: ClientInfo, type: PresenceEvent['type'], rules: PresenceRules): void {
     if (!rules.presence && !rules.joinLeave) return
-    const client = this.pending.get(info.client) ?? { channels: new Map(), changes: 0, room: undefined }
+    const client = this.pending.get(info.client) ?? { channels: new Map(), changes: 0, belowLimit: undefined }
     const wanted = type === 'join' ? info : undefined
     const known = client.channels.get(channel)
     client.changes++
@@ -117,7 +119,7 @@ export class PresenceAnnouncer {
     pending.done = this.writeWanted(channel, info.client, pending, rules)
   }
 
-  /** Writes until what is wanted is written. Never rejects. */
+  /** Writes until the written state is the wanted one. Never rejects. */
   private async writeWanted(
     channel: string,
     client: string,
@@ -127,7 +129,7 @@ export class PresenceAnnouncer {
     while (!isSame(pending.written, pending.wanted)) {
       const { written, wanted } = pending
       if (written !== undefined) {
-        // Also for a client that rejoined with another info: the channel was told of the old one.
+        // Also for a client that rejoined with another info: the channel received a join with the old one.
         pending.written = undefined
         await this.write('leave', channel, written, rules)
       } else if (wanted !== undefined) {
@@ -135,11 +137,11 @@ export class PresenceAnnouncer {
         await this.write('join', channel, wanted, rules)
       }
     }
-    // In the tick of the comparison, so that no change is lost: the next one begins anew.
-    this.forget(channel, client, pending)
+    // In the same tick as the comparison, so that no change is lost: the next one starts a new write.
+    this.removePending(channel, client, pending)
   }
 
-  /** Never rejects. */
+  /** Writes one join or leave, and publishes it. Logs failures; never rejects. */
   private async write(
     type: PresenceEvent['type'],
     channel: string,
@@ -157,19 +159,19 @@ export class PresenceAnnouncer {
     }
   }
 
-  private forget(channel: string, client: string, { changes }: PendingPresence): void {
+  private removePending(channel: string, client: string, { changes }: PendingPresence): void {
     const pending = this.pending.get(client)
     if (pending === undefined) return
     pending.channels.delete(channel)
     pending.changes -= changes
     if (pending.channels.size === 0) this.pending.delete(client)
     if (pending.changes >= this.maxChangesPerClient) return
-    pending.room?.resolve()
-    pending.room = undefined
+    pending.belowLimit?.resolve()
+    pending.belowLimit = undefined
   }
 
   private logFailure(error: unknown): void {
-    // While the relay is down no node can be told; the relay's own log lines say that it is down.
+    // A BrokerError means that the relay is down, which the relay logs itself.
     if (!(error instanceof BrokerError)) this.log.error({ err: error }, 'presence failed')
   }
 }

@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import type { ClientInfo } from '../protocol/client-info.js'
 
-/** A client as it stands in Redis. */
+/** A client's entry in Redis: its node and its info. */
 export interface PresenceEntry {
   readonly node: string
   readonly info: ClientInfo
 }
 
-const stored = z.object({
+const entryFields = z.object({
   node: z.string(),
   user: z.string(),
   connInfo: z.string().optional(),
@@ -15,15 +15,15 @@ const stored = z.object({
 })
 
 /**
- * A client's entry as text. The generation makes what a node writes after it was taken for dead differ from what it
- * wrote before.
+ * Encodes an entry as JSON. The generation makes an entry that a node wrote after it was taken for dead differ from the
+ * one before, so that a sweep which read the old entry leaves the new one alone.
  */
 export function encodePresenceEntry({ node, info }: PresenceEntry, generation: number): string {
   const { user, connInfo, chanInfo } = info
   return JSON.stringify({ node, generation, user, connInfo, chanInfo })
 }
 
-/** Undefined for what no node of ours would have written. */
+/** Decodes an entry. Returns undefined for a text that no node has written. */
 export function decodePresenceEntry(client: string, text: string): PresenceEntry | undefined {
   let value: unknown
   try {
@@ -31,7 +31,7 @@ export function decodePresenceEntry(client: string, text: string): PresenceEntry
   } catch {
     return undefined
   }
-  const { success, data } = stored.safeParse(value)
+  const { success, data } = entryFields.safeParse(value)
   if (!success) return undefined
   const { node, user, connInfo, chanInfo } = data
   return { node, info: { client, user, connInfo, chanInfo } }

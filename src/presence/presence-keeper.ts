@@ -3,21 +3,22 @@ import { BrokerError } from '../protocol/broker-error.js'
 import type { PresenceUpkeep, ReportPresence } from './presence-store.js'
 
 /**
- * Announcements without a lapse before this node calls others dead: after an outage that all shared every lease has run
- * out, and whoever is back first must give the others time to say that they are alive.
+ * Announcements without a lapse before this node sweeps dead nodes. An outage of Redis ends the lease of every node, and
+ * the first node that reconnects must give the others time to announce themselves.
  */
-const CALM_ANNOUNCEMENTS = 2
+const ANNOUNCEMENTS_BEFORE_SWEEP = 2
 
-/** Nodes that have announced themselves, and are heard of no more. */
+/** The nodes that have announced themselves and whose lease has expired since. */
 export interface DeadNodes {
+  /** Resolves with their ids. Rejects with a BrokerError within 2 s. */
   deadNodes(): Promise<readonly string[]>
-  /** Takes a node off the list, for good unless it announces itself again. */
+  /** Removes a node from the list until it announces itself again. Rejects with a BrokerError within 2 s. */
   forget(node: string): Promise<void>
 }
 
-/** Keeps shared presence right: puts this node's clients back after an outage, and takes out those of dead nodes. */
+/** Keeps shared presence correct: restores this node's clients after an outage, and removes those of dead nodes. */
 export class PresenceKeeper {
-  private calmAnnouncements = 0
+  private announcementsSinceLapse = 0
   private mayHaveLapsed = false
   private isBusy = false
 
@@ -28,15 +29,19 @@ export class PresenceKeeper {
     private readonly log: Logger,
   ) {}
 
-  /** This node has said that it is alive. A call that comes while the last one's work goes on leaves it to the next. */
-  announced(hasLapsed: boolean): void {
-    this.calmAnnouncements = hasLapsed ? 0 : this.calmAnnouncements + 1
-    this.mayHaveLapsed ||= hasLapsed
+  /**
+   * Restores this node's clients and sweeps dead nodes, in the background. To be called after each announcement of this
+   * node. While the work of an earlier call goes on, this one only notes the lapse, and the next call does the work.
+   * @param mayHaveLapsed whether other nodes may have taken this one for dead before the announcement.
+   */
+  nodeAnnounced(mayHaveLapsed: boolean): void {
+    this.announcementsSinceLapse = mayHaveLapsed ? 0 : this.announcementsSinceLapse + 1
+    this.mayHaveLapsed ||= mayHaveLapsed
     if (this.isBusy) return
     this.isBusy = true
     this.maintain()
       .catch((error: unknown) => {
-        // The next announcement is the next attempt.
+        // The next announcement retries. A BrokerError means that the relay is down, which the relay logs itself.
         if (!(error instanceof BrokerError)) this.log.error({ err: error }, 'keeping presence failed')
       })
       .finally(() => {
@@ -44,18 +49,18 @@ export class PresenceKeeper {
       })
   }
 
-  /** Takes out what this node has left, once its clients are gone. Rejects with a BrokerError. */
-  leave(): Promise<void> {
-    return this.upkeep.removeOwn(this.report)
+  /** Removes the clients that this node still has in the store when it stops. Rejects with a BrokerError. */
+  removeOwnClients(): Promise<void> {
+    return this.upkeep.removeOwnClients(this.report)
   }
 
   private async maintain(): Promise<void> {
-    const hasLapsed = this.mayHaveLapsed
+    const { mayHaveLapsed } = this
     this.mayHaveLapsed = false
-    await this.upkeep.restore(hasLapsed, this.report)
-    if (this.calmAnnouncements < CALM_ANNOUNCEMENTS) return
+    await this.upkeep.restoreOwnClients(mayHaveLapsed, this.report)
+    if (this.announcementsSinceLapse < ANNOUNCEMENTS_BEFORE_SWEEP) return
     for (const node of await this.nodes.deadNodes()) {
-      if (!(await this.upkeep.sweep(node, this.report))) continue
+      if (!(await this.upkeep.sweepDeadNode(node, this.report))) continue
       await this.nodes.forget(node)
       this.log.info({ node }, 'swept the presence of a dead node')
     }

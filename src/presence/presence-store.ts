@@ -2,29 +2,29 @@ import type { ClientInfo } from '../protocol/client-info.js'
 
 export interface PresenceStats {
   readonly clients: number
-  /** Different users; all clients without a name count as one. */
+  /** Different users; all anonymous clients count as one. */
   readonly users: number
 }
 
 /**
- * Knows who is in which channel, cluster-wide. All of it rejects with a BrokerError within 2 s when that can't be known
- * or kept; whoever was added or removed meanwhile is put right by `PresenceUpkeep`.
+ * The clients in each channel, cluster-wide. Every method rejects with a BrokerError within 2 s when the store cannot be
+ * reached; an addition or removal that failed so is made up for by `PresenceUpkeep`.
  */
 export interface PresenceStore {
-  /** Resolves with the number of clients in the channel then. Adding a client twice counts once. */
+  /** Resolves with the number of clients in the channel after it. A client that is added twice counts once. */
   add(channel: string, info: ClientInfo): Promise<number>
-  /** Resolves with the number of clients left. */
+  /** Resolves with the number of clients in the channel after it. */
   remove(channel: string, info: ClientInfo): Promise<number>
   /**
-   * Everybody in the channel, by client id; nobody of a node that is dead. Where that is more than `maxClients`, not all
-   * of them, but more than `maxClients` still.
+   * Resolves with the clients in the channel, by client id, without those of dead nodes. Where there are more than
+   * `maxClients`, it resolves with only some of them, but with more than `maxClients`, so that the caller notices.
    */
   list(channel: string, maxClients?: number): Promise<ReadonlyMap<string, ClientInfo>>
-  /** Takes the same time however many there are. Clients of a dead node count until they are swept. */
+  /** Takes the same time for any number of clients. Clients of a dead node count until they are swept. */
   stats(channel: string): Promise<PresenceStats>
 }
 
-/** Somebody came or went without a call to the store that could say so. */
+/** A join or leave that was found in the store, rather than made by a call of `add` or `remove` on this node. */
 export interface PresenceChange {
   readonly type: 'join' | 'leave'
   readonly channel: string
@@ -33,22 +33,23 @@ export interface PresenceChange {
   readonly online: number
 }
 
-/** Tells a channel of a change; never rejects. */
+/** Publishes a change to its channel. Never rejects. */
 export type ReportPresence = (change: PresenceChange) => Promise<void>
 
-/** What keeps shared presence right over crashes and outages. All of it may be called again after it was rejected. */
+/** Corrects shared presence after crashes and outages. Every method may be called again after it rejected. */
 export interface PresenceUpkeep {
   /**
-   * Puts this node's clients back where the shared presence has lost them, and takes out who has left meanwhile.
-   * Reports joins and leaves that nobody was told of. Cheap where nothing is known to have gone wrong.
-   * @param hasLapsed whether other nodes may have taken this one for dead.
+   * Adds this node's clients again where the store has lost them, and removes those that left meanwhile. Reports the
+   * joins and leaves that were not published. Cheap where nothing is known to have gone wrong. Rejects with a
+   * BrokerError.
+   * @param mayHaveLapsed whether other nodes may have taken this one for dead.
    */
-  restore(hasLapsed: boolean, report: ReportPresence): Promise<void>
+  restoreOwnClients(mayHaveLapsed: boolean, report: ReportPresence): Promise<void>
   /**
-   * Takes out the clients of a dead node, and reports their leaves. Resolves with whether none is left: not while
-   * another node does it, nor when the node turns out to be alive.
+   * Removes the clients of a dead node, and reports their leaves. Resolves with whether none is left: false while
+   * another node sweeps it, and when the node turns out to be alive. Rejects with a BrokerError.
    */
-  sweep(node: string, report: ReportPresence): Promise<boolean>
-  /** Takes out whatever this node has left, for it stops. */
-  removeOwn(report: ReportPresence): Promise<void>
+  sweepDeadNode(node: string, report: ReportPresence): Promise<boolean>
+  /** Removes every client of this node, which stops, and reports their leaves. Rejects with a BrokerError. */
+  removeOwnClients(report: ReportPresence): Promise<void>
 }

@@ -1,3 +1,5 @@
+import { chunks } from '../chunks.js'
+import { errorMessage } from '../error-message.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
@@ -8,31 +10,31 @@ import { encodePresenceEntry } from './presence-entry.js'
 const addScript = new Script('presence-add-3', 'presence-functions')
 const removeScript = new Script('presence-remove-3', 'presence-functions')
 
-/** Clients that one script call is about: short for Redis, which does nothing else meanwhile. */
+/** Clients in one script call: few, since Redis does nothing else during a script. */
 const SCRIPT_BATCH = 100
 
 type RunCommands = Parameters<RedisLink['run']>[0]
 export type Redis = Parameters<RunCommands>[0]
 
-/** Of a client that was added. */
-export interface Added {
-  /** Clients in the channel then. */
+/** What adding a client did. */
+export interface AddResult {
+  /** Number of clients in the channel after it. */
   readonly online: number
-  /** Whether it was not among them before. */
+  /** Whether the client was not in the channel before. */
   readonly wasAbsent: boolean
 }
 
-/** Of clients that were removed. */
-export interface Removed {
-  /** How many of this node's clients are left in the channel. */
+/** What removing clients from a channel did. */
+export interface RemoveResult {
+  /** Number of this node's clients that are left in the channel. */
   readonly ofThisNode: number
-  /** For each, how many of all were left after it. */
+  /** For each client, the number of all clients that were left after it. */
   readonly online: readonly number[]
 }
 
-/** Orders to Redis that change who is in a channel. */
+/** Runs the scripts that add this node's clients to channels and remove them. */
 export class RedisPresenceScripts {
-  /** Grows when this node renews its entries: to a sweep of it, they are others then. */
+  /** Incremented before this node renews its entries: a sweep that read the old ones leaves the new ones alone. */
   generation = 0
 
   constructor(
@@ -40,14 +42,15 @@ export class RedisPresenceScripts {
     private readonly keys: Keys,
   ) {}
 
+  /** Resolves with a result for each client. Rejects with Redis' error. */
   async add(
     redis: Redis,
     channel: string,
     clients: readonly { readonly info: ClientInfo }[],
-  ): Promise<Added[]> {
+  ): Promise<AddResult[]> {
     const answers = await Promise.all(
-      inPieces(clients).map((piece) => {
-        const args = piece.flatMap(({ info }) => [
+      chunks(clients, SCRIPT_BATCH).map((batch) => {
+        const args = batch.flatMap(({ info }) => [
           info.client,
           info.user,
           encodePresenceEntry({ node: this.node, info }, this.generation),
@@ -62,14 +65,15 @@ export class RedisPresenceScripts {
     }))
   }
 
+  /** Rejects with Redis' error. */
   async remove(
     redis: Redis,
     channel: string,
     clients: readonly Pick<ClientInfo, 'client' | 'user'>[],
-  ): Promise<Removed> {
+  ): Promise<RemoveResult> {
     const answers = await Promise.all(
-      inPieces(clients).map((piece) => {
-        const args = piece.flatMap(({ client, user }) => [client, user])
+      chunks(clients, SCRIPT_BATCH).map((batch) => {
+        const args = batch.flatMap(({ client, user }) => [client, user])
         return removeScript.run(redis, this.keysOf(channel), args) as Promise<[number, ...number[]]>
       }),
     )
@@ -85,22 +89,14 @@ export class RedisPresenceScripts {
   }
 }
 
-/** What became of each order: what Redis refuses of one channel is no other's affair. Reasons are BrokerErrors. */
-export function outcomesOf<T>(orders: readonly Promise<T>[]): Promise<PromiseSettledResult<T>[]> {
+/** Waits for every command, so that one that Redis refuses for its channel fails no other. Reasons are BrokerErrors. */
+export function settleCommands<T>(commands: readonly Promise<T>[]): Promise<PromiseSettledResult<T>[]> {
   return Promise.allSettled(
-    orders.map((order) =>
-      order.catch((error: unknown) => {
-        const why = error instanceof Error ? error.message : String(error)
+    commands.map((command) =>
+      command.catch((error: unknown) => {
+        const why = errorMessage(error)
         throw new BrokerError('unavailable', `Redis did not take it: ${why}`, { cause: error })
       }),
     ),
   )
-}
-
-function inPieces<T>(items: readonly T[]): (readonly T[])[] {
-  const pieces: (readonly T[])[] = []
-  for (let start = 0; start < items.length; start += SCRIPT_BATCH) {
-    pieces.push(items.slice(start, start + SCRIPT_BATCH))
-  }
-  return pieces
 }

@@ -5,56 +5,60 @@ import { type ChannelBatch, ChannelBatches } from './channel-batches.js'
 import { type LocalClient, LocalPresence } from './local-presence.js'
 import { decodePresenceEntry } from './presence-entry.js'
 import type { PresenceStats, PresenceStore, PresenceUpkeep, ReportPresence } from './presence-store.js'
-import { RedisPresenceRemoval } from './redis-presence-removal.js'
-import { type Added, outcomesOf, type Redis, RedisPresenceScripts } from './redis-presence-scripts.js'
+import { RedisPresenceRemover } from './redis-presence-remover.js'
+import { type AddResult, type Redis, RedisPresenceScripts, settleCommands } from './redis-presence-scripts.js'
 
-/** Entries that one read of a channel asks for. */
+/** Entries that one HSCAN of a channel asks for. */
 const LIST_BATCH = 2_000
-/** Clients that are put back together. */
+/** Clients that are restored together, and leaves that are reported together. */
 const RESTORE_BATCH = 200
-/** After which another node goes on with a sweep whose node has stopped. */
+/** Time after which another node takes over a sweep from a node that stopped during it. */
 const SWEEP_LOCK_MS = 3_000
-/** How long a node that was swept can be away and still learn of it. */
+/** Time for which a swept node can be disconnected and still find that it was swept. */
 const SWEPT_MS = 86_400_000
-/** Clients that left during an outage whose leaves are told after it; of further ones nobody hears. */
+/** Leaves during an outage that are published after it; further ones are not published. */
 const MAX_UNREPORTED_LEAVES = 10_000
 
 /**
- * Presence that all nodes share. It costs on change, not with time: clients are not refreshed, their node's lease
- * stands for them, and each node knows its own clients, so that it can put them back.
+ * Presence that all nodes share, in Redis. It costs nothing while no client joins or leaves: entries are not refreshed,
+ * but count while their node has a lease, and each node knows its own clients, so that it can restore them.
  */
 export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private readonly local = new LocalPresence()
-  private readonly removal: RedisPresenceRemoval
+  private readonly remover: RedisPresenceRemover
   private readonly scripts: RedisPresenceScripts
-  private readonly additions = new ChannelBatches<LocalClient, Added>((batches) => this.addBatches(batches))
+  private readonly additions = new ChannelBatches<LocalClient, AddResult>((batches) =>
+    this.addBatches(batches),
+  )
   private readonly removals = new ChannelBatches<ClientInfo, number>((batches) => this.removeBatches(batches))
-  /** Channels of those being added that nobody of this node was in. */
+  /** Channels of clients to be added that are not in Redis' set of this node's channels yet. */
   private readonly unregisteredChannels = new Set<string>()
-  /** Who was kept, left, and could not be taken out then: the leave is still to be told. */
+  /** Clients that had been added, and left while Redis could not be reached: their leaves are still to be published. */
   private unreportedLeaves: LocalClient[] = []
-  /** Whether Redis may hold something else than this node's clients. */
+  /** Whether this node's entries in Redis may differ from its clients. */
   private needsRestore = false
-  /** Whether this node has been swept since its clients were last put back. */
+  /** Whether another node has swept this one since its clients were last restored. */
   private wasSwept = false
+  /** Whether this node's lease may have lapsed since its clients were last restored. */
   private mayHaveLapsed = false
-  private seenConnections = 0
+  /** Connections to Redis up to the last restoration: Redis may lose data before a new one. */
+  private connectionsAtRestore = 0
 
   constructor(
     private readonly node: string,
     private readonly link: RedisLink,
     private readonly keys: Keys,
   ) {
-    this.removal = new RedisPresenceRemoval(link, keys)
+    this.remover = new RedisPresenceRemover(link, keys)
     this.scripts = new RedisPresenceScripts(node, keys)
   }
 
   async add(channel: string, info: ClientInfo): Promise<number> {
     if (!this.local.hasChannel(channel)) this.unregisteredChannels.add(channel)
-    const client = this.local.set(channel, info)
+    const client = this.local.add(channel, info)
     try {
       const { online } = await this.additions.add(channel, client)
-      client.state = 'kept'
+      client.state = 'added'
       return online
     } catch (error) {
       client.state = 'failed'
@@ -69,7 +73,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       return await this.removals.add(channel, info)
     } catch (error) {
       this.needsRestore = true
-      if (known?.state === 'kept' && this.unreportedLeaves.length < MAX_UNREPORTED_LEAVES)
+      if (known?.state === 'added' && this.unreportedLeaves.length < MAX_UNREPORTED_LEAVES)
         this.unreportedLeaves.push(known)
       throw error
     }
@@ -80,7 +84,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     maxClients = Number.POSITIVE_INFINITY,
   ): Promise<ReadonlyMap<string, ClientInfo>> {
     const key = this.keys.presenceClients(channel)
-    this.flush()
+    this.flushChanges()
     return this.link.run(async (redis) => {
       const found = new Map<string, ClientInfo>()
       const leases = new Map<string, boolean>([[this.node, true]])
@@ -95,7 +99,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   }
 
   async stats(channel: string): Promise<PresenceStats> {
-    this.flush()
+    this.flushChanges()
     const [clients, users] = await this.link.run((redis) =>
       Promise.all([
         redis.hlen(this.keys.presenceClients(channel)),
@@ -105,11 +109,11 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     return { clients, users }
   }
 
-  async restore(hasLapsed: boolean, report: ReportPresence): Promise<void> {
-    this.mayHaveLapsed ||= hasLapsed
+  async restoreOwnClients(mayHaveLapsed: boolean, report: ReportPresence): Promise<void> {
+    this.mayHaveLapsed ||= mayHaveLapsed
     const { connections } = this.link
-    this.flush()
-    if (!this.mayHaveLapsed && !this.needsRestore && connections === this.seenConnections) return
+    this.flushChanges()
+    if (!this.mayHaveLapsed && !this.needsRestore && connections === this.connectionsAtRestore) return
     this.needsRestore = false
     try {
       if (this.mayHaveLapsed) {
@@ -118,21 +122,22 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
         this.scripts.generation++
         this.mayHaveLapsed = false
       }
-      await this.removeDeparted(report)
-      await this.restoreAll(report)
+      await this.removeDepartedClients()
+      await this.reportLeaves(report)
+      await this.restoreClients(report)
       this.wasSwept = false
-      this.seenConnections = connections
+      this.connectionsAtRestore = connections
     } catch (error) {
       this.needsRestore = true
       throw error
     }
   }
 
-  async sweep(node: string, report: ReportPresence): Promise<boolean> {
+  async sweepDeadNode(node: string, report: ReportPresence): Promise<boolean> {
     const lock = this.keys.sweepLock(node)
-    const isMine = await this.link.run((redis) => redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'))
-    if (isMine === null) return false
-    // Before the first look at its lease: a node that comes back later than that finds this.
+    const locked = await this.link.run((redis) => redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'))
+    if (locked === null) return false
+    // Before the lease is first read, so that a node that reconnects after that finds the mark.
     await this.link.run((redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
     const isDead = () =>
       this.link.run(async (redis) => {
@@ -142,48 +147,65 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
         ])
         return lease === 0
       })
-    const isClear = await this.removal.run({ node, isKept: () => false, mayContinue: isDead, report })
+    const isCompleted = await this.remover.removeClients({
+      node,
+      keepsClient: () => false,
+      keepsChannel: () => false,
+      mayContinue: isDead,
+      report,
+    })
     await this.link.run((redis) => redis.del(lock))
-    return isClear
+    return isCompleted
   }
 
-  async removeOwn(report: ReportPresence): Promise<void> {
-    this.flush()
-    const all = { node: this.node, isKept: () => false, mayContinue: () => Promise.resolve(true), report }
-    await this.removal.run(all)
-  }
-
-  /** Takes out who has left meanwhile, and tells of it. */
-  private async removeDeparted(report: ReportPresence): Promise<void> {
-    await this.removal.run({
+  async removeOwnClients(report: ReportPresence): Promise<void> {
+    this.flushChanges()
+    await this.remover.removeClients({
       node: this.node,
-      isKept: (channel, client) =>
-        client === undefined ? this.local.hasChannel(channel) : this.local.has(channel, client),
+      keepsClient: () => false,
+      keepsChannel: () => false,
       mayContinue: () => Promise.resolve(true),
-      // Not by what is found, since an order that was given up may have been carried out late.
+      report,
+    })
+  }
+
+  /** Removes entries of this node whose clients have left. */
+  private async removeDepartedClients(): Promise<void> {
+    await this.remover.removeClients({
+      node: this.node,
+      keepsClient: (channel, client) => this.local.has(channel, client),
+      keepsChannel: (channel) => this.local.hasChannel(channel),
+      mayContinue: () => Promise.resolve(true),
+      // The leaves to publish are `unreportedLeaves`, not the entries that are found here: Redis may have carried out a
+      // removal late, after this node gave it up.
       report: () => Promise.resolve(),
     })
-    // Whoever swept this node has told it.
+  }
+
+  /** Reports the leaves that were not published during an outage. */
+  private async reportLeaves(report: ReportPresence): Promise<void> {
+    // The node that swept this one has published them.
     if (this.wasSwept) this.unreportedLeaves = []
     while (this.unreportedLeaves.length > 0) {
-      const some = this.unreportedLeaves.slice(0, RESTORE_BATCH)
+      const batch = this.unreportedLeaves.slice(0, RESTORE_BATCH)
       const counts = await this.link.run((redis) =>
-        Promise.all(some.map(({ channel }) => redis.hlen(this.keys.presenceClients(channel)))),
+        Promise.all(batch.map(({ channel }) => redis.hlen(this.keys.presenceClients(channel)))),
       )
-      this.unreportedLeaves = this.unreportedLeaves.slice(some.length)
-      const reports = some.map(({ channel, info }, index) =>
+      this.unreportedLeaves = this.unreportedLeaves.slice(batch.length)
+      const reports = batch.map(({ channel, info }, index) =>
         report({ type: 'leave', channel, info, online: counts[index] ?? 0 }),
       )
       await Promise.all(reports)
     }
   }
 
-  private async restoreAll(report: ReportPresence): Promise<void> {
+  /** Adds this node's clients again, in batches. Rejects with the first refusal after it has tried all of them. */
+  private async restoreClients(report: ReportPresence): Promise<void> {
     let batch: LocalClient[] = []
     const refused: unknown[] = []
     for (const client of this.local) {
-      // Its own order to Redis is under way, and says how it ends.
-      if (client.state === 'pending') continue
+      // Its addition is under way, and sets the state when it ends.
+      if (client.state === 'adding') continue
       batch.push(client)
       if (batch.length < RESTORE_BATCH) continue
       refused.push(...(await this.restoreBatch(batch, report)))
@@ -193,15 +215,18 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     if (refused.length > 0) throw refused[0]
   }
 
-  /** Whoever has just come finds itself there, and whoever has just left does not: commands of a connection keep their order. */
-  private flush(): void {
+  /**
+   * Sends the pending additions and removals before the command that follows, which Redis runs after them: so a client
+   * that has just joined is in the presence that it reads, and one that has just left is not.
+   */
+  private flushChanges(): void {
     this.additions.flush()
     this.removals.flush()
   }
 
   /**
-   * The orders leave in the tick in which the clients were found to be here. Resolves with why Redis refused channels,
-   * which holds up no others.
+   * Adds clients again, in the tick in which they were read from `local`, so that none has left by then. Resolves with
+   * the reasons for which Redis refused channels; a refused channel does not keep the others from being restored.
    */
   private async restoreBatch(clients: readonly LocalClient[], report: ReportPresence): Promise<unknown[]> {
     const byChannel = new Map<string, LocalClient[]>()
@@ -228,43 +253,46 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     return refused
   }
 
-  /** A client was put back: tells of it where nobody has heard of it. */
+  /** Marks a client as restored. Reports its join if none was published, or if a sweep has published its leave. */
   private confirmRestored(
     client: LocalClient,
-    added: Added | undefined,
+    added: AddResult | undefined,
     report: ReportPresence,
   ): Promise<void> | undefined {
     const { channel, info, state } = client
     if (added === undefined || !this.local.has(channel, info.client)) {
-      // Who left meanwhile may have been overtaken where Redis had to be sent the script in full.
+      // The client has left meanwhile. Where Redis did not know the script, its addition was sent again, which may have
+      // put it after the removal.
       this.needsRestore = true
       return undefined
     }
-    client.state = 'kept'
-    const isUnheardOf = state === 'failed' || (added.wasAbsent && this.wasSwept)
-    return isUnheardOf ? report({ type: 'join', channel, info, online: added.online }) : undefined
+    client.state = 'added'
+    const isUnreported = state === 'failed' || (added.wasAbsent && this.wasSwept)
+    return isUnreported ? report({ type: 'join', channel, info, online: added.online }) : undefined
   }
 
   private addBatches(
     batches: readonly ChannelBatch<LocalClient>[],
-  ): Promise<PromiseSettledResult<Added[]>[]> {
+  ): Promise<PromiseSettledResult<AddResult[]>[]> {
     const channels = batches
       .map(({ channel }) => channel)
       .filter((channel) => this.unregisteredChannels.delete(channel))
     return this.link.run((redis) => this.registerAndAdd(redis, channels, batches))
   }
 
-  /** Notes channels as this node's, and puts clients into theirs. */
+  /** Registers channels as this node's, and adds clients to theirs. */
   private async registerAndAdd(
     redis: Redis,
     channels: readonly string[],
     batches: readonly ChannelBatch<LocalClient>[],
-  ): Promise<PromiseSettledResult<Added[]>[]> {
-    // Before the clients: a sweep of this node must find the channels whenever this node dies.
-    const noted =
+  ): Promise<PromiseSettledResult<AddResult[]>[]> {
+    // Before the clients, so that a sweep finds the channels of all of them whenever this node dies.
+    const registered =
       channels.length > 0 ? redis.sadd(this.keys.presenceChannels(this.node), ...channels) : undefined
-    const outcomes = outcomesOf(batches.map(({ channel, items }) => this.scripts.add(redis, channel, items)))
-    await noted
+    const outcomes = settleCommands(
+      batches.map(({ channel, items }) => this.scripts.add(redis, channel, items)),
+    )
+    await registered
     return outcomes
   }
 
@@ -272,20 +300,20 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     batches: readonly ChannelBatch<ClientInfo>[],
   ): Promise<PromiseSettledResult<readonly number[]>[]> {
     return this.link.run(async (redis) => {
-      const empty: string[] = []
-      const take = async ({ channel, items }: ChannelBatch<ClientInfo>) => {
+      const emptied: string[] = []
+      const removeFrom = async ({ channel, items }: ChannelBatch<ClientInfo>) => {
         const { ofThisNode, online } = await this.scripts.remove(redis, channel, items)
-        if (ofThisNode === 0) empty.push(channel)
+        if (ofThisNode === 0) emptied.push(channel)
         return online
       }
-      const outcomes = await outcomesOf(batches.map(take))
-      const gone = empty.filter((channel) => !this.local.hasChannel(channel))
-      if (gone.length > 0) await redis.srem(this.keys.presenceChannels(this.node), ...gone)
+      const outcomes = await settleCommands(batches.map(removeFrom))
+      const unused = emptied.filter((channel) => !this.local.hasChannel(channel))
+      if (unused.length > 0) await redis.srem(this.keys.presenceChannels(this.node), ...unused)
       return outcomes
     })
   }
 
-  /** Adds to `found` who is on a living node; `leases` keeps which nodes are. */
+  /** Adds the clients of live nodes to `found`. `leases` caches which nodes have a lease. */
   private async collectLive(
     redis: Redis,
     fields: readonly string[],

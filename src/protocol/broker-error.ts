@@ -1,10 +1,10 @@
 /**
- * `unavailable`: the relay cannot be reached, or refused. `timeout`: it did not answer, so the effect is unknown.
- * `overloaded`: too much waits for it already.
+ * `unavailable`: the relay cannot be reached, or it refused. `timeout`: it did not answer, so the effect is unknown.
+ * `overloaded`: too many bytes wait for it already.
  */
 export type BrokerFailure = 'unavailable' | 'timeout' | 'overloaded'
 
-/** The relay between nodes did not do what was asked. The message is one line for the publisher or subscriber. */
+/** The relay between nodes failed a request. The message is one line for the publisher or subscriber. */
 export class BrokerError extends Error {
   override readonly name = 'BrokerError'
 

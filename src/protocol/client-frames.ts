@@ -10,21 +10,21 @@ import { jsonFieldText } from './json-field.js'
 import { JsonText } from './json-text.js'
 import { type JsonValue, writeJson } from './json-writer.js'
 
-/** What one line of a client's frame turned out to be. */
+/** One line of a client's frame, as it was read. */
 export type ClientLine =
   | { readonly type: 'command'; readonly command: ClientCommand; readonly bytes: number }
-  /** A command that can be answered, but not done. */
+  /** A command with a valid id whose request is not accepted: the client receives the error as its reply. */
   | { readonly type: 'refused'; readonly id: number; readonly name: string; readonly error: ProtocolError }
-  /** An empty object: the answer to a ping. */
+  /** An empty object: the answer to the server's ping. */
   | { readonly type: 'pong' }
-  /** Nothing that the protocol knows; the reason is for the log. */
-  | { readonly type: 'malformed'; readonly why: string }
+  /** A line outside of the protocol. The reason is for the log. */
+  | { readonly type: 'malformed'; readonly reason: string }
 
-/** The lines of a frame, in order. Lazily: after one that ends the connection, the rest is not looked at. */
+/** Reads the lines of a frame in order, lazily: after a line that ends the connection, the rest is not parsed. */
 export function* readClientFrame(frame: Buffer, maxCommandBytes: number): Generator<ClientLine> {
   let start = 0
   while (start < frame.length) {
-    // Some SDKs end a frame with a newline. A frame may be nothing else.
+    // Some SDKs end a frame with a newline, and a frame may consist of newlines alone.
     if (frame[start] === 0x0a) {
       start++
       continue
@@ -46,29 +46,34 @@ function readLine(text: string, bytes: number): ClientLine {
   try {
     json = JSON.parse(text)
   } catch {
-    return { type: 'malformed', why: 'not JSON' }
+    return { type: 'malformed', reason: 'not JSON' }
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    return { type: 'malformed', why: 'not an object' }
+    return { type: 'malformed', reason: 'not an object' }
   }
-  const members = Object.keys(json)
-  if (members.length === 0) return { type: 'pong' }
+  const fields = Object.keys(json)
+  if (fields.length === 0) return { type: 'pong' }
   const { id } = json as { id?: unknown }
-  const names = members.filter((member) => member !== 'id')
-  if (id !== undefined && !isCommandId(id)) return { type: 'malformed', why: 'the id is no uint32 above 0' }
+  const names = fields.filter((field) => field !== 'id')
+  if (id !== undefined && !isCommandId(id))
+    return { type: 'malformed', reason: 'the id is no uint32 above 0' }
   const [name] = names
-  if (name === undefined || names.length > 1) return { type: 'malformed', why: 'not exactly one command' }
-  if (id === undefined && name !== 'send') return { type: 'malformed', why: 'no id' }
+  if (name === undefined || names.length > 1) return { type: 'malformed', reason: 'not exactly one command' }
+  if (id === undefined && name !== 'send') return { type: 'malformed', reason: 'no id' }
   const request = (json as Record<string, unknown>)[name]
-  const asWritten = name === 'publish' ? withDataAsWritten(request, text) : request
-  return readCommand((id as number | undefined) ?? 0, name, asWritten, bytes)
+  const exactRequest = name === 'publish' ? withOriginalData(request, text) : request
+  return readCommand((id as number | undefined) ?? 0, name, exactRequest, bytes)
 }
 
-/** What is published goes on as it was written: read and written again, long numbers would lose digits. */
-function withDataAsWritten(request: unknown, text: string): unknown {
+/**
+ * Replaces the parsed data of a publish request by its original text: parsed and written again, long numbers would lose
+ * digits.
+ */
+function withOriginalData(request: unknown, text: string): unknown {
   const data = jsonFieldText(text, 'publish', 'data')
   if (data === undefined) return request
-  // One line for all who read lines. In strings there is none: JSON has it escaped there.
+  // Clients that read lines may take a carriage return for the end of one. Strings have it escaped in JSON, so that
+  // only whitespace between tokens is replaced.
   return { ...(request as object), data: new JsonText(data.replaceAll('\r', ' ')) }
 }
 
@@ -93,17 +98,20 @@ function isCommandName(name: string): name is CommandName {
   return (COMMAND_NAMES as string[]).includes(name)
 }
 
-/** What the server's ping is. */
+/** The server's ping: an empty object. */
 export const PING_FRAME = Buffer.from('{}')
 
+/** A reply with the result of a command. Zero values are left out, as the protocol has it. */
 export function encodeReply(id: number, name: CommandName, result: JsonValue): string {
   return `{"id":${id},"${name}":${writeJson(result)}}`
 }
 
+/** A reply with the error of a command. */
 export function encodeErrorReply(id: number, { code, message, temporary }: ProtocolError): string {
   return `{"id":${id},"error":${writeJson({ code, message, temporary })}}`
 }
 
+/** A push: a frame that answers no command. Without a channel it belongs to the connection. */
 export function encodePush(channel: string | undefined, kind: string, body: JsonValue): string {
   return `{"push":${writeJson({ channel, [kind]: body })}}`
 }

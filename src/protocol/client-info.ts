@@ -1,7 +1,8 @@
-/** What others are told of a client: in presence, with joins and leaves, and with what it publishes. */
+/** What others receive about a client: in presence, with joins and leaves, and with its publications. */
 export interface ClientInfo {
+  /** Id of the connection. */
   readonly client: string
-  /** Empty for somebody without a name. */
+  /** Empty for an anonymous user. */
   readonly user: string
   /** One line of JSON, as the connection's token gave it. */
   readonly connInfo: string | undefined

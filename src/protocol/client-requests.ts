@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { JsonText } from './json-text.js'
 
-/** Ids of commands: uint32, chosen by the client. */
+/** The largest id of a command: ids are uint32 and chosen by the client. */
 export const MAX_COMMAND_ID = 2 ** 32 - 1
 
 const text = z.string().default('')
@@ -54,7 +54,7 @@ export const CLIENT_REQUESTS = {
 export type CommandName = keyof typeof CLIENT_REQUESTS
 export type ClientRequest<N extends CommandName> = z.infer<(typeof CLIENT_REQUESTS)[N]>
 
-/** A command that was read and checked. The id is 0 where the client wants no reply. */
+/** A command that was read and checked. The id is 0 where the client expects no reply. */
 export type ClientCommand<N extends CommandName = CommandName> = {
   [K in N]: { readonly id: number; readonly name: K; readonly request: ClientRequest<K> }
 }[N]

@@ -1,15 +1,15 @@
-/** Why the server closes a connection: the code and the reason that the client sees. RFC 6455 §7.4. */
+/** Why the server closes a connection: the code and the reason that the client receives. RFC 6455 §7.4. */
 export interface Close {
   readonly code: number
   readonly reason: string
 }
 
-/** A close of the Centrifuge protocol, whose clients tell from the code whether to come back. */
+/** A close of the Centrifuge protocol, whose clients decide by the code whether to reconnect. */
 export interface Disconnect extends Close {
   readonly reconnect: boolean
 }
 
-/** The longest reason: a close frame holds 125 bytes, two of them the code. RFC 6455 §5.5. */
+/** The longest reason: a close frame carries at most 125 bytes, two of them the code. RFC 6455 §5.5. */
 export const MAX_REASON_BYTES = 123
 
 /** Every close of raw and echo connections that Fanfare starts by itself; docs/errors-and-closes.md has them too. */
@@ -24,7 +24,10 @@ export const CLOSES = {
   unsubscribed: { code: 3503, reason: 'Unsubscribed by the server' },
 } as const satisfies Record<string, Close>
 
-/** The disconnects of the Centrifuge protocol: 3000–3499 come back, 3500–3999 do not; docs/errors-and-closes.md has them too. */
+/**
+ * The disconnects of the Centrifuge protocol: after 3000–3499 clients reconnect, after 3500–3999 they do not;
+ * docs/errors-and-closes.md has them too.
+ */
 export const DISCONNECTS = {
   connectionClosed: { code: 3000, reason: 'connection closed', reconnect: true },
   shutdown: { code: 3001, reason: 'shutdown', reconnect: true },
@@ -50,7 +53,7 @@ export const DISCONNECTS = {
   tooManyErrors: { code: 3509, reason: 'too many errors', reconnect: false },
 } as const satisfies Record<string, Disconnect>
 
-/** Why a subscription ends while its connection stays. After 2500 and above the client subscribes again. */
+/** Why a subscription ends while its connection stays open. After 2500 and above the client subscribes again. */
 export const UNSUBSCRIBES = {
   server: { code: 2000, reason: 'server unsubscribe' },
   insufficientState: { code: 2500, reason: 'insufficient state' },
@@ -58,12 +61,14 @@ export const UNSUBSCRIBES = {
   stateInvalidated: { code: 2502, reason: 'state invalidated' },
 } as const satisfies Record<string, Close>
 
-/** Thrown to end a connection instead of answering. */
+/** Thrown by a command to close the connection instead of replying. */
 export class CloseConnection extends Error {
+  override readonly name = 'CloseConnection'
+
   constructor(readonly close: Close) {
     super(close.reason)
   }
 }
 
-/** What uWebSockets.js reports when a connection ended without a close frame. RFC 6455 §7.1.5. */
+/** The code that uWebSockets.js reports when a connection ended without a close frame. RFC 6455 §7.1.5. */
 export const ABNORMAL_CLOSE = 1006

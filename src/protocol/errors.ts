@@ -15,7 +15,9 @@ export class ProtocolError extends Error {
   }
 }
 
-/** Every error of the Centrifuge protocol, which the server API shares. docs/errors-and-closes.md has the same codes. */
+/**
+ * Every error of the Centrifuge protocol, which the server API shares. docs/errors-and-closes.md has the same codes.
+ */
 export const ERRORS = {
   internal: { code: 100, message: 'internal server error', temporary: true },
   unauthorized: { code: 101, message: 'unauthorized', temporary: false },
@@ -32,33 +34,35 @@ export const ERRORS = {
   unrecoverablePosition: { code: 112, message: 'unrecoverable position', temporary: false },
 } as const
 
-function make(name: keyof typeof ERRORS) {
+function creatorOf(name: keyof typeof ERRORS) {
   const { code, message, temporary } = ERRORS[name]
   return (why: string, options?: ErrorOptions) =>
     new ProtocolError(code, `${message}: ${why}`, temporary, options)
 }
 
-/** Creates each error with its cause in words: `<message>: <why>`. */
+/** Creates each error with the reason in words: `<message>: <why>`. */
 export const errors = {
-  /** A failure of the server. Temporary, unless the request may have taken effect: repeating it might do it twice. */
+  /**
+   * A failure of the server. Temporary, unless the request may have taken effect: repeated, it might take effect twice.
+   */
   internal: (why: string, temporary: boolean = ERRORS.internal.temporary, options?: ErrorOptions) =>
     new ProtocolError(ERRORS.internal.code, `${ERRORS.internal.message}: ${why}`, temporary, options),
-  unauthorized: make('unauthorized'),
-  unknownChannel: make('unknownChannel'),
-  permissionDenied: make('permissionDenied'),
-  methodNotFound: make('methodNotFound'),
-  alreadySubscribed: make('alreadySubscribed'),
-  limitExceeded: make('limitExceeded'),
-  badRequest: make('badRequest'),
-  notAvailable: make('notAvailable'),
-  tokenExpired: make('tokenExpired'),
-  expired: make('expired'),
-  tooManyRequests: make('tooManyRequests'),
-  unrecoverablePosition: make('unrecoverablePosition'),
+  unauthorized: creatorOf('unauthorized'),
+  unknownChannel: creatorOf('unknownChannel'),
+  permissionDenied: creatorOf('permissionDenied'),
+  methodNotFound: creatorOf('methodNotFound'),
+  alreadySubscribed: creatorOf('alreadySubscribed'),
+  limitExceeded: creatorOf('limitExceeded'),
+  badRequest: creatorOf('badRequest'),
+  notAvailable: creatorOf('notAvailable'),
+  tokenExpired: creatorOf('tokenExpired'),
+  expired: creatorOf('expired'),
+  tooManyRequests: creatorOf('tooManyRequests'),
+  unrecoverablePosition: creatorOf('unrecoverablePosition'),
 }
 
 /**
- * The error that a client or a caller of the server API receives for what was thrown. Anything but a ProtocolError or a
+ * The error that a client or a caller of the server API receives for a thrown value. Anything but a ProtocolError or a
  * BrokerError is a defect: it is passed to `onDefect`, and its text stays on the server.
  */
 export function toProtocolError(thrown: unknown, onDefect: (thrown: unknown) => void): ProtocolError {

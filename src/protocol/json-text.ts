@@ -1,20 +1,23 @@
 import { randomUUID } from 'node:crypto'
 import { errors } from './errors.js'
 
-/** Opens the strings that stand for a `JsonText` while the platform's parser and writer handle them; unknown to any client. */
+/**
+ * Prefix of the strings that stand for a `JsonText` while `JSON.parse` and `JSON.stringify` handle them. Random, so
+ * that no client can send it.
+ */
 const MARKER = randomUUID()
 const WRITTEN_MARKER = new RegExp(`"${MARKER}([\\w-]*)"`, 'g')
 
-/** The digits of a double that are always kept. IEEE 754 binary64. */
+/** Decimal digits that every double keeps. IEEE 754 binary64. */
 const EXACT_DIGITS = 15
-/** Smaller numbers lose digits before they become 0. */
+/** Smaller numbers lose digits, and in the end become 0. */
 const LEAST_EXACT_NUMBER = 1e-307
-/** Whether a text may have a number that is not exact as a double: a quick test, which strings may trigger too. */
+/** Finds numbers that may not be exact as a double: a quick test, which may match inside of strings too. */
 const LONG_NUMBER = /[\d.]{16}|[eE][+-]?\d{3}/
 /** Strings and numbers in JSON. */
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g
 
-/** A JSON value by its text, one line that is spliced into other JSON as it is. */
+/** The text of a JSON value: one line, which is spliced into other JSON unchanged. */
 export class JsonText {
   constructor(readonly text: string) {}
 
@@ -24,7 +27,7 @@ export class JsonText {
   }
 }
 
-/** Wraps a JSON text, where there is one. */
+/** Wraps a JSON text; undefined stays undefined. */
 export function jsonText(text: string | undefined): JsonText | undefined {
   return text === undefined ? undefined : new JsonText(text)
 }
@@ -33,7 +36,7 @@ export function jsonText(text: string | undefined): JsonText | undefined {
 export function parseExactly(text: string): unknown {
   const value: unknown = JSON.parse(text)
   if (!LONG_NUMBER.test(text)) return value
-  // The text is known to be JSON now, where a digit outside of strings is part of a number.
+  // The text is valid JSON, where a digit outside of strings is part of a number.
   const marked = text.replace(TOKENS, (token) => (isExact(token) ? token : `"${MARKER}${token}"`))
   if (marked.length === text.length) return value
   return JSON.parse(marked, (_key, part: unknown) =>
@@ -42,8 +45,8 @@ export function parseExactly(text: string): unknown {
 }
 
 /**
- * Like `JSON.stringify`: one line, or undefined for a value without JSON, such as undefined itself. Throws error 107 for
- * data that is nested too deeply to be written, and a TypeError for a value that is not JSON, such as a BigInt.
+ * Like `JSON.stringify`: one line, or undefined for a value without JSON, such as undefined itself. Throws error 107
+ * for data that is nested too deeply to be written, and a TypeError for a value that is not JSON, such as a BigInt.
  */
 export function stringify(value: unknown): string | undefined {
   try {
@@ -54,7 +57,7 @@ export function stringify(value: unknown): string | undefined {
   }
 }
 
-/** Like `stringify`, with the text of every `JsonText` as it is. Throws also where there is no JSON. */
+/** Like `stringify`, with the text of every `JsonText` unchanged. Throws a TypeError also for a value without JSON. */
 export function stringifyExactly(value: unknown): string {
   const json = stringify(value)
   if (json === undefined) throw new TypeError('the value has no JSON')

@@ -16,7 +16,7 @@ export interface Publication {
   readonly isBinary: boolean
   /** Whether the data is known to be one line of JSON. */
   readonly isJson: boolean
-  /** The publishing client, where subscribers are told. */
+  /** The publishing client, where subscribers receive it with the publication. */
   readonly info: ClientInfo | undefined
   readonly tags: Readonly<Record<string, string>> | undefined
   /** Its position in the channel's stream, once the broker has assigned one. */

@@ -3,30 +3,33 @@ import type { ClientInfo } from './client-info.js'
 import { JsonText, jsonText } from './json-text.js'
 import type { PresenceEvent, Publication } from './publication.js'
 
-/** A client as subscribers, and callers of the server API, receive it. */
+/** A client as subscribers and callers of the server API receive it. */
 export function infoJson({ client, user, connInfo, chanInfo }: ClientInfo) {
   return { user, client, conn_info: jsonText(connInfo), chan_info: jsonText(chanInfo) }
 }
 
-/** Clients by their id, as `presence` answers. */
+/** Clients by their id, as in the reply to `presence`. */
 export function presenceJson(clients: ReadonlyMap<string, ClientInfo>) {
   return Object.fromEntries([...clients].map(([client, info]) => [client, infoJson(info)]))
 }
 
-/** A publication as SDKs, and callers of the server API, receive it. */
+/** A publication as SDKs and callers of the server API receive it. */
 export function publicationJson(publication: Publication) {
   const { info, tags, position, publishedAtMs } = publication
   return {
     data: new JsonText(dataText(publication)),
     info: info && infoJson(info),
     offset: position?.offset,
-    // As text, since tags with an empty value are kept.
+    // As text: `writeJson` would leave out tags with an empty value.
     tags: tags && new JsonText(JSON.stringify(tags)),
     time: publishedAtMs,
   }
 }
 
-/** Estimates the bytes of a publication as SDKs receive it, without encoding it: too few by no more than its brackets. */
+/**
+ * Estimates the bytes of a publication as SDKs receive it, without encoding it. The estimate leaves out only what has a
+ * fixed bound: field names, brackets and numbers.
+ */
 export function publicationBytes(publication: Publication): number {
   const { data, isBinary, isJson, info, tags } = publication
   const dataBytes = isBinary
@@ -48,7 +51,7 @@ function dataText({ data, isBinary, isJson }: Publication): string {
   if (isJson) return text
   try {
     JSON.parse(text)
-    // A line separates the objects of a frame; within JSON, a line can only end between tokens.
+    // A newline separates the objects of a frame. Valid JSON has newlines between tokens only.
     return text.replace(/[\r\n]/g, ' ')
   } catch {
     return JSON.stringify(text)

@@ -1,4 +1,4 @@
-/** A timer that fires later than this was held up by a stall of this process. */
+/** A timer that fires later than this was delayed by a stall of this process. */
 const STALL_MS = 50
 /** Time to read what arrived during a stall. */
 const GRACE_MS = 250

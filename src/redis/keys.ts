@@ -19,7 +19,7 @@ export class Keys {
     return `${this.prefix}:stream-meta:${hashTag(channel)}`
   }
 
-  /** List: result of the publication with this idempotency key, which is hashed since it may hold any text of any length. */
+  /** List: result of the publication with this idempotency key, which is hashed since it may be any text of any length. */
   idempotency(channel: string, key: string): string {
     const digest = createHash('sha256').update(key).digest('base64url')
     return `${this.prefix}:idempotency:${hashTag(channel)}:${digest}`

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { errorMessage } from '../error-message.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
@@ -101,7 +102,7 @@ export class RedisLink {
     try {
       return await Promise.race([commands(this.commands), late])
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error)
+      const why = errorMessage(error)
       throw new BrokerError('unavailable', `Redis cannot be reached: ${why}`, { cause: error })
     } finally {
       cancelDeadline()

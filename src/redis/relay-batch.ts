@@ -5,7 +5,7 @@ const MAX_MESSAGE_BYTES = 256 * 1024
 
 /** Memory of a queued entry beside its bytes: a promise, a place in the queue, a Buffer object. Measured. */
 const ENTRY_OVERHEAD_BYTES = 700
-/** Further memory of an entry with storage: the keys of a channel with a long name, and the objects that hold them. */
+/** Further memory of an entry with storage: the keys of a channel with a long name, and the objects that contain them. */
 const STORAGE_OVERHEAD_BYTES = 1_000
 
 /** The keys of a channel's stream. */

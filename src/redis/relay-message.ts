@@ -119,7 +119,7 @@ export function encodeMessage(entries: readonly Uint8Array[]): Buffer {
  * Decodes the events of a message, in order. Their data and payloads are views into the message.
  *
  * When thousands of clients reconnect at once, decoding joins and leaves that no subscriber watches would be a good part
- * of what they cost: `isWatched` says which are left out unread.
+ * of what they cost: `isWatched` decides which are left out unread.
  * @throws MalformedMessage
  */
 export function decodeMessage(

@@ -11,7 +11,7 @@ import { addRelayCommand, firstPosition } from './stream-scripts.js'
 const DEADLINE_MS = 1_250
 /** The least time between two checks of deadlines. */
 const DEADLINE_CHECK_MS = 250
-/** A timer that fires later than this was held up by a stall of this process. */
+/** A timer that fires later than this was delayed by a stall of this process. */
 const STALL_MS = 50
 /** Timers count from the beginning of the loop iteration, and would fire just before the deadline that they are for. */
 const TIMER_SLACK_MS = 5

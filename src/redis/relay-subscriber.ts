@@ -1,4 +1,6 @@
 import type { Redis } from 'ioredis'
+import { chunks } from '../chunks.js'
+import { errorMessage } from '../error-message.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
@@ -19,7 +21,7 @@ export type MessageListener = (message: Buffer) => void
 interface Subscription {
   readonly listener: MessageListener
   isConfirmed: boolean
-  /** Whether a caller was told that it is subscribed. It is then kept until `unsubscribe`, over every lost connection. */
+  /** Whether `subscribe` has resolved for a caller. It is then kept until `unsubscribe`, over every lost connection. */
   isRetained: boolean
   /** Callers that wait for the confirmation. */
   readonly waiters: Set<Waiter>
@@ -58,7 +60,7 @@ export class RelaySubscriber {
 
   /**
    * Resolves when Redis confirmed the subscription. Rejects with a BrokerError within 2 s otherwise, sooner when Redis
-   * refuses. A subscription that no caller waits for, and no caller was told of, is dropped.
+   * refuses. A subscription for which no call has resolved, and none waits, is dropped.
    */
   subscribe(redisChannel: string, listener: MessageListener): Promise<void> {
     const known = this.subscriptions.get(redisChannel)
@@ -122,15 +124,11 @@ export class RelaySubscriber {
 
   /** Sends all batches at once: a round trip for each would add up. */
   private async subscribeInBatches(names: readonly string[]): Promise<void> {
-    const batches: Promise<void>[] = []
-    for (let start = 0; start < names.length; start += SUBSCRIBE_BATCH) {
-      batches.push(this.subscribeBatch(names.slice(start, start + SUBSCRIBE_BATCH)))
-    }
-    await Promise.all(batches)
+    await Promise.all(chunks(names, SUBSCRIBE_BATCH).map((batch) => this.subscribeBatch(batch)))
   }
 
   private warn(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error)
+    const message = errorMessage(error)
     if (message === this.lastWarning) return
     this.lastWarning = message
     this.log.warn({ error: message }, 'could not subscribe in Redis')

@@ -43,7 +43,7 @@ export interface SubscriptionOwner extends Connection {
   addSubscription(subscription: Subscription): void
   /** Ends a subscription without telling the client. */
   removeSubscription(subscription: Subscription): void
-  /** The client as the channel's subscribers are told of it; without a subscription, as a publisher. */
+  /** The client as the channel's subscribers receive it; without a subscription, as a publisher. */
   infoIn(subscription: Subscription | undefined): ClientInfo
   /** To be called when the connection or a subscription may expire earlier than before. */
   rescheduleTimer(): void
@@ -69,6 +69,6 @@ export interface ClientConnection extends SubscriptionOwner {
     decided: PromiseLike<T>,
     subscribe: (decision: T) => Promise<void> | undefined,
   ): Promise<void>
-  /** Logs an error of an application's hook that no client is told of. */
+  /** Logs an error of an application's hook that no client receives. */
   logHookError(hook: 'message' | 'disconnect', error: unknown): void
 }

@@ -232,7 +232,7 @@ export class ClientSession extends Session<ClientSessionContext> implements Clie
     await subscribing
   }
 
-  /** Tells the client, where it is subscribed; a pending subscription is refused. */
+  /** Notifies the client, where it is subscribed; a pending subscription is refused. */
   unsubscribe(channel: string, why: Close): boolean {
     const decisions = this.pendingDecisions.filter((one) => one.channel === channel)
     for (const decision of decisions) decision.isRevoked = true

@@ -17,7 +17,7 @@ const MAX_REFUSED_CONNECTS = 3
 const MAX_SPARE_ERRORS = 1_000
 /** Commands of which several of one kind may run at once: their effects keep their order, and waiting for each reply would add up. */
 const OVERLAPPING: ReadonlySet<CommandName> = new Set(['subscribe', 'publish', 'rpc'])
-/** Commands that change presence, of which the cluster has to be told. */
+/** Commands that change presence, which is then written to the cluster. */
 const CHANGING_PRESENCE: ReadonlySet<CommandName> = new Set(['subscribe', 'unsubscribe'])
 
 /** What a runner needs of its session. */
@@ -69,7 +69,7 @@ export class CommandRunner {
       return
     }
     if (line.type === 'malformed') {
-      host.context.log.debug({ ...host.logFields(), why: line.why }, 'malformed frame')
+      host.context.log.debug({ ...host.logFields(), why: line.reason }, 'malformed frame')
       host.close(DISCONNECTS.badRequest)
       return
     }
@@ -104,15 +104,15 @@ export class CommandRunner {
 
   /** Whether the cluster lags behind this client's joins and leaves. Queued commands start once it has caught up. */
   private mustWaitForPresence(): boolean {
-    const room = this.host.context.presence.roomFor(this.host.client)
-    if (room !== undefined && !this.isWaitingForPresence) {
+    const belowLimit = this.host.context.presence.whenBelowLimit(this.host.client)
+    if (belowLimit !== undefined && !this.isWaitingForPresence) {
       this.isWaitingForPresence = true
-      void room.then(() => {
+      void belowLimit.then(() => {
         this.isWaitingForPresence = false
         this.startQueued()
       })
     }
-    return room !== undefined
+    return belowLimit !== undefined
   }
 
   private start(command: ClientCommand): void {

@@ -1,4 +1,4 @@
-/** The fields by which results tell when a connection or subscription expires: whether it does, and in how many seconds. */
+/** The fields of results about the expiry of a connection or subscription: whether it expires, and in how many seconds. */
 export function expiryFields(expiresAtMs: number | undefined): {
   readonly expires: boolean
   readonly ttl: number | undefined

@@ -8,10 +8,10 @@ import type { WatchedEvents } from '../connection/connection.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import type {
   Acceptance,
+  HandshakeDecision,
   HttpRequest,
   HttpResponse,
   SocketHandler,
-  Verdict,
   WebSocketRoute,
 } from '../transport/transport.js'
 import type { ClientSessionContext } from './client-connection.js'
@@ -73,21 +73,21 @@ export class Handshakes {
     ]
   }
 
-  private echo(request: HttpRequest): Verdict {
+  private echo(request: HttpRequest): HandshakeDecision {
     const identity = this.checkUpgrade(request) ?? this.authenticate(request)
     if (identity instanceof Refusal) return this.refuse(identity)
     return this.reserveSlot() ?? this.accept(request, new RawSession(this.options.raw, identity, undefined))
   }
 
   /** The client authenticates after the upgrade, by the `connect` command. */
-  private client(request: HttpRequest): Verdict {
+  private client(request: HttpRequest): HandshakeDecision {
     const refusal = this.checkUpgrade(request) ?? checkSubprotocol(request)
     if (refusal !== undefined) return this.refuse(refusal)
     const handler = new ClientSession(this.options.centrifuge, '')
     return this.reserveSlot() ?? { ...this.accept(request, handler), subprotocol: clientSubprotocol(request) }
   }
 
-  private raw(request: HttpRequest): Verdict | Promise<Verdict> {
+  private raw(request: HttpRequest): HandshakeDecision | Promise<HandshakeDecision> {
     const upgrade = this.checkUpgrade(request)
     if (upgrade !== undefined) return this.refuse(upgrade)
     const channel = readChannel(request.path)
@@ -106,7 +106,7 @@ export class Handshakes {
     request: HttpRequest,
     identity: Identity,
     subscription: RawSubscription,
-  ): Verdict | Promise<Verdict> {
+  ): HandshakeDecision | Promise<HandshakeDecision> {
     const { raw: context } = this.options
     const { channel } = subscription
     const acquired = context.hub.acquire(channel)
@@ -149,13 +149,13 @@ export class Handshakes {
     return { handler, subprotocol: chooseSubprotocol(request), abandoned }
   }
 
-  private refuse(refusal: Refusal): Verdict {
+  private refuse(refusal: Refusal): HandshakeDecision {
     this.options.raw.metrics.connectionRejections.inc({ reason: refusal.reason })
     return { refusal: refusal.response() }
   }
 
   /** Returns undefined where a slot was reserved. */
-  private reserveSlot(): Verdict | undefined {
+  private reserveSlot(): HandshakeDecision | undefined {
     const reason = this.options.raw.slots.reserve()
     if (reason === undefined) return undefined
     const message =

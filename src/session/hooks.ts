@@ -1,15 +1,15 @@
 import { MAX_USER_LENGTH } from '../auth/claims.js'
 import { errors } from '../protocol/errors.js'
 
-/** What an application says of somebody who connects. */
+/** An application's decision to accept a client that connects. */
 export interface ConnectDecision {
-  /** Empty for somebody without a name. */
+  /** Empty for an anonymous user. */
   readonly user: string
-  /** Any JSON value: goes into presence and joins. */
+  /** Any JSON value: becomes part of presence, joins and leaves. */
   readonly info?: unknown
-  /** Any JSON value: handed to the client with the reply. */
+  /** Any JSON value: the client receives it with the reply. */
   readonly data?: unknown
-  /** Channels that the connection is subscribed to by the server. */
+  /** Channels that the server subscribes the connection to. */
   readonly channels?: readonly string[]
   /** Unix time in seconds at which the connection expires. */
   readonly expireAt?: number
@@ -18,10 +18,10 @@ export interface ConnectDecision {
 export interface ConnectRequest {
   /** Id of the connection. */
   readonly client: string
-  /** As the client sent it, not verified; empty where it sent none. */
+  /** As the client sent it, not verified; empty when it sent none. */
   readonly token: string
   readonly data: unknown
-  /** What the client says it is: the SDK's name and version. */
+  /** Name and version of the SDK, as the client sent them. */
   readonly name: string
   readonly version: string
 }
@@ -30,17 +30,17 @@ export interface SubscribeRequest {
   readonly client: string
   readonly user: string
   readonly channel: string
-  /** As the client sent it, not verified; empty where it sent none. */
+  /** As the client sent it, not verified; empty when it sent none. */
   readonly token: string
   readonly data: unknown
 }
 
 export interface SubscribeDecision {
-  /** Any JSON value: goes into the channel's presence and joins. */
+  /** Any JSON value: becomes part of the channel's presence, joins and leaves. */
   readonly info?: unknown
-  /** Any JSON value: handed to the client with the reply. */
+  /** Any JSON value: the client receives it with the reply. */
   readonly data?: unknown
-  /** Unix time in seconds at which the subscription expires. In the past: the client gets error 110. */
+  /** Unix time in seconds at which the subscription expires. In the past: the client receives error 110. */
   readonly expireAt?: number
 }
 
@@ -52,7 +52,7 @@ export interface PublishRequest {
 }
 
 export interface PublishDecision {
-  /** Any JSON value: is published instead. */
+  /** Any JSON value, which is published in place of the client's. */
   readonly data: unknown
 }
 
@@ -72,7 +72,7 @@ export interface ClientMessage {
 export interface RefreshRequest {
   readonly client: string
   readonly user: string
-  /** The subscription's; undefined: it is the connection that is refreshed. */
+  /** The channel of the subscription to refresh; undefined: the connection is refreshed. */
   readonly channel: string | undefined
   /** As the client sent it, not verified. */
   readonly token: string
@@ -80,8 +80,8 @@ export interface RefreshRequest {
 
 export interface RefreshDecision {
   /**
-   * Unix time in seconds at which it expires next; undefined: it does not expire any more. In the past: a connection is
-   * closed with 3005, the client of a subscription gets error 110.
+   * Unix time in seconds at which the connection or subscription expires next; undefined: it does not expire any more.
+   * In the past: a connection is closed with 3005, the client of a subscription receives error 110.
    */
   readonly expireAt?: number
 }
@@ -93,35 +93,41 @@ export interface DisconnectEvent {
   readonly reason: string
 }
 
-/** The client waits for it for as long as it takes: a limit of time is the application's. */
+/** A hook's result, at once or later. The client waits for as long as it takes: a timeout is up to the application. */
 export type Answer<T> = T | PromiseLike<T>
 
 /**
- * Where an embedding application takes part in what clients of the Centrifuge protocol do; raw clients follow the
- * settings alone. Each but `message` and `disconnect` may refuse by throwing a ProtocolError, which the client gets; whatever else is
- * thrown is logged, and the client gets error 100.
+ * Functions of an embedding application that decide on requests of clients of the Centrifuge protocol; for raw clients
+ * the settings alone decide. Each hook except `message` and `disconnect` refuses by throwing a ProtocolError, which the
+ * client receives; any other error is logged, and the client receives error 100.
  */
 export interface Hooks {
-  /** Instead of verifying the token here; undefined: verify it as configured. */
+  /** Decides in place of verifying the token; on undefined, Fanfare verifies the token as configured. */
   readonly connect?: (request: ConnectRequest) => Answer<ConnectDecision | undefined>
-  /** Instead of the namespace's rules and the token, which decide where this gives undefined. */
+  /** Decides in place of the namespace's rules and the token, which decide when the hook returns undefined. */
   readonly subscribe?: (request: SubscribeRequest) => Answer<SubscribeDecision | undefined>
-  /** After the namespace's rules, which stand. What it gives is published instead; undefined: what the client sent. */
+  /**
+   * Called for what the namespace's rules allow. Returns what is published in place of the client's data; on undefined,
+   * the client's data is published.
+   */
   readonly publish?: (request: PublishRequest) => Answer<PublishDecision | undefined>
-  /** Gives any JSON value, for the caller. */
+  /** Returns any JSON value, which the client receives as the result. */
   readonly rpc?: (request: RpcRequest) => Answer<unknown>
-  /** What a client sends without waiting for an answer, in its order. What it throws, a ProtocolError too, is logged. */
+  /** Receives what a client sends without expecting a reply, in order. Errors are logged, a ProtocolError too. */
   readonly message?: (event: ClientMessage) => Answer<void>
-  /** What was given an `expireAt` gets another one. Instead of verifying the token here; undefined: verify it as configured. */
+  /**
+   * Sets the next expiry of a connection or subscription that has one, in place of verifying the token; on undefined,
+   * Fanfare verifies the token as configured.
+   */
   readonly refresh?: (request: RefreshRequest) => Answer<RefreshDecision | undefined>
   /**
-   * After a connection has ended whose `connect` was answered; one that goes away while the hook decides is not told of.
-   * What it throws is logged.
+   * Called after the end of a connection whose `connect` command succeeded. A connection that ends while the `connect`
+   * hook decides is not reported. Errors are logged.
    */
   readonly disconnect?: (event: DisconnectEvent) => Answer<void>
 }
 
-/** Every hook, by name: one that is missing here does not compile. */
+/** The names of all hooks. The compiler rejects this list when one is missing. */
 export const HOOK_NAMES = Object.keys({
   connect: true,
   subscribe: true,
@@ -132,16 +138,19 @@ export const HOOK_NAMES = Object.keys({
   disconnect: true,
 } satisfies Record<keyof Hooks, true>)
 
-/** Throws for what is no decision, `false` for example, which must not let anybody in: no compiler looks at JavaScript. */
+/**
+ * Throws a TypeError for a result that is no decision. Applications in JavaScript have no compiler that would reject
+ * `false`, for example, which must not be taken for permission.
+ */
 export function checkDecision(hook: keyof Hooks, decision: object | undefined): void {
   if (decision === undefined) return
   const isObject = typeof decision === 'object' && decision !== null && !Array.isArray(decision)
-  // An error that was to be thrown.
+  // An Error as the result was meant to be thrown.
   if (isObject && !(decision instanceof Error)) return
   throw new TypeError(`hooks.${hook}: gives an object or undefined; to refuse, it throws`)
 }
 
-/** Throws where an application decided on somebody that nobody can be. */
+/** Throws a TypeError for a decision with an invalid user or invalid channels. */
 export function checkConnectDecision({ user, channels = [] }: ConnectDecision): void {
   if (typeof user !== 'string' || user.length > MAX_USER_LENGTH) {
     throw new TypeError(`hooks.connect: user must be a text of at most ${MAX_USER_LENGTH} characters`)
@@ -151,14 +160,16 @@ export function checkConnectDecision({ user, channels = [] }: ConnectDecision): 
   }
 }
 
-/** When what an application decided expires, in Unix milliseconds; undefined: it does not. Throws for what is no time. */
+/**
+ * The expiry of a decision in Unix milliseconds; undefined: it does not expire. Throws a TypeError for an invalid time.
+ */
 export function expiryOf({ expireAt }: { readonly expireAt?: number }): number | undefined {
   if (expireAt === undefined) return undefined
   if (!Number.isFinite(expireAt)) throw new TypeError('hooks: expireAt must be Unix seconds')
   return expireAt * 1_000
 }
 
-/** The same for a subscription. Throws error 110 where it is in the past. */
+/** The same for a subscription. Throws error 110 for an expiry in the past. */
 export function futureExpiryOf(decision: { readonly expireAt?: number }): number | undefined {
   const expiresAtMs = expiryOf(decision)
   if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) {

@@ -12,9 +12,9 @@ import { expiryFields } from './expiry.js'
 import { StreamReader, type StreamStart } from './stream-reader.js'
 import type { Subscription } from './subscription.js'
 
-/** Reads of a stream that grows faster than this node receives it, before the client is told to try again. */
+/** Reads of a stream that grows faster than this node receives it, before the client is asked to try again. */
 const MAX_READS = 3
-/** Attempts to join after reading, before the client is told to try again. */
+/** Attempts to join after reading, before the client is asked to try again. */
 const MAX_ATTEMPTS = 5
 /** The outcome of most subscriptions. */
 const EMPTY_OUTCOME: SubscribeOutcome = { result: {}, publications: [], bytes: 0 }
@@ -195,7 +195,7 @@ export class PendingSubscription {
     })
     for (let reads = 0; reads < MAX_READS; reads++) {
       const top = await this.reader.read()
-      // This node may have received less of the stream than it holds, and other subscribers must not miss the rest.
+      // This node may have received less of the stream than there is, and other subscribers must not miss the rest.
       await hub.catchUp(options.channel, top)
       if (this.canStart(this.reader.start(owner.roomBytes))) return
     }
@@ -271,7 +271,7 @@ function reportOutcomes(
   onOutcomes: (outcomes: SubscribeOutcomes) => void,
 ): boolean {
   const outcomes = new Map<string, SubscribeOutcome>()
-  // One reply holds what all of them recover.
+  // One reply contains what all of them recover.
   let roomBytes = all[0]?.roomBytes ?? 0
   for (const pending of all) {
     const outcome = pending.outcome(roomBytes)

@@ -35,7 +35,7 @@ export interface RawSubscription {
 export class RawSession extends Session<RawSessionContext> {
   /** One line of JSON, from the token. */
   private readonly connInfo: string | undefined
-  /** When the client was last heard, in the wheel's time. */
+  /** When the client last sent anything, in the wheel's time. */
   private lastHeardMs = 0
   /** In the wheel's time; undefined: the connection does not expire. */
   private expiresMs: number | undefined
@@ -154,7 +154,7 @@ export class RawSession extends Session<RawSessionContext> {
     this.close(CLOSES.goingAway)
   }
 
-  /** The protocol has no way to tell a client, nor for a client to ask for what it missed. */
+  /** The protocol has no way to notify a client, nor for a client to ask for what it missed. */
   notifyGap(): void {}
 
   protected onOpened(): number {
@@ -190,7 +190,7 @@ export class RawSession extends Session<RawSessionContext> {
     }
     const { channels } = this.context
     const publication = { data, isBinary, isJson: false, excludedClient: this.client }
-    // The protocol has no way to tell the client of a failure, which `publish` has counted and logged.
+    // The protocol has no way to notify the client of a failure, which `publish` has counted and logged.
     channels.publish({ channel, source: 'raw', ...publication }).catch(() => undefined)
   }
 

@@ -111,7 +111,7 @@ export abstract class Session<C extends SessionContext = SessionContext>
     this.onClosed(code, reason)
     slots.release()
     metrics.connections[this.protocol].value--
-    metrics.closed(this.protocol, code)
+    metrics.countClose(this.protocol, code)
     const durationMs = Math.round(performance.now() - this.openedMs)
     // Ordinary closes come by the thousand, and a line for each would cost more than the connection did. Metrics count
     // them all.

@@ -7,7 +7,7 @@ export interface Subscription {
   readonly namespace: NamespaceOptions
   readonly isServerSide: boolean
   readonly watched: WatchedEvents
-  /** Whether its client is told of lost publications. */
+  /** Whether its client is notified of lost publications. */
   readonly isPositioned: boolean
   /** One line of JSON, from the token. */
   readonly chanInfo: string | undefined

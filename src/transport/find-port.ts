@@ -1,9 +1,9 @@
 import { createServer } from 'node:net'
 
 /**
- * Resolves with the port to listen on: the one given, or a free one for 0. Rejects, in one line, when it can't be
- * listened on. uWebSockets.js listens with SO_REUSEPORT, so that a second process on a taken port would succeed and get
- * half of the connections; the kernel even hands out such a port for 0.
+ * Resolves with the port to listen on: the given one, or a free one for 0. Rejects with a one-line message when it
+ * can't be listened on. uWebSockets.js listens with SO_REUSEPORT, so that a second process on a taken port would
+ * succeed and get half of the connections; for 0 the kernel may even choose such a port.
  */
 export function findPort(host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -11,7 +11,7 @@ export function findPort(host: string, port: number): Promise<number> {
     probe.once('error', (error: NodeJS.ErrnoException) => {
       const why =
         error.code === 'EADDRINUSE' ? 'the port is taken by another process' : (error.code ?? error.message)
-      reject(new Error(`cannot listen on ${host}:${port}: ${why}`))
+      reject(new Error(`cannot listen on ${host}:${port}: ${why}`, { cause: error }))
     })
     probe.listen({ host, port, exclusive: true }, () => {
       const address = probe.address()

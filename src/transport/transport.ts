@@ -4,27 +4,27 @@ import type { Close } from '../protocol/closes.js'
 export interface Socket {
   /** Queues a frame behind what is queued already; text is UTF-8. */
   send(data: Uint8Array, isBinary: boolean): void
-  /** A protocol ping; the answer comes as `pong`. */
+  /** Sends a protocol ping; `alive` reports the client's pong. */
   ping(): void
   /** Sends a close frame and ends; `closed` is called before this returns. */
   close(close: Close): void
   subscribe(topic: string): void
   unsubscribe(topic: string): void
-  /** Publishes to everybody in the topic but this socket. */
+  /** Sends a frame to every socket in the topic but this one. */
   broadcastToOthers(topic: string, data: Uint8Array, isBinary: boolean): void
-  /** Bytes that the client has left unread, beyond what the system buffers. */
+  /** Bytes queued for the client, beyond those that the system buffers. */
   bufferedBytes(): number
 }
 
-/** What happens on a socket. Buffers given here live until the call returns. */
+/** Receives the events of a socket. Buffers are valid until the call returns. */
 export interface SocketHandler {
   opened(socket: Socket): void
   message(data: Buffer, isBinary: boolean): void
-  /** A ping or a pong: a sign of life without content. */
+  /** A ping or a pong: it shows that the client is alive, and carries no message. */
   alive(): void
-  /** More is unread than the queue may hold, and something was not queued. May be called several times, also after `closed`. */
+  /** A frame was dropped, because the queue is full. May be called several times, also after `closed`. */
   overflowed(): void
-  /** Once, after which the socket is gone. Code 1006: no close frame came. */
+  /** Called once, as the last event but `overflowed`. Code 1006: the connection ended without a close frame. */
   closed(code: number, reason: string): void
 }
 
@@ -49,34 +49,34 @@ export interface HttpResponse {
   readonly body?: string
 }
 
-/** What becomes of a handshake that is let in. */
+/** An accepted handshake. */
 export interface Acceptance {
   readonly handler: SocketHandler
   readonly subprotocol: string
-  /** Called instead of `opened` when the client went away while the verdict was being reached. */
+  /** Called instead of `opened` when the client disconnected before the decision, or when the upgrade failed. */
   readonly abandoned: () => void
 }
 
-/** An answer to a handshake. */
-export type Verdict = Acceptance | { readonly refusal: HttpResponse }
+/** Accepts or refuses a handshake. */
+export type HandshakeDecision = Acceptance | { readonly refusal: HttpResponse }
 
 export interface WebSocketRoute {
   /** A path, or a prefix and `*`. */
   readonly path: string
-  /** A message larger than this is cut while it arrives, without being buffered; the client sees 1006. */
+  /** A larger message ends the connection while it arrives, without being buffered; the client sees 1006. */
   readonly maxFrameBytes: number
-  /** Unread bytes a socket may have; further frames overflow. */
+  /** Bytes that may be queued for a socket; further frames are dropped and reported by `overflowed`. */
   readonly maxQueueBytes: number
-  /** Decides on a handshake. What it returns takes effect in the same tick, or in the tick its promise resolves. */
-  readonly handshake: (request: HttpRequest) => Verdict | Promise<Verdict>
+  /** Decides on a handshake. The decision takes effect in the same tick, or in the tick its promise resolves. */
+  readonly handshake: (request: HttpRequest) => HandshakeDecision | Promise<HandshakeDecision>
 }
 
 export interface HttpRoute {
   /** A path, or a prefix and `*`. */
   readonly path: string
-  /** A larger body is answered with 413 without being kept. */
+  /** A larger body is answered with 413 without being buffered. */
   readonly maxBodyBytes: number
-  /** Refuses a request without looking at its body, which is then not kept. */
+  /** Returns a response to refuse a request before its body is read, which is then not buffered. */
   readonly refuse?: (request: HttpRequest) => HttpResponse | undefined
   readonly handle: (request: HttpRequestWithBody) => HttpResponse | Promise<HttpResponse>
 }
@@ -95,13 +95,13 @@ export interface Transport {
   addRoutes(routes: Routes): void
   /** Resolves with the port; rejects with a one-line message when the address can't be listened on. */
   listen(options: ListenOptions): Promise<number>
-  /** Publishes to everybody in the topic, in the order of the calls. */
+  /** Sends a frame to every socket in the topic, in the order of the calls. */
   broadcast(topic: string, data: Uint8Array, isBinary: boolean): void
-  /** Accepts no more; what is open stays open. */
+  /** Accepts no more connections; open ones stay open. */
   stopListening(): void
-  /** From now on every HTTP answer ends its connection. Resolves when no request is being answered. */
+  /** From now on every HTTP response ends its connection. Resolves when no request is being handled. */
   finishRequests(): Promise<void>
-  /** Cuts everything that is still open. */
+  /** Ends every connection that is still open, without a close frame. */
   close(): void
 }
 
@@ -111,11 +111,11 @@ export interface Routes {
 }
 
 export interface TransportOptions {
-  /** TCP connections that may be open, those included that are not WebSockets yet; further ones are cut at once. */
+  /** TCP connections that may be open, including those that are not WebSockets yet; further ones are closed at once. */
   readonly maxSockets: number
-  /** One was cut. */
+  /** Called when a connection above `maxSockets` was closed. */
   readonly onSocketRefused: () => void
   readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined
-  /** Somebody's callback threw: a defect; the connection or request it was about is ended. */
+  /** Called with what a route's or handler's callback threw: a defect, which ends its connection or request. */
   readonly onDefect: (error: unknown) => void
 }

@@ -1,11 +1,12 @@
 import { composeNode } from '../compose.js'
 import type { Config } from '../config/settings.js'
+import { errorMessage } from '../error-message.js'
 import { createLogger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
 import type { FromWorker, ToWorker } from './messages.js'
 
-/** A process of its own that runs one of the nodes of a supervisor, and does what that tells it. */
+/** Main module of a worker: a process that runs one node, as its supervisor directs. */
 
 interface Running {
   readonly node: Node
@@ -25,7 +26,7 @@ async function start(config: Config, worker: number): Promise<void> {
     await running.node.start()
     send({ type: 'listening' })
   } catch (error) {
-    send({ type: 'failed', message: error instanceof Error ? error.message : String(error) })
+    send({ type: 'failed', message: errorMessage(error) })
   }
 }
 
@@ -54,7 +55,7 @@ process.on('message', (message: ToWorker) => {
       return
   }
 })
-// A supervisor that is gone can't tell any more; clients are better off elsewhere.
+// Without a supervisor the worker cannot be stopped or restarted: its clients are better off on another node.
 process.on('disconnect', () => void drain())
-// A terminal sends its signals to the whole group of processes: the supervisor decides what they mean.
+// A terminal sends its signals to the whole process group: the supervisor handles them, and sends `drain`.
 for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => undefined)

@@ -1,10 +1,10 @@
 import { Redis } from 'ioredis'
 import { expect, it } from 'vitest'
-import { runFanfare } from '../support/fanfare-process.js'
-import { freePort } from '../support/free-port.js'
-import { RedisServer } from '../support/redis-server.js'
+import { runFanfare } from '../../deploy/local/fanfare-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 
-it('a node that Redis does not let subscribe says so, and becomes ready once it may', async () => {
+it('a node that Redis refuses to subscribe logs it, and becomes ready once it may', async () => {
   const redis = await RedisServer.start()
   const admin = new Redis(redis.url)
   await admin.acl('SETUSER', 'limited', 'on', '>password', '~fanfare:*', 'resetchannels', '+@all')
@@ -21,7 +21,7 @@ it('a node that Redis does not let subscribe says so, and becomes ready once it 
   await node.line(attempt)
   expect(await ready()).toBe(503)
   await node.nextLine(attempt)
-  // By the node's own clock, not in a busy loop.
+  // By the clock of the node, it does not try in a busy loop.
   const times = node.lines
     .filter((line) => attempt.test(line))
     .map((line) => Date.parse((JSON.parse(line) as { time: string }).time))

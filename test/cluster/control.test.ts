@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { callApi } from '../support/api.js'
 import { Cluster } from '../support/cluster.js'
 
-describe('a backend that talks to one of three nodes', () => {
+describe('a backend that calls one of three nodes', () => {
   let cluster: Cluster
   beforeAll(async () => {
     cluster = await Cluster.start()
@@ -13,14 +13,14 @@ describe('a backend that talks to one of three nodes', () => {
     Promise.all([cluster.open(0, path), cluster.open(1, path), cluster.open(2, path)])
   const call = (method: string, body: unknown) => callApi(cluster.nodes[0], method, body)
 
-  it('disconnects a user from all of them', async () => {
+  it('disconnects a user from all nodes', async () => {
     const clients = await everywhere('/ws/disconnect')
     const { body } = await call('disconnect', { user: 'tester', code: 4001, reason: 'bye' })
     expect(body.result).toEqual({ num_clients: 3 })
     for (const client of clients) expect(await client.closed).toEqual({ code: 4001, reason: 'bye' })
   })
 
-  it('unsubscribes a user on all of them', async () => {
+  it('unsubscribes a user on all nodes', async () => {
     const clients = await everywhere('/ws/unsubscribe')
     const { body } = await call('unsubscribe', { user: 'tester', channel: 'unsubscribe' })
     expect(body.result).toEqual({ num_clients: 3 })
@@ -29,7 +29,7 @@ describe('a backend that talks to one of three nodes', () => {
     }
   })
 
-  it('lets the connections of a user expire on all of them', async () => {
+  it('expires the connections of a user on all nodes', async () => {
     const clients = await everywhere('/ws/refresh')
     const later = { user: 'tester', expire_at: Math.floor(Date.now() / 1_000) + 3_600 }
     expect((await call('refresh', later)).body.result).toEqual({ num_clients: 3 })
@@ -40,7 +40,7 @@ describe('a backend that talks to one of three nodes', () => {
     }
   })
 
-  it('is told why when every connection refuses, wherever they are', async () => {
+  it('receives the error when every connection refuses, on whichever node they are', async () => {
     const client = await cluster.open(2, '/ws/subscribe')
     const { body } = await call('subscribe', { user: 'tester', channel: 'other', info: [1], data: 'x' })
     expect(body.error?.code).toBe(108)
@@ -48,20 +48,23 @@ describe('a backend that talks to one of three nodes', () => {
     await client.closed
   })
 
-  it('is answered while a node is frozen, and told which one did not answer', async () => {
+  it('is answered while a node is frozen, with the id of the node that did not answer', async () => {
     const info = await callApi(cluster.nodes[1], 'info', {})
     const nodes = info.body.result?.['nodes'] as { uid: string; name: string }[]
     const frozen = nodes.find(({ name }) => name.endsWith(`:${cluster.nodes[1].port}`))
-    const [here, there] = await Promise.all([cluster.open(0, '/ws/frozen'), cluster.open(1, '/ws/frozen')])
+    const [onFirst, onFrozen] = await Promise.all([
+      cluster.open(0, '/ws/frozen'),
+      cluster.open(1, '/ws/frozen'),
+    ])
     cluster.nodes[1].child.kill('SIGSTOP')
     try {
       const { body } = await call('disconnect', { user: 'tester' })
       expect(body.result).toEqual({ num_clients: 1, missing_nodes: [frozen?.uid] })
-      expect((await here.closed).code).toBe(3503)
+      expect((await onFirst.closed).code).toBe(3503)
     } finally {
       cluster.nodes[1].child.kill('SIGCONT')
     }
-    // It does what it was asked to as soon as it goes on.
-    expect((await there.closed).code).toBe(3503)
+    // The frozen node disconnects its clients as soon as it continues.
+    expect((await onFrozen.closed).code).toBe(3503)
   })
 })

@@ -1,16 +1,16 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
-import { freePort } from '../support/free-port.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { eventually, metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 import { workersOf } from '../support/workers.js'
 
 let redis: RedisServer
 let service: FanfareProcess
 let hanging: number
 
-/** Of the internal port. */
+/** Requests a path of the internal port. */
 function get(path: string): Promise<Response> {
   return fetch(`${service.internalUrl}${path}`)
 }
@@ -43,17 +43,17 @@ afterAll(async () => {
   await redis.remove()
 })
 
-it('a worker that hangs makes the service not ready, which is answered', async () => {
+it('a worker that hangs makes /ready answer that the service is not ready', async () => {
   const response = await get('/ready')
   expect(response.status).toBe(503)
   expect(await response.json()).toMatchObject({ status: 'deaf' })
 })
 
-it('a worker that hangs keeps its share of the metrics, which are answered', async () => {
+it('a worker that hangs keeps its share in the metrics, which are still answered', async () => {
   expect(opened(await (await get('/metrics')).text())).toBe(40)
 })
 
-it('a worker that hangs is killed when the others have long been drained', async () => {
+it('a worker that hangs is killed some time after the others are drained', async () => {
   service.child.kill('SIGTERM')
   await service.child.line(/"msg":"draining"/)
   expect((await get('/ready')).status).toBe(503)

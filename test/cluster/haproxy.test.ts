@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { redisArguments } from '../support/deployment.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { HaproxyProcess } from '../support/haproxy-process.js'
 import { type ConnectOptions, RawClient, refusalOf } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 
 const TOKEN = 'secret-a'
 
@@ -57,51 +57,51 @@ async function connectMany(count: number, url?: string): Promise<RawClient[]> {
   return Promise.all(Array.from({ length: count }, () => connect(url)))
 }
 
-/** What a client got until now, such as `text hello`. */
-function heardBy({ frames }: RawClient): string[] {
+/** The frames that a client has received, such as `text hello`. */
+function framesOf({ frames }: RawClient): string[] {
   return frames.map(({ data, isBinary }) => `${isBinary ? 'binary' : 'text'} ${data.toString()}`)
 }
 
 describe('three nodes behind HAProxy with the shipped configuration', () => {
-  it('spread clients evenly, who hear each other, text as text and binary as binary', async () => {
-    const members = await connectMany(6)
+  it('spread clients evenly, which receive each other’s publications, text as text and binary as binary', async () => {
+    const connected = await connectMany(6)
     expect(await connectionsOfAll()).toEqual([2, 2, 2])
 
-    for (const [index, member] of members.entries()) {
-      member.send(`text of ${index}`)
-      member.send(Buffer.from(`bytes of ${index}`))
+    for (const [index, client] of connected.entries()) {
+      client.send(`text of ${index}`)
+      client.send(Buffer.from(`bytes of ${index}`))
     }
-    for (const [index, member] of members.entries()) {
-      const others = [...members.keys()].filter((other) => other !== index)
+    for (const [index, client] of connected.entries()) {
+      const others = [...connected.keys()].filter((other) => other !== index)
       const expected = others.flatMap((other) => [`text text of ${other}`, `binary bytes of ${other}`])
-      await expect.poll(() => heardBy(member).sort()).toEqual(expected.sort())
+      await expect.poll(() => framesOf(client).sort()).toEqual(expected.sort())
     }
   })
 
-  it('publish to everybody through any of them', async () => {
-    const members = await connectMany(3)
+  it('publish to the clients of all nodes through any of them', async () => {
+    const connected = await connectMany(3)
     const answer = await fetch(`${haproxy.httpUrl}/api/publish`, {
       method: 'POST',
       headers: { 'X-API-Key': 'key', 'Content-Type': 'application/json' },
       body: JSON.stringify({ channel: 'room', data: { hello: 'all' } }),
     })
     expect(answer.status).toBe(200)
-    for (const member of members) expect(await member.nextText()).toBe('{"hello":"all"}')
+    for (const client of connected) expect(await client.nextText()).toBe('{"hello":"all"}')
   })
 
-  it('lose none of the clients of a node that gets SIGTERM: each is told to leave and comes back to another', async () => {
+  it('lose none of the clients of a node that gets SIGTERM: it closes each, which reconnects to another', async () => {
     const [draining] = nodes
     // Past the proxy, so that the drain takes 3 s (100 a second) and HAProxy sees it happen.
     await connectMany(300, `${draining.wsUrl}/ws/room`)
-    // leastconn knows only of those that it made itself: two each.
-    const members = await connectMany(6)
-    const returned: Promise<RawClient>[] = []
+    // leastconn counts only its own connections: two for each node.
+    const connected = await connectMany(6)
+    const reconnected: Promise<RawClient>[] = []
     const closes: { code: number; reason: string }[] = []
-    for (const member of members) {
-      void member.closed.then((close) => {
+    for (const client of connected) {
+      void client.closed.then((close) => {
         closes.push(close)
-        // Not those that this test itself ends with.
-        if (close.code === 1001) returned.push(connect())
+        // Other codes are of the test's own end.
+        if (close.code === 1001) reconnected.push(connect())
       })
     }
 
@@ -116,10 +116,10 @@ describe('three nodes behind HAProxy with the shipped configuration', () => {
         { code: 1001, reason: 'Going away' },
         { code: 1001, reason: 'Going away' },
       ])
-    const present = [...members, ...newcomers, ...(await Promise.all(returned))].filter(
+    const open = [...connected, ...newcomers, ...(await Promise.all(reconnected))].filter(
       ({ socket }) => socket.readyState === WebSocket.OPEN,
     )
-    expect(present).toHaveLength(12)
+    expect(open).toHaveLength(12)
     const [, second, third] = nodes
     expect((await connectionsOf(second)) + (await connectionsOf(third))).toBe(12)
   })
@@ -157,22 +157,22 @@ describe('three nodes behind HAProxy with the shipped configuration', () => {
     expect([...answers.keys()]).toEqual(['200 {"result":{}}\n'])
   })
 
-  it('take every new connection while one of them has just been killed', async () => {
-    const members = await connectMany(6)
+  it('accept every new connection right after one of them is killed', async () => {
+    const connected = await connectMany(6)
     nodes[2].child.kill('SIGKILL')
     await nodes[2].child.exited
     const newcomers = await connectMany(6)
     const [first, second] = nodes
     expect((await connectionsOf(first)) + (await connectionsOf(second))).toBe(4 + newcomers.length)
-    const open = () => members.filter(({ socket }) => socket.readyState === WebSocket.OPEN)
+    const open = () => connected.filter(({ socket }) => socket.readyState === WebSocket.OPEN)
     await expect.poll(open).toHaveLength(4)
   })
 
-  it('all stay in the balancer while Redis is out, and keep their clients', async () => {
-    const members: RawClient[] = []
-    // On every node: without Redis, a node lets nobody into a channel that it has not heard until then.
+  it('all stay in the balancer during an outage of Redis, and keep their clients', async () => {
+    const connected: RawClient[] = []
+    // At least one on every node: without Redis, a node refuses clients in a channel that it is not subscribed to.
     const connectOneMore = async () => {
-      members.push(await connect())
+      connected.push(await connect())
       return Math.min(...(await connectionsOfAll()))
     }
     await expect.poll(connectOneMore).toBeGreaterThan(0)
@@ -181,19 +181,19 @@ describe('three nodes behind HAProxy with the shipped configuration', () => {
       const ready = async () => (await fetch(`${node.internalUrl}/ready`)).json()
       await expect.poll(ready).toMatchObject({ status: 'degraded' })
     }
-    members.push(...(await connectMany(3)))
+    connected.push(...(await connectMany(3)))
     await redis.startAgain()
-    const [speaker, ...listeners] = members
+    const [publisher, ...subscribers] = connected
     await expect
       .poll(() => {
-        speaker?.send('again')
-        return listeners.every((listener) => heardBy(listener).includes('text again'))
+        publisher?.send('again')
+        return subscribers.every((subscriber) => framesOf(subscriber).includes('text again'))
       })
       .toBe(true)
     expect(haproxy.child.output).not.toMatch(/ is DOWN/)
   })
 
-  it('refuse a wrong token with 401 through the proxy, and nobody logs it', async () => {
+  it('refuse a wrong token with 401 through the proxy, and log it nowhere', async () => {
     const url = `${haproxy.wsUrl}/ws/room`
     expect(await refusalOf(connect(url, { token: 'wrong-token' }))).toMatchObject({ status: 401 })
     expect(await refusalOf(connect(`${url}?token=wrong-token`, {}))).toMatchObject({ status: 401 })

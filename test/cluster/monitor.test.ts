@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Child } from '../support/child-process.js'
-import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
-import { RedisServer } from '../support/redis-server.js'
+import type { Child } from '../../deploy/local/child-process.js'
+import { FanfareProcess, runFanfare } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 
 const TOKEN = 'token-of-the-operators'
 
-/** The brief's, of which a timer may take a millisecond off. */
+/** The documented delay, less a millisecond by which a timer may be early. */
 const RECONNECT_DELAY_MS = 3_000 - 1
 
 let redis: RedisServer
@@ -29,7 +29,7 @@ function startMonitor(url: string, ...flags: string[]): Child {
   return runFanfare(['monitor', url, '--token', TOKEN, '--report', '500ms', ...flags])
 }
 
-/** A line that a monitor prints of what another reports. */
+/** The line that a monitor prints for the report of another one. */
 function reportFrom(monitor: Child, form: 'text' | 'binary'): RegExp {
   return new RegExp(
     `report from \\S+:${monitor.pid} \\(${form}\\): cpu [\\d.]+ %, memory [\\d.]+ of [\\d.]+ GiB`,
@@ -47,62 +47,62 @@ afterAll(async () => {
 })
 
 describe('monitors on different nodes', () => {
-  let speaksText: Child
-  let speaksBinary: Child
+  let textMonitor: Child
+  let binaryMonitor: Child
 
   beforeAll(async () => {
-    speaksText = startMonitor(node(0).wsUrl, '--channel', 'machines')
-    speaksBinary = startMonitor(`${node(1).wsUrl}/ws/machines`, '--binary')
-    await Promise.all([speaksText.line(/connected/), speaksBinary.line(/connected/)])
+    textMonitor = startMonitor(node(0).wsUrl, '--channel', 'machines')
+    binaryMonitor = startMonitor(`${node(1).wsUrl}/ws/machines`, '--binary')
+    await Promise.all([textMonitor.line(/connected/), binaryMonitor.line(/connected/)])
   })
 
   afterAll(async () => {
-    await Promise.all([speaksText?.stop('SIGKILL'), speaksBinary?.stop('SIGKILL')])
+    await Promise.all([textMonitor?.stop('SIGKILL'), binaryMonitor?.stop('SIGKILL')])
   })
 
-  it('print what the other reports, as text and as binary, and nothing of their own', async () => {
+  it('print the reports of each other, as text and as binary, and not their own', async () => {
     await Promise.all([
-      speaksText.line(reportFrom(speaksBinary, 'binary')),
-      speaksBinary.line(reportFrom(speaksText, 'text')),
+      textMonitor.line(reportFrom(binaryMonitor, 'binary')),
+      binaryMonitor.line(reportFrom(textMonitor, 'text')),
     ])
-    expect(speaksText.output).not.toMatch(reportFrom(speaksText, 'text'))
-    expect(speaksBinary.output).not.toMatch(reportFrom(speaksBinary, 'binary'))
+    expect(textMonitor.output).not.toMatch(reportFrom(textMonitor, 'text'))
+    expect(binaryMonitor.output).not.toMatch(reportFrom(binaryMonitor, 'binary'))
   })
 
-  it('survive a node killed with kill -9, say so, and come back after it is', async () => {
+  it('survive a node killed with kill -9, print it, and reconnect after its restart', async () => {
     const killed = node(0)
-    const lost = speaksText.nextLine(/closed: code 1006.*; reconnecting in 3 s/)
-    // From before it is lost: a line may be read later than it was written.
+    const lost = textMonitor.nextLine(/closed: code 1006.*; reconnecting in 3 s/)
+    // Taken before the loss, since a line may be read later than it was written.
     const killedAt = performance.now()
     killed.child.kill('SIGKILL')
     await lost
-    await speaksText.nextLine(/refused: .*ECONNREFUSED.*; reconnecting in 3 s/)
+    await textMonitor.nextLine(/refused: .*ECONNREFUSED.*; reconnecting in 3 s/)
     expect(performance.now() - killedAt).toBeGreaterThanOrEqual(RECONNECT_DELAY_MS)
 
-    const back = speaksText.nextLine(/connected/)
+    const reconnected = textMonitor.nextLine(/connected/)
     nodes[0] = await startNode(killed.port)
-    await back
+    await reconnected
     await Promise.all([
-      speaksText.nextLine(reportFrom(speaksBinary, 'binary')),
-      speaksBinary.nextLine(reportFrom(speaksText, 'text')),
+      textMonitor.nextLine(reportFrom(binaryMonitor, 'binary')),
+      binaryMonitor.nextLine(reportFrom(textMonitor, 'text')),
     ])
   })
 
   it('end with exit code 0 when interrupted, and never printed their token', async () => {
-    expect(await speaksText.stop('SIGINT')).toEqual({ code: 0, signal: null })
-    expect(await speaksBinary.stop('SIGTERM')).toEqual({ code: 0, signal: null })
-    expect(speaksText.output + speaksBinary.output).not.toContain(TOKEN)
+    expect(await textMonitor.stop('SIGINT')).toEqual({ code: 0, signal: null })
+    expect(await binaryMonitor.stop('SIGTERM')).toEqual({ code: 0, signal: null })
+    expect(textMonitor.output + binaryMonitor.output).not.toContain(TOKEN)
   })
 })
 
 describe('a monitor', () => {
-  it('is told why its token is not accepted, and goes on trying', async () => {
+  it('prints why its token is not accepted, and tries again', async () => {
     const monitor = runFanfare(['monitor', node(2).wsUrl, '--token', 'wrong'])
     await monitor.line(/unauthorized: HTTP 401 Unauthorized.*; reconnecting in 3 s/)
     expect(await monitor.stop('SIGINT')).toEqual({ code: 0, signal: null })
   })
 
-  it('names the code and the reason with which a node that stops closes it', async () => {
+  it('prints the code and the reason with which a stopping node closes it', async () => {
     const stopping = await startNode()
     const monitor = startMonitor(stopping.wsUrl)
     await monitor.line(/connected/)
@@ -111,7 +111,7 @@ describe('a monitor', () => {
     await monitor.stop('SIGINT')
   })
 
-  it('refuses a bad address at once, in one line, with exit code 2', async () => {
+  it('refuses a bad address at once with one line and exit code 2', async () => {
     const monitor = runFanfare(['monitor', 'http://127.0.0.1:8000', '--token', TOKEN])
     expect(await monitor.exited).toEqual({ code: 2, signal: null })
     expect(monitor.lines).toHaveLength(1)

@@ -1,13 +1,13 @@
 import { connect } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { FanfareProcess, runFanfare } from '../../deploy/local/fanfare-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { callApi } from '../support/api.js'
 import { Cluster } from '../support/cluster.js'
-import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
-import { freePort } from '../support/free-port.js'
 import { eventually } from '../support/metric.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 
 describe('a cluster whose Redis fails', () => {
   let cluster: Cluster
@@ -22,7 +22,7 @@ describe('a cluster whose Redis fails', () => {
     return `${response.status} ${((await response.json()) as { status: string }).status}`
   }
 
-  it('keeps every client, fails publishes clearly, says so, and delivers again without a restart', async () => {
+  it('keeps every client, rejects publishes with a clear error, logs it, and delivers again without a restart', async () => {
     const clients = await Promise.all([0, 1, 2].map((node) => cluster.open(node as 0 | 1 | 2, '/ws/feed')))
     let isAnyClosed = false
     for (const client of clients) {
@@ -31,44 +31,47 @@ describe('a cluster whose Redis fails', () => {
       })
     }
     await cluster.redis.stop()
-    const toldInLog = cluster.nodes[0].child.nextLine(/the relay is silent/)
+    const logged = cluster.nodes[0].child.nextLine(/the relay is silent/)
     const failed = await publish('lost')
     expect(failed).toMatchObject({ status: 200, body: { error: { code: 100, temporary: true } } })
     expect(failed.body.error?.message).toContain('Redis cannot be reached')
-    await toldInLog
+    await logged
     for (const node of cluster.nodes) {
-      await eventually(async () => (await ready(node)) === '200 degraded', 'readiness tells of the outage')
+      await eventually(
+        async () => (await ready(node)) === '200 degraded',
+        '/ready answers that the node is degraded',
+      )
     }
-    // A channel that the node hears already can be joined; a new one can't be promised anything.
+    // Clients can join a channel that the node is subscribed to; a new channel needs Redis.
     await cluster.open(1, '/ws/feed')
     expect(await refusalOf(cluster.open(1, '/ws/new'))).toMatchObject({ status: 503 })
 
     await cluster.redis.startAgain()
     for (const node of cluster.nodes) {
-      await eventually(async () => (await ready(node)) === '200 ok', 'readiness tells that it is over')
+      await eventually(async () => (await ready(node)) === '200 ok', '/ready answers that the outage is over')
     }
     expect((await publish('found')).body).toEqual({ result: {} })
     for (const client of clients) expect(await client.nextText()).toBe('"found"')
     expect(isAnyClosed).toBe(false)
   })
 
-  it('never says that a publication was taken while Redis is frozen', async () => {
-    const listener = await cluster.open(1, '/ws/feed')
+  it('never accepts a publication while Redis is frozen', async () => {
+    const subscriber = await cluster.open(1, '/ws/feed')
     cluster.redis.freeze()
     const { body } = await publish('lost')
     expect(body.error?.message).toContain('it may have been published or not')
     expect((await publish('lost')).body.error?.code).toBe(100)
     cluster.redis.resume()
-    // A node that is back before the others publishes what they don't hear yet, hence again and again.
+    // A node that reconnects before the others publishes what they do not receive yet, so the test publishes repeatedly.
     await eventually(async () => {
       await publish('found')
-      return listener.frames.some(({ data }) => data.toString() === '"found"')
+      return subscriber.frames.some(({ data }) => data.toString() === '"found"')
     }, 'delivery works again')
   })
 
-  it('takes a node that alone cannot hear out of the balancer, and no other', async () => {
+  it('takes only the node out of the balancer that alone receives no publications', async () => {
     const redis = new Redis(cluster.redis.url)
-    // A user of Redis that may do what Fanfare needs and no more, until it may not subscribe any longer.
+    // A Redis user with only the permissions that Fanfare needs, until it may not subscribe any longer.
     await redis.acl(
       'SETUSER',
       'limited',
@@ -85,17 +88,17 @@ describe('a cluster whose Redis fails', () => {
     })
     expect(await ready(deaf)).toBe('200 ok')
     await redis.acl('SETUSER', 'limited', 'resetchannels')
-    await eventually(async () => (await ready(deaf)) === '503 deaf', 'the node calls itself deaf')
+    await eventually(async () => (await ready(deaf)) === '503 deaf', '/ready answers that the node is deaf')
     for (const node of cluster.nodes) expect(await ready(node)).toBe('200 ok')
     await redis.acl('SETUSER', 'limited', '&fanfare:*')
-    await eventually(async () => (await ready(deaf)) === '200 ok', 'the node hears again')
+    await eventually(async () => (await ready(deaf)) === '200 ok', 'the node receives publications again')
     redis.disconnect()
     expect(await deaf.child.stop()).toEqual({ code: 0, signal: null })
   })
 })
 
-describe('a client that goes away while its node waits for Redis', () => {
-  it('gives its place back', async () => {
+describe('a client that disconnects while its node waits for Redis', () => {
+  it('frees its connection slot', async () => {
     const redis = await RedisServer.start()
     const node = await FanfareProcess.start({
       FANFARE_REDIS_URL: redis.url,
@@ -107,11 +110,11 @@ describe('a client that goes away while its node waits for Redis', () => {
     const url = `${node.wsUrl}/ws/room`
     const attempt = RawClient.connect(url, { token: 'secret', createConnection: () => socket })
     await new Promise((resolve) => socket.once('connect', resolve))
-    // Once this is refused, the node has the attempt before it.
+    // Once this one is refused, the node has received the attempt before it.
     await eventually(async () => {
       const refusal = await refusalOf(RawClient.connect(`${node.wsUrl}/echo`, { token: 'secret' }))
       return refusal.body.includes('as many connections as it may')
-    }, 'the only place is taken')
+    }, 'the only slot is taken')
     socket.destroy()
     await expect(attempt).rejects.toThrow()
     redis.resume()
@@ -119,14 +122,14 @@ describe('a client that goes away while its node waits for Redis', () => {
       const client = await RawClient.connect(`${node.wsUrl}/echo`, { token: 'secret' }).catch(() => undefined)
       client?.close()
       return client !== undefined
-    }, 'the place is free again')
+    }, 'the slot is free again')
     await node.child.stop()
     await redis.remove()
   })
 })
 
-describe('a node whose Redis is not there at the start', () => {
-  it('says so, is not ready, and becomes ready once it is', async () => {
+describe('a node whose Redis does not run at its start', () => {
+  it('logs it, is not ready, and becomes ready once Redis runs', async () => {
     const redis = await RedisServer.start()
     await redis.stop()
     const internalPort = await freePort()

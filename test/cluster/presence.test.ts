@@ -43,14 +43,14 @@ describe('presence of a cluster', () => {
   const openMany = async (node: 0 | 1 | 2, path: string, count: number) => {
     const clients: RawClient[] = []
     while (clients.length < count) {
-      const some = Math.min(100, count - clients.length)
-      clients.push(...(await Promise.all(Array.from({ length: some }, () => cluster.open(node, path)))))
+      const batchSize = Math.min(100, count - clients.length)
+      clients.push(...(await Promise.all(Array.from({ length: batchSize }, () => cluster.open(node, path)))))
     }
     return clients
   }
-  const kept = (channel: string) => admin.hlen(`fanfare:presence:clients:{:${channel}}`)
+  const storedCount = (channel: string) => admin.hlen(`fanfare:presence:clients:{:${channel}}`)
 
-  it('shows clients themselves, however fast they come, go and come back', async () => {
+  it('includes a client for itself, however fast it subscribes, unsubscribes and subscribes again', async () => {
     const client = await cluster.open(0, '/connection/websocket')
     const channel = 'room'
     const commands = [
@@ -76,18 +76,18 @@ describe('presence of a cluster', () => {
   it('counts the clients of all nodes', async () => {
     const watcher = await cluster.open(0, '/ws/room?events=join,leave')
     expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'join', online: 1 }])
-    const onOne = await cluster.open(1, '/ws/room')
+    const second = await cluster.open(1, '/ws/room')
     expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'join', online: 2 }])
     await cluster.open(2, '/ws/room?events=join')
     expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'join', online: 3 }])
-    onOne.close()
+    second.close()
     expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'leave', online: 2 }])
     await cluster.nodes[2].child.stop()
     expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'leave', online: 1 }])
-    expect(await kept('room')).toBe(1)
+    expect(await storedCount('room')).toBe(1)
   })
 
-  it('tells of every client of a node that is killed, and forgets them', async () => {
+  it('reports a leave for every client of a killed node, and removes them', async () => {
     const watcher = await cluster.open(0, '/ws/room?events=join,leave')
     await openMany(1, '/ws/room', CROWD)
     const joins = (await nextEvents(watcher, CROWD + 1)).slice(1)
@@ -96,11 +96,11 @@ describe('presence of a cluster', () => {
     expect(new Set(leaves.map(({ event }) => event))).toEqual(new Set(['leave']))
     expect(clientsOf(leaves)).toEqual(clientsOf(joins))
     expect(leaves.map(({ online }) => online)).toEqual(Array.from({ length: CROWD }, (_, i) => CROWD - i))
-    expect(await kept('room')).toBe(1)
+    expect(await storedCount('room')).toBe(1)
     await eventually(async () => (await admin.scard('fanfare:members')) === 2, 'the node is forgotten')
   })
 
-  it('takes a node that was frozen for dead, and has its clients back when it comes back', async () => {
+  it('sweeps a frozen node as dead, and adds its clients again when it continues', async () => {
     const watcher = await cluster.open(0, '/ws/room?events=join,leave')
     await openMany(1, '/ws/room', 50)
     const joins = (await nextEvents(watcher, 51)).slice(1)
@@ -108,20 +108,23 @@ describe('presence of a cluster', () => {
     const leaves = await nextEvents(watcher, 50)
     expect(clientsOf(leaves)).toEqual(clientsOf(joins))
     cluster.nodes[1].child.kill('SIGCONT')
-    const back = await nextEvents(watcher, 50)
-    expect(new Set(back.map(({ event }) => event))).toEqual(new Set(['join']))
-    expect(clientsOf(back)).toEqual(clientsOf(joins))
-    expect(await kept('room')).toBe(51)
+    const rejoined = await nextEvents(watcher, 50)
+    expect(new Set(rejoined.map(({ event }) => event))).toEqual(new Set(['join']))
+    expect(clientsOf(rejoined)).toEqual(clientsOf(joins))
+    expect(await storedCount('room')).toBe(51)
   })
 
-  it('is put back without a word when Redis comes back empty', async () => {
+  it('is restored without presence events when Redis has lost its data', async () => {
     const watcher = await cluster.open(0, '/ws/room?events=join,leave')
     await openMany(1, '/ws/room', 50)
     await openMany(2, '/ws/room', 50)
     await nextEvents(watcher, 101)
     await cluster.redis.stop()
     await cluster.redis.startAgain()
-    await eventually(async () => (await kept('room').catch(() => 0)) === 101, 'everybody is back')
+    await eventually(
+      async () => (await storedCount('room').catch(() => 0)) === 101,
+      'all clients are restored',
+    )
     const last = await cluster.open(1, '/ws/room')
     expect(await nextEvents(watcher, 1)).toMatchObject([{ event: 'join', online: 102 }])
     last.close()

@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
 import { z } from 'zod'
-import { Child } from '../support/child-process.js'
+import { Child } from '../../deploy/local/child-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
+import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { scrapeTargets, shipped } from '../support/deployment.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
-import { freePort } from '../support/free-port.js'
-import { RedisServer } from '../support/redis-server.js'
 
 const answerSchema = z.object({
   data: z.object({
@@ -20,16 +21,12 @@ const answerSchema = z.object({
   }),
 })
 
-const cleanups: (() => unknown)[] = []
+afterEach(cleanUp)
 
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-})
-
-/** A real Prometheus with the shipped configuration, in which nothing but the targets is replaced. */
+/** A real Prometheus with the shipped configuration, in which only the targets are replaced. */
 async function startPrometheus(targets: Map<string, string>): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'fanfare-prometheus-'))
-  cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
+  afterThisTest(() => rmSync(directory, { recursive: true, force: true }))
   let configuration = shipped('deploy/prometheus/prometheus.yml')
   for (const [from, to] of targets) configuration = configuration.replaceAll(from, to)
   const file = join(directory, 'prometheus.yml')
@@ -40,7 +37,7 @@ async function startPrometheus(targets: Map<string, string>): Promise<string> {
     `--storage.tsdb.path=${join(directory, 'data')}`,
     `--web.listen-address=127.0.0.1:${port}`,
   ])
-  cleanups.push(() => child.stop())
+  afterThisTest(() => child.stop())
   await child.line(/Server is ready to receive web requests/)
   return `http://127.0.0.1:${port}`
 }
@@ -53,11 +50,11 @@ async function query(url: string, expression: string) {
 
 it('scrapes three nodes with the shipped Prometheus configuration', async () => {
   const redis = await RedisServer.start()
-  cleanups.push(() => redis.remove())
+  afterThisTest(() => redis.remove())
   const targets = new Map<string, string>()
   for (const target of scrapeTargets()['fanfare'] ?? []) {
     const node = await FanfareProcess.start({ FANFARE_REDIS_URL: redis.url, FANFARE_AUTH_TOKENS: 'secret-a' })
-    cleanups.push(() => node.child.stop('SIGKILL'))
+    afterThisTest(() => node.child.stop('SIGKILL'))
     targets.set(target, `127.0.0.1:${node.internalPort}`)
   }
   const prometheus = await startPrometheus(targets)

@@ -1,20 +1,20 @@
 import { randomInt } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { API_KEY, callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { metric } from '../support/metric.js'
 import { seededRandom } from '../support/random.js'
 import { RecoveryLedger } from '../support/recovery-ledger.js'
-import { RedisServer } from '../support/redis-server.js'
 import { SdkClient } from '../support/sdk-client.js'
-import { SdkLine } from '../support/sdk-line.js'
+import { SdkLink } from '../support/sdk-link.js'
 
 const CLIENTS = 50
 const RECONNECTS = 20
 const EVENTS_PER_DISTURBANCE = 40
-/** The longest that a connection lives: from when it is open, in the middle of its handshake, or from when it is subscribed. */
+/** The longest lifetime of a connection: from its opening during its handshake, or from its subscription. */
 const MAX_HANDSHAKE_MS = 50
 const MAX_SUBSCRIBED_MS = 100
 const CHANNEL = 'feed'
@@ -22,7 +22,7 @@ const CHANNEL = 'feed'
 const SETTINGS = {
   FANFARE_AUTH_TOKENS: 'tester=secret',
   FANFARE_API_KEY: API_KEY,
-  // However long a client is away on a slow machine, all that it has missed may be recovered.
+  // So that every client can recover everything that it missed, however slow the machine is.
   FANFARE_MAX_HISTORY_PUBLICATIONS: '20000',
   FANFARE_QUEUE_BYTES: '64MiB',
   FANFARE_NAMESPACES: JSON.stringify([
@@ -36,31 +36,31 @@ const SETTINGS = {
   ]),
 }
 
-/** A subscriber whose connection is cut at random moments, in the middle of handshakes too. */
-class Unlucky {
+/** A subscriber whose connection is cut at random moments, during handshakes too. */
+class DisturbedSubscriber {
   readonly ledger: RecoveryLedger
   readonly done: Promise<void>
   private readonly client: SdkClient
-  private readonly whenHeard = new Set<() => void>()
+  private readonly waiters = new Set<() => void>()
 
   constructor(
     name: string,
     wsUrl: () => string,
     random: () => number,
     payloads: Map<string, string>,
-    /** Called when its connection has opened, and when its subscription has begun. */
+    /** Called when a connection has opened, and when it is subscribed. */
     progressed: () => void,
   ) {
     this.ledger = new RecoveryLedger(name, payloads)
-    const line = new SdkLine(wsUrl)
-    this.client = new SdkClient('ws://wherever', { token: 'secret', websocket: line.websocket })
+    const link = new SdkLink(wsUrl)
+    this.client = new SdkClient('ws://unused', { token: 'secret', websocket: link.websocket })
     const subscription = this.client.sdk.newSubscription(CHANNEL, {
       minResubscribeDelay: 10,
       maxResubscribeDelay: 200,
     })
     let cuts = 0
     let cutOnceSubscribed = false
-    const cutWithin = (ms: number) => setTimeout(() => line.cut(), random() * ms)
+    const cutWithin = (ms: number) => setTimeout(() => link.cut(), random() * ms)
     subscription.on('subscribed', (context) => {
       this.ledger.subscribed(context)
       progressed()
@@ -71,10 +71,10 @@ class Unlucky {
     )
     subscription.on('publication', (publication) => {
       this.ledger.published(publication)
-      for (const heard of this.whenHeard) heard()
+      for (const check of this.waiters) check()
     })
     this.done = new Promise((resolve) => {
-      line.opened = () => {
+      link.opened = () => {
         progressed()
         cutOnceSubscribed = false
         if (cuts === RECONNECTS) {
@@ -82,7 +82,7 @@ class Unlucky {
           return
         }
         cuts++
-        // Every fourth in its handshake.
+        // Every fourth connection is cut during its handshake.
         if (cuts % 4 === 0) cutWithin(MAX_HANDSHAKE_MS)
         else cutOnceSubscribed = true
       }
@@ -91,16 +91,16 @@ class Unlucky {
     this.client.sdk.connect()
   }
 
-  /** Resolves once it has heard everything up to an offset. */
-  async hears(offset: number): Promise<void> {
+  /** Resolves once it has received the publications up to an offset. */
+  async receivedUpTo(offset: number): Promise<void> {
     await new Promise<void>((resolve) => {
-      const heard = () => {
+      const check = () => {
         if (this.ledger.top < offset) return
-        this.whenHeard.delete(heard)
+        this.waiters.delete(check)
         resolve()
       }
-      this.whenHeard.add(heard)
-      heard()
+      this.waiters.add(check)
+      check()
     })
   }
 
@@ -109,7 +109,7 @@ class Unlucky {
   }
 }
 
-/** Publishes on a node as it is told to, one after the other: load goes with what happens, not with time. */
+/** Publishes on a node one after the other, on each call: the load depends on events, not on time. */
 class Publisher {
   private readonly offsets: number[] = []
   private publishing: Promise<unknown> = Promise.resolve()
@@ -118,18 +118,18 @@ class Publisher {
 
   publish(): void {
     this.publishing = this.publishing.then(() => this.publishOne())
-    // Seen by `end`, too.
+    // `end` rejects with it, too.
     this.publishing.catch(() => undefined)
   }
 
-  /** Publishes one more, behind those of unknown outcome, and resolves with the offsets of all. */
+  /** Publishes one more after those of unknown outcome. Resolves with the offsets of all accepted publications. */
   async end(): Promise<readonly number[]> {
     this.publish()
     await this.publishing
     return this.offsets
   }
 
-  /** Until it is taken: on a busy machine Redis may take longer than a node waits for it. */
+  /** Publishes until it is accepted: on a busy machine Redis may take longer than the node's deadline. */
   private async publishOne(): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       const data = { node: this.node.port, index: this.offsets.length, attempt }
@@ -140,7 +140,7 @@ class Publisher {
   }
 }
 
-async function torture(
+async function runWithReconnects(
   nodes: readonly FanfareProcess[],
   disturb: () => void = () => undefined,
 ): Promise<void> {
@@ -158,7 +158,7 @@ async function torture(
   }
   const clients = Array.from(
     { length: CLIENTS },
-    (_, index) => new Unlucky(`client ${index}`, wsUrl, random, payloads, progressed),
+    (_, index) => new DisturbedSubscriber(`client ${index}`, wsUrl, random, payloads, progressed),
   )
   afterThisTest(() => {
     for (const client of clients) client.close()
@@ -166,10 +166,10 @@ async function torture(
   await Promise.all(clients.map(({ done }) => done))
   isOver = true
   const offsets = (await Promise.all(publishers.map((publisher) => publisher.end()))).flat()
-  // No publish was said to be taken without a place of its own.
+  // Every accepted publication has its own offset.
   expect(new Set(offsets).size).toBe(offsets.length)
   const top = Math.max(...offsets)
-  await Promise.all(clients.map((client) => client.hears(top)))
+  await Promise.all(clients.map((client) => client.receivedUpTo(top)))
 
   const ledgers = clients.map(({ ledger }) => ledger)
   const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
@@ -179,7 +179,7 @@ async function torture(
     notRecovered: sum(ledgers.map(({ notRecovered }) => notRecovered)),
     tops: [...new Set(ledgers.map((ledger) => ledger.top))],
   }).toEqual({ seed, violations: [], notRecovered: 0, tops: [top] })
-  // One of four is cut in its handshake, which may be before it is subscribed.
+  // One of four connections is cut during its handshake, which may be before it is subscribed.
   expect(sum(ledgers.map(({ recovered }) => recovered))).toBeGreaterThanOrEqual(CLIENTS * RECONNECTS * 0.7)
   for (const node of nodes) {
     expect(metric(await node.metrics(), 'fanfare_relay_unrepaired_gaps_total')).toBe(0)
@@ -195,11 +195,11 @@ describe('1,000 reconnects at random moments under publications', () => {
     return node
   }
 
-  it('lose, repeat and reorder nothing on two nodes and a Redis', async () => {
+  it('lose, repeat and reorder nothing on two nodes with Redis', async () => {
     const redis = await RedisServer.start()
     afterThisTest(() => redis.remove())
     const settings = { FANFARE_REDIS_URL: redis.url }
-    await torture(await Promise.all([start(settings), start(settings)]))
+    await runWithReconnects(await Promise.all([start(settings), start(settings)]))
   })
 
   it('lose, repeat and reorder nothing while the nodes’ subscriptions are killed', async () => {
@@ -209,10 +209,10 @@ describe('1,000 reconnects at random moments under publications', () => {
     afterThisTest(() => admin.disconnect())
     const settings = { FANFARE_REDIS_URL: redis.url }
     const nodes = await Promise.all([start(settings), start(settings)])
-    await torture(nodes, () => void admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
+    await runWithReconnects(nodes, () => void admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
   })
 
-  it('lose, repeat and reorder nothing on a node that is alone', async () => {
-    await torture([await start()])
+  it('lose, repeat and reorder nothing on a single node', async () => {
+    await runWithReconnects([await start()])
   })
 })

@@ -4,35 +4,35 @@ import { callApi } from '../support/api.js'
 import { Cluster } from '../support/cluster.js'
 import { eventually, metric } from '../support/metric.js'
 
-describe('three nodes and a Redis', () => {
+describe('three nodes with Redis', () => {
   let cluster: Cluster
   beforeAll(async () => {
     cluster = await Cluster.start()
   })
   afterAll(() => cluster.stop())
 
-  it('bring 1,000 messages to 300 clients of the other nodes, once each and in order', async () => {
+  it('deliver 1,000 messages to 300 clients of the other nodes, once each and in order', async () => {
     const path = '/ws/feed'
-    const speaker = await cluster.open(0, path)
-    const onSpeakersNode = await cluster.open(0, path)
-    const listeners = await Promise.all(
+    const publisher = await cluster.open(0, path)
+    const onSameNode = await cluster.open(0, path)
+    const subscribers = await Promise.all(
       Array.from({ length: 300 }, (_, index) => cluster.open(index % 2 === 0 ? 1 : 2, path)),
     )
-    const said = Array.from({ length: 1_000 }, (_, index) => `message ${index}`)
-    for (const text of said) speaker.send(text)
-    for (const listener of [...listeners, onSpeakersNode]) {
-      expect(await listener.nextTexts(said.length)).toEqual(said)
+    const messages = Array.from({ length: 1_000 }, (_, index) => `message ${index}`)
+    for (const text of messages) publisher.send(text)
+    for (const subscriber of [...subscribers, onSameNode]) {
+      expect(await subscriber.nextTexts(messages.length)).toEqual(messages)
     }
-    // Had anything come twice, or back to the speaker, it would have come before this.
-    listeners[0]?.send('that was all')
-    expect(await speaker.nextText()).toBe('that was all')
-    for (const listener of [...listeners.slice(1), onSpeakersNode]) {
-      expect(await listener.nextText()).toBe('that was all')
+    // A repeated message, or one that is sent back to its publisher, would arrive before this one.
+    subscribers[0]?.send('that was all')
+    expect(await publisher.nextText()).toBe('that was all')
+    for (const subscriber of [...subscribers.slice(1), onSameNode]) {
+      expect(await subscriber.nextText()).toBe('that was all')
     }
-    for (const client of [...listeners, speaker, onSpeakersNode]) client.close()
+    for (const client of [...subscribers, publisher, onSameNode]) client.close()
   })
 
-  it('keep every client that is the first in its channel', async () => {
+  it('keep every client that is the first of its channel', async () => {
     let lost = 0
     for (let batch = 0; batch < 10; batch++) {
       const clients = await Promise.all(
@@ -52,11 +52,13 @@ describe('three nodes and a Redis', () => {
     expect(lost).toBe(0)
   })
 
-  it('show every node one order of what is said at once on different nodes', async () => {
-    const speakers = await Promise.all([0, 1, 2].map((node) => cluster.open(node as 0 | 1 | 2, '/ws/order')))
+  it('deliver concurrent publications of different nodes in one order on every node', async () => {
+    const publishers = await Promise.all(
+      [0, 1, 2].map((node) => cluster.open(node as 0 | 1 | 2, '/ws/order')),
+    )
     const watchers = await Promise.all([0, 1, 2].map((node) => cluster.open(node as 0 | 1 | 2, '/ws/order')))
     for (let index = 0; index < 200; index++) {
-      for (const [number, speaker] of speakers.entries()) speaker.send(`${number}:${index}`)
+      for (const [number, publisher] of publishers.entries()) publisher.send(`${number}:${index}`)
     }
     const orders = await Promise.all(watchers.map((watcher) => watcher.nextTexts(600)))
     expect(orders[1]).toEqual(orders[0])
@@ -68,31 +70,31 @@ describe('three nodes and a Redis', () => {
     ['empty', Buffer.alloc(0)],
     ['1 MiB that is not UTF-8', Buffer.alloc(1024 * 1024, 0xfe)],
     ['full of newlines', Buffer.from('\n\n\r\n\n{}')],
-  ])('carry a message that is %s unchanged', async (_what, data) => {
-    const [speaker, listener] = await Promise.all([
+  ])('relay a message that is %s unchanged', async (_what, data) => {
+    const [publisher, subscriber] = await Promise.all([
       cluster.open(0, '/ws/bytes'),
       cluster.open(1, '/ws/bytes'),
     ])
-    speaker.send(data)
-    speaker.send('and text')
-    const frame = await listener.next()
+    publisher.send(data)
+    publisher.send('and text')
+    const frame = await subscriber.next()
     expect(frame.isBinary).toBe(true)
     expect(frame.data.equals(data)).toBe(true)
-    expect(await listener.nextText()).toBe('and text')
-    speaker.close()
-    listener.close()
+    expect(await subscriber.nextText()).toBe('and text')
+    publisher.close()
+    subscriber.close()
   })
 
-  it('tell clients of every node who comes and goes', async () => {
+  it('deliver joins and leaves to the watchers on every node', async () => {
     const watcher = await cluster.open(0, '/ws/lobby?events=join,leave')
     await watcher.nextText()
-    const guest = await cluster.open(1, '/ws/lobby')
+    const visitor = await cluster.open(1, '/ws/lobby')
     expect(JSON.parse(await watcher.nextText())).toMatchObject({ event: 'join', user: 'tester' })
-    guest.close()
+    visitor.close()
     expect(JSON.parse(await watcher.nextText())).toMatchObject({ event: 'leave', user: 'tester' })
   })
 
-  it('keep a publication from the client that is excluded, whichever node it is on', async () => {
+  it('deliver a publication to all but the excluded client, on whichever node it is', async () => {
     const excluded = await cluster.open(2, '/ws/excluding?events=join')
     const { client } = JSON.parse(await excluded.nextText()) as { client: string }
     const other = await cluster.open(1, '/ws/excluding')
@@ -103,7 +105,7 @@ describe('three nodes and a Redis', () => {
     expect(await excluded.nextText()).toBe('2')
   })
 
-  it('know all nodes and all channels from any node', async () => {
+  it('list all nodes and all channels on every node', async () => {
     await Promise.all([cluster.open(0, '/ws/sum'), cluster.open(1, '/ws/sum'), cluster.open(2, '/ws/sum')])
     for (const node of cluster.nodes) {
       const channels = await callApi(node, 'channels', { pattern: 's?m' })
@@ -113,10 +115,10 @@ describe('three nodes and a Redis', () => {
     }
   })
 
-  it('count and ignore what is no relay message, and hear the next that is', async () => {
-    // Of joins only those are read that somebody wants.
-    const listener = await cluster.open(0, '/ws/forged?events=join')
-    expect(JSON.parse(await listener.nextText())).toMatchObject({ event: 'join' })
+  it('count and ignore malformed relay messages, and receive the next valid one', async () => {
+    // Joins are decoded only for channels with watchers.
+    const subscriber = await cluster.open(0, '/ws/forged?events=join')
+    expect(JSON.parse(await subscriber.nextText())).toMatchObject({ event: 'join' })
     const redis = new Redis(cluster.redis.url)
     const forged = [
       Buffer.from('hello'),
@@ -132,9 +134,9 @@ describe('three nodes and a Redis', () => {
     await redis.publish('fanfare:nodes', Buffer.from('{"type":"question"}'))
     await eventually(async () => (await ignored()) === forged.length + 1, 'all forged messages are counted')
     redis.disconnect()
-    const speaker = await cluster.open(1, '/ws/forged')
-    expect(JSON.parse(await listener.nextText())).toMatchObject({ event: 'join' })
-    speaker.send('genuine')
-    expect(await listener.nextText()).toBe('genuine')
+    const publisher = await cluster.open(1, '/ws/forged')
+    expect(JSON.parse(await subscriber.nextText())).toMatchObject({ event: 'join' })
+    publisher.send('genuine')
+    expect(await subscriber.nextText()).toBe('genuine')
   })
 })

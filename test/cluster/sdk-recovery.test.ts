@@ -1,41 +1,39 @@
-import { createSigner } from 'fast-jwt'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type ApiAnswer, callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { Cluster, TOKEN } from '../support/cluster.js'
 import { SdkClient, type SdkSubscription } from '../support/sdk-client.js'
-import { SdkLine } from '../support/sdk-line.js'
+import { SdkLink } from '../support/sdk-link.js'
+import { SECRET, sign } from '../support/signed-tokens.js'
 
-const SECRET = 'a secret that signs tokens, long enough'
-const sign = createSigner({ key: SECRET, algorithm: 'HS256' })
-const KEPT = 20
+const HISTORY_SIZE = 20
 const OPEN = {
   presence: true,
   join_leave: true,
   force_push_join_leave: true,
   force_recovery: true,
-  history_size: KEPT,
+  history_size: HISTORY_SIZE,
   history_ttl: '1m',
   allow_subscribe_for_client: true,
 }
 const CHANNEL = 'feed'
 
-/** A client whose connections lead to the node that the test says. */
-interface Traveller {
+/** A client whose connections lead to the node that the test chooses. */
+interface MovableClient {
   readonly client: SdkClient
-  /** Ends its connection and leads the next one to this node; it comes back when it is let through. */
+  /** Ends its connection and leads the next one to this node, which fails until `letThrough`. */
   moveTo(node: 0 | 1 | 2): void
-  /** Until then its attempts to come back fail. */
+  /** Lets its attempts to reconnect succeed. */
   letThrough(): void
 }
 
-describe('SDK clients that come back', () => {
+describe('SDK clients that reconnect', () => {
   let cluster: Cluster
   beforeEach(async () => {
     cluster = await Cluster.start({
       FANFARE_AUTH_HMAC_SECRET: SECRET,
       FANFARE_DRAIN_WINDOW: '1s',
-      // However much is said while a client is between two nodes.
+      // More than the publications that a client misses between two nodes.
       FANFARE_MAX_HISTORY_PUBLICATIONS: '100000',
       FANFARE_QUEUE_BYTES: '64MiB',
       FANFARE_NAMESPACES: JSON.stringify([
@@ -51,18 +49,18 @@ describe('SDK clients that come back', () => {
   })
 
   const NOWHERE = 'ws://127.0.0.1:1'
-  const travel = async (token: string = TOKEN): Promise<Traveller> => {
+  const connectMovable = async (token: string = TOKEN): Promise<MovableClient> => {
     let target = cluster.nodes[0].wsUrl
     let isLetThrough = true
-    const line = new SdkLine(() => (isLetThrough ? target : NOWHERE))
-    const client = await SdkClient.connect(target, { token, websocket: line.websocket })
+    const link = new SdkLink(() => (isLetThrough ? target : NOWHERE))
+    const client = await SdkClient.connect(target, { token, websocket: link.websocket })
     afterThisTest(() => client.close())
     return {
       client,
       moveTo: (node) => {
         target = cluster.nodes[node].wsUrl
         isLetThrough = false
-        line.cut()
+        link.cut()
       },
       letThrough: () => {
         isLetThrough = true
@@ -75,135 +73,137 @@ describe('SDK clients that come back', () => {
     for (let index = from; index < from + count; index++) await publish(index)
   }
   const numbers = (count: number) => Array.from({ length: count }, (_, index) => index)
-  const back = async ({ subscribed }: SdkSubscription) => (await subscribed.first(2))[1]
+  const resubscribed = async ({ subscribed }: SdkSubscription) => (await subscribed.first(2))[1]
 
   for (const [where, node] of [
     ['the same node', 0],
     ['another node', 1],
   ] as const) {
-    it(`get exactly what they missed on ${where}`, async () => {
-      const traveller = await travel()
-      const heard = await traveller.client.subscribe(CHANNEL)
+    it(`recover exactly what they missed on ${where}`, async () => {
+      const movable = await connectMovable()
+      const subscription = await movable.client.subscribe(CHANNEL)
       await publishAll(3)
-      await heard.data(3)
-      traveller.moveTo(node)
+      await subscription.data(3)
+      movable.moveTo(node)
       await publishAll(5, 3)
-      traveller.letThrough()
-      expect(await back(heard)).toMatchObject({ wasRecovering: true, recovered: true })
+      movable.letThrough()
+      expect(await resubscribed(subscription)).toMatchObject({ wasRecovering: true, recovered: true })
       await publishAll(2, 8)
-      expect(await heard.data(10)).toEqual(numbers(10))
-      expect(heard.publications.items.map(({ offset }) => offset)).toEqual(numbers(10).map((n) => n + 1))
+      expect(await subscription.data(10)).toEqual(numbers(10))
+      expect(subscription.publications.items.map(({ offset }) => offset)).toEqual(
+        numbers(10).map((n) => n + 1),
+      )
     })
   }
 
-  it('are told that they missed something after history was removed, or holds no longer what they missed', async () => {
-    const traveller = await travel()
-    const heard = await traveller.client.subscribe(CHANNEL)
-    traveller.moveTo(1)
+  it('are not recovered after history was removed, or no longer contains what they missed', async () => {
+    const movable = await connectMovable()
+    const subscription = await movable.client.subscribe(CHANNEL)
+    movable.moveTo(1)
     await publishAll(2)
     await callApi(cluster.nodes[0], 'history_remove', { channel: CHANNEL })
-    traveller.letThrough()
-    expect(await back(heard)).toMatchObject({ wasRecovering: true, recovered: false })
-    traveller.moveTo(2)
-    await publishAll(KEPT + 1, 2)
-    traveller.letThrough()
-    const again = (await heard.subscribed.first(3))[2]
+    movable.letThrough()
+    expect(await resubscribed(subscription)).toMatchObject({ wasRecovering: true, recovered: false })
+    movable.moveTo(2)
+    await publishAll(HISTORY_SIZE + 1, 2)
+    movable.letThrough()
+    const again = (await subscription.subscribed.first(3))[2]
     expect(again).toMatchObject({
       wasRecovering: true,
       recovered: false,
-      streamPosition: { offset: KEPT + 3 },
+      streamPosition: { offset: HISTORY_SIZE + 3 },
     })
     await publish('after')
-    expect(await heard.data(1)).toEqual(['after'])
+    expect(await subscription.data(1)).toEqual(['after'])
   })
 
-  it('recover nothing of a stream that was lost, and go on with the new one', async () => {
-    const traveller = await travel()
-    const heard = await traveller.client.subscribe(CHANNEL)
+  it('recover nothing of a lost stream, and continue with the new one', async () => {
+    const movable = await connectMovable()
+    const subscription = await movable.client.subscribe(CHANNEL)
     await publishAll(3)
-    await heard.data(3)
-    traveller.moveTo(1)
-    const [begin] = heard.subscribed.items
+    await subscription.data(3)
+    movable.moveTo(1)
+    const [begin] = subscription.subscribed.items
     await cluster.redis.stop()
     await cluster.redis.startAgain()
     while ((await publish('early')).body.error !== undefined);
-    traveller.letThrough()
-    const again = await back(heard)
+    movable.letThrough()
+    const again = await resubscribed(subscription)
     expect(again).toMatchObject({ wasRecovering: true, recovered: false })
     expect(again?.streamPosition?.epoch).not.toBe(begin?.streamPosition?.epoch)
     await publish('after')
-    expect((await heard.data(4))[3]).toBe('after')
+    expect((await subscription.data(4))[3]).toBe('after')
   })
 
-  it('get the latest publication only, where the channel is a cache', async () => {
-    const traveller = await travel()
-    const heard = await traveller.client.subscribe('cache:price')
-    traveller.moveTo(1)
+  it('recover only the latest publication of a channel in cache mode', async () => {
+    const movable = await connectMovable()
+    const subscription = await movable.client.subscribe('cache:price')
+    movable.moveTo(1)
     for (const data of [1, 2, 3]) await publish(data, 'cache:price')
-    traveller.letThrough()
-    expect(await back(heard)).toMatchObject({ wasRecovering: true, recovered: true })
-    expect(await heard.data(1)).toEqual([3])
-    expect(heard.publications.items[0]?.offset).toBe(3)
+    movable.letThrough()
+    expect(await resubscribed(subscription)).toMatchObject({ wasRecovering: true, recovered: true })
+    expect(await subscription.data(1)).toEqual([3])
+    expect(subscription.publications.items[0]?.offset).toBe(3)
   })
 
-  it('get what they missed in the channels that the server has put them into', async () => {
-    const traveller = await travel(sign({ sub: 'alice', channels: ['personal'] }))
+  it('recover what they missed in their server-side subscriptions', async () => {
+    const movable = await connectMovable(sign({ sub: 'alice', channels: ['personal'] }))
     await publish('before', 'personal')
-    await traveller.client.publications.first(1)
-    traveller.moveTo(1)
+    await movable.client.publications.first(1)
+    movable.moveTo(1)
     for (const data of ['one', 'two']) await publish(data, 'personal')
-    traveller.letThrough()
+    movable.letThrough()
     await publish('three', 'personal')
-    const all = await traveller.client.publications.first(4)
+    const all = await movable.client.publications.first(4)
     expect(all.map(({ data }) => data as unknown)).toEqual(['before', 'one', 'two', 'three'])
   })
 
-  it('lose nothing when their node is killed, whose clients leave', async () => {
+  it('lose nothing when their node is killed, and the leaves of its clients are published', async () => {
     const watcher = await cluster.sdk(1)
     afterThisTest(() => watcher.close())
-    const watched = await watcher.subscribe(CHANNEL)
-    const traveller = await travel()
-    const heard = await traveller.client.subscribe(CHANNEL)
-    const before = traveller.client.connected.items[0]?.client
+    const watcherSubscription = await watcher.subscribe(CHANNEL)
+    const movable = await connectMovable()
+    const subscription = await movable.client.subscribe(CHANNEL)
+    const before = movable.client.connected.items[0]?.client
     await publishAll(3)
-    await heard.data(3)
+    await subscription.data(3)
     await cluster.nodes[0].child.stop('SIGKILL')
     await publishAll(3, 3)
-    traveller.moveTo(1)
-    traveller.letThrough()
-    expect(await back(heard)).toMatchObject({ wasRecovering: true, recovered: true })
-    expect(await heard.data(6)).toEqual(numbers(6))
-    await watched.leaves.find(({ info }) => info.client === before)
-    expect(await watched.data(6)).toEqual(numbers(6))
+    movable.moveTo(1)
+    movable.letThrough()
+    expect(await resubscribed(subscription)).toMatchObject({ wasRecovering: true, recovered: true })
+    expect(await subscription.data(6)).toEqual(numbers(6))
+    await watcherSubscription.leaves.find(({ info }) => info.client === before)
+    expect(await watcherSubscription.data(6)).toEqual(numbers(6))
   })
 
-  it('are sent elsewhere by a node that stops, and lose nothing', async () => {
+  it('reconnect elsewhere when their node stops, and lose nothing', async () => {
     const channel = 'long:feed'
     const addresses = [cluster.nodes[0].wsUrl, cluster.nodes[1].wsUrl]
-    const crowd = await Promise.all(
+    const clients = await Promise.all(
       numbers(30).map(async () => {
         let connections = 0
-        // First the node that stops, then the other one.
-        const line = new SdkLine(() => addresses[Math.min(connections++, 1)] ?? '')
-        const client = await SdkClient.connect('ws://any', { token: TOKEN, websocket: line.websocket })
+        // The first connection is to the node that stops, the others are to the other one.
+        const link = new SdkLink(() => addresses[Math.min(connections++, 1)] ?? '')
+        const client = await SdkClient.connect('ws://any', { token: TOKEN, websocket: link.websocket })
         afterThisTest(() => client.close())
-        return { client, heard: await client.subscribe(channel) }
+        return { client, subscription: await client.subscribe(channel) }
       }),
     )
     const stopped = cluster.nodes[0].child.stop('SIGTERM')
-    let said = 0
+    let published = 0
     let isStopped = false
     void stopped.finally(() => {
       isStopped = true
     })
-    while (!isStopped) await publish(said++, channel)
-    await publish(said++, channel)
+    while (!isStopped) await publish(published++, channel)
+    await publish(published++, channel)
     expect(await stopped).toEqual({ code: 0, signal: null })
-    for (const { client, heard } of crowd) {
-      expect(await heard.data(said)).toEqual(numbers(said))
+    for (const { client, subscription } of clients) {
+      expect(await subscription.data(published)).toEqual(numbers(published))
       expect(client.connecting.items[1]).toMatchObject({ code: 3001, reason: 'shutdown' })
       expect(client.connected.items).toHaveLength(2)
-      expect(await back(heard)).toMatchObject({ wasRecovering: true, recovered: true })
+      expect(await resubscribed(subscription)).toMatchObject({ wasRecovering: true, recovered: true })
     }
   })
 })

@@ -1,13 +1,11 @@
-import { createSigner } from 'fast-jwt'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { Cluster } from '../support/cluster.js'
 import { eventually } from '../support/metric.js'
 import type { SdkClient } from '../support/sdk-client.js'
+import { SECRET, sign } from '../support/signed-tokens.js'
 
-const SECRET = 'a secret that signs tokens, long enough'
-const sign = createSigner({ key: SECRET, algorithm: 'HS256' })
 const inSeconds = (seconds: number) => Math.floor(Date.now() / 1_000) + seconds
 
 const OPEN = {
@@ -43,86 +41,88 @@ describe('SDK clients of different nodes', () => {
     return client
   }
   const as = (user: string, claims = {}) => sign({ sub: user, ...claims })
-  const onEveryNode = (user: string) => Promise.all(NODES.map((node) => connect(node, as(user))))
+  const connectToEveryNode = (user: string) => Promise.all(NODES.map((node) => connect(node, as(user))))
   const call = (method: string, body: unknown) => callApi(cluster.nodes[0], method, body)
   /** A channel that no other test uses. */
-  const fresh = () => `channel-${channels++}`
+  const newChannel = () => `channel-${channels++}`
 
-  it('hear in one order, with its offsets, what is said on any node', async () => {
-    const clients = await onEveryNode('alice')
-    const name = fresh()
-    const heard = await Promise.all(clients.map((client) => client.subscribe(name)))
-    const said = Array.from({ length: 60 }, (_, index) => index)
-    await Promise.all(said.map((index) => heard[index % 3]?.sdk.publish({ index })))
-    const logs = await Promise.all(heard.map(({ publications }) => publications.first(60)))
-    const places = logs.map((log) => log.map(({ offset, data }) => ({ offset, data: data as unknown })))
-    expect(places[0]?.map(({ offset }) => offset)).toEqual(said.map((index) => index + 1))
-    expect(places[1]).toEqual(places[0])
-    expect(places[2]).toEqual(places[0])
+  it('receive the publications of all nodes in one order, with their offsets', async () => {
+    const clients = await connectToEveryNode('alice')
+    const name = newChannel()
+    const subscriptions = await Promise.all(clients.map((client) => client.subscribe(name)))
+    const indexes = Array.from({ length: 60 }, (_, index) => index)
+    await Promise.all(indexes.map((index) => subscriptions[index % 3]?.sdk.publish({ index })))
+    const logs = await Promise.all(subscriptions.map(({ publications }) => publications.first(60)))
+    const events = logs.map((log) => log.map(({ offset, data }) => ({ offset, data: data as unknown })))
+    expect(events[0]?.map(({ offset }) => offset)).toEqual(indexes.map((index) => index + 1))
+    expect(events[1]).toEqual(events[0])
+    expect(events[2]).toEqual(events[0])
   })
 
-  it('are counted together, raw clients too, and hear who comes and goes anywhere', async () => {
-    const name = fresh()
+  it('are counted together with raw clients, and receive the joins and leaves of every node', async () => {
+    const name = newChannel()
     const alice = await connect(0, as('alice', { info: { name: 'Alice' } }))
-    const seen = await alice.subscribe(name, { joinLeave: true })
+    const aliceSubscription = await alice.subscribe(name, { joinLeave: true })
     const bob = await connect(1, as('bob'))
     await bob.subscribe(name)
     await (await connect(2, as('bob'))).subscribe(name)
     const raw = await cluster.open(2, `/ws/${name}`)
-    await seen.joins.find(({ info }) => info.user === 'tester')
-    const { clients } = await seen.sdk.presence()
+    await aliceSubscription.joins.find(({ info }) => info.user === 'tester')
+    const { clients } = await aliceSubscription.sdk.presence()
     expect(
       Object.values(clients)
         .map(({ user }) => user)
         .sort(),
     ).toEqual(['alice', 'bob', 'bob', 'tester'])
     expect(Object.values(clients).find(({ user }) => user === 'alice')?.connInfo).toEqual({ name: 'Alice' })
-    expect(await seen.sdk.presenceStats()).toMatchObject({ numClients: 4, numUsers: 3 })
+    expect(await aliceSubscription.sdk.presenceStats()).toMatchObject({ numClients: 4, numUsers: 3 })
     expect((await call('presence_stats', { channel: name })).body.result).toEqual({
       num_clients: 4,
       num_users: 3,
     })
     raw.close()
     bob.close()
-    await seen.leaves.find(({ info }) => info.user === 'tester')
-    await seen.leaves.find(({ info }) => info.client === bob.connected.items[0]?.client)
-    expect(await seen.sdk.presenceStats()).toMatchObject({ numClients: 2, numUsers: 2 })
+    await aliceSubscription.leaves.find(({ info }) => info.user === 'tester')
+    await aliceSubscription.leaves.find(({ info }) => info.client === bob.connected.items[0]?.client)
+    expect(await aliceSubscription.sdk.presenceStats()).toMatchObject({ numClients: 2, numUsers: 2 })
   })
 
-  it('read one history, and none after it was removed, whose offsets go on', async () => {
-    const name = fresh()
+  it('read one history, which is empty after its removal and continues with the next offset', async () => {
+    const name = newChannel()
     const [one, two] = await Promise.all([connect(0, as('alice')), connect(1, as('bob'))])
-    const [here, there] = [await one.subscribe(name), await two.subscribe(name)]
-    for (const data of ['a', 'b', 'c']) await here.sdk.publish(data)
-    const { publications, epoch, offset } = await there.sdk.history({ limit: 10 })
+    const [first, second] = [await one.subscribe(name), await two.subscribe(name)]
+    for (const data of ['a', 'b', 'c']) await first.sdk.publish(data)
+    const { publications, epoch, offset } = await second.sdk.history({ limit: 10 })
     expect(publications.map(({ data }) => data as unknown)).toEqual(['a', 'b', 'c'])
     expect(offset).toBe(3)
     const since = { epoch, offset: 1 }
-    const later = await here.sdk.history({ limit: 1, since })
+    const later = await first.sdk.history({ limit: 1, since })
     expect(later.publications.map(({ data }) => data as unknown)).toEqual(['b'])
     expect((await call('history_remove', { channel: name })).body).toEqual({ result: {} })
-    expect(await there.sdk.history({ limit: 10 })).toMatchObject({ publications: [], epoch, offset: 3 })
-    await there.sdk.publish('d')
-    expect((await here.publications.first(4))[3]).toMatchObject({ data: 'd', offset: 4 })
-    await expect(here.sdk.history({ limit: 1, since: { epoch: 'other', offset: 0 } })).rejects.toMatchObject({
-      code: 112,
-    })
+    expect(await second.sdk.history({ limit: 10 })).toMatchObject({ publications: [], epoch, offset: 3 })
+    await second.sdk.publish('d')
+    expect((await first.publications.first(4))[3]).toMatchObject({ data: 'd', offset: 4 })
+    await expect(first.sdk.history({ limit: 1, since: { epoch: 'other', offset: 0 } })).rejects.toMatchObject(
+      {
+        code: 112,
+      },
+    )
   })
 
-  it('hear once what is published twice under one key, on whichever nodes', async () => {
-    const name = fresh()
-    const heard = await (await connect(2, as('alice'))).subscribe(name)
+  it('receive a publication once that is published with one idempotency key on two nodes', async () => {
+    const name = newChannel()
+    const subscription = await (await connect(2, as('alice'))).subscribe(name)
     const body = { channel: name, data: 'once', idempotency_key: 'the-key' }
     const answers = [await callApi(cluster.nodes[0], 'publish', body)]
     answers.push(await callApi(cluster.nodes[1], 'publish', body))
     expect(answers[1]?.body).toEqual(answers[0]?.body)
     await call('publish', { channel: name, data: 'after' })
-    expect(await heard.data(2)).toEqual(['once', 'after'])
+    expect(await subscription.data(2)).toEqual(['once', 'after'])
   })
 
   it('are subscribed and unsubscribed by the server on every node', async () => {
-    const name = fresh()
-    const clients = await onEveryNode('carol')
+    const name = newChannel()
+    const clients = await connectToEveryNode('carol')
     expect((await call('subscribe', { user: 'carol', channel: name })).body.result).toEqual({
       num_clients: 3,
     })
@@ -136,9 +136,9 @@ describe('SDK clients of different nodes', () => {
     expect((await call('presence_stats', { channel: name })).body.result).toMatchObject({ num_clients: 0 })
   })
 
-  it('lose a subscription of their own for good when the server ends it', async () => {
-    const name = fresh()
-    const clients = await onEveryNode('dora')
+  it('do not subscribe again after the server ends a client-side subscription', async () => {
+    const name = newChannel()
+    const clients = await connectToEveryNode('dora')
     const subscriptions = await Promise.all(clients.map((client) => client.subscribe(name)))
     await call('unsubscribe', { user: 'dora', channel: name })
     for (const { unsubscribed } of subscriptions) {
@@ -146,11 +146,11 @@ describe('SDK clients of different nodes', () => {
     }
   })
 
-  it('are disconnected on every node, and come back or not by the code', async () => {
-    const clients = await onEveryNode('erin')
+  it('are disconnected on every node, and reconnect or not depending on the code', async () => {
+    const clients = await connectToEveryNode('erin')
     const spared = clients[0]?.connected.items[0]?.client
-    const back = { user: 'erin', code: 3011, whitelist: [spared] }
-    expect((await call('disconnect', back)).body.result).toEqual({ num_clients: 2 })
+    const reconnecting = { user: 'erin', code: 3011, whitelist: [spared] }
+    expect((await call('disconnect', reconnecting)).body.result).toEqual({ num_clients: 2 })
     for (const client of clients.slice(1)) {
       await client.connected.first(2)
       expect(client.connecting.items[1]?.code).toBe(3011)
@@ -162,8 +162,8 @@ describe('SDK clients of different nodes', () => {
     }
   })
 
-  it('are told on every node that their connection has expired, and come back', async () => {
-    const clients = await onEveryNode('frank')
+  it('reconnect on every node after their connection has expired', async () => {
+    const clients = await connectToEveryNode('frank')
     expect((await call('refresh', { user: 'frank', expired: true })).body.result).toEqual({ num_clients: 3 })
     for (const client of clients) {
       await client.connected.first(2)
@@ -171,28 +171,28 @@ describe('SDK clients of different nodes', () => {
     }
   })
 
-  it('fetch a new token before theirs expires, and stay', async () => {
+  it('fetch a new token before theirs expires, and stay connected', async () => {
     let fetched = 0
     const getToken = () => {
       fetched++
       return Promise.resolve(as('grace', { exp: inSeconds(3_600) }))
     }
     const client = await connect(1, as('grace', { exp: inSeconds(1) }), { getToken })
-    await eventually(() => Promise.resolve(fetched > 0), 'it fetched a token')
+    await eventually(() => Promise.resolve(fetched > 0), 'the client fetched a token')
     await client.sdk.send('still here')
     expect(client.connected.items).toHaveLength(1)
   })
 
-  it('need a token for a private channel, and renew it', async () => {
-    const name = `$${fresh()}`
+  it('need a token for a private channel, and refresh it', async () => {
+    const name = `$${newChannel()}`
     const client = await connect(0, as('heidi'))
     const refused = client.add(name)
     expect((await refused.unsubscribed.first(1))[0]?.code).toBe(103)
     client.sdk.removeSubscription(refused.sdk)
-    const forSomebodyElse = await connect(1, as('ivan'))
+    const ivan = await connect(1, as('ivan'))
     const token = sign({ sub: 'heidi', channel: name })
-    const stolen = forSomebodyElse.add(name, { token })
-    expect((await stolen.unsubscribed.first(1))[0]?.code).toBe(103)
+    const refusedForIvan = ivan.add(name, { token })
+    expect((await refusedForIvan.unsubscribed.first(1))[0]?.code).toBe(103)
     let fetched = 0
     const getToken = () => {
       fetched++
@@ -202,13 +202,13 @@ describe('SDK clients of different nodes', () => {
     const subscription = await client.subscribe(name, { getToken })
     const { clients } = await subscription.sdk.presence()
     expect(Object.values(clients)[0]?.chanInfo).toEqual({ seat: 7 })
-    await eventually(() => Promise.resolve(fetched === 2), 'it fetched a second token')
+    await eventually(() => Promise.resolve(fetched === 2), 'the client fetched a second token')
     await callApi(cluster.nodes[2], 'publish', { channel: name, data: 'secret' })
     expect(await subscription.data(1)).toEqual(['secret'])
     expect(subscription.subscribed.items).toHaveLength(1)
   })
 
-  it('enter a channel that names users only if it names theirs', async () => {
+  it('may subscribe to a user-limited channel only if it names their user', async () => {
     const name = 'mine:news#judy,kate'
     const judy = await (await connect(0, as('judy'))).subscribe(name)
     const refused = (await connect(1, as('mallory'))).add(name)

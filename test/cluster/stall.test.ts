@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { eventually, metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 
-/** Longer than a probe may take, and than any answer of Redis. */
+/** Longer than the deadlines of a probe and of any request to Redis. */
 const STALL_MS = 3_000
 
 let redis: RedisServer
@@ -21,22 +21,22 @@ afterAll(async () => {
   await redis.remove()
 })
 
-it('takes the time in which a node stood still for no silence of the relay', async () => {
+it('does not count the time in which a node was stalled as silence of the relay', async () => {
   const probes = async () => metric(await node.metrics(), 'fanfare_relay_probe_seconds_count')
-  const speaker = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'secret' })
-  const listener = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'secret' })
-  // So that something is on its way to Redis whenever the node is stopped.
-  const talk = setInterval(() => speaker.send('hello'), 1)
-  await listener.next()
+  const publisher = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'secret' })
+  const subscriber = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'secret' })
+  // So that a publication is on its way to Redis whenever the node is stopped.
+  const publishing = setInterval(() => publisher.send('hello'), 1)
+  await subscriber.next()
   node.child.kill('SIGSTOP')
   await sleep(STALL_MS)
-  clearInterval(talk)
-  speaker.send('last')
+  clearInterval(publishing)
+  publisher.send('last')
   node.child.kill('SIGCONT')
-  while ((await listener.nextText()) !== 'last');
+  while ((await subscriber.nextText()) !== 'last');
 
   const before = await probes()
-  await eventually(async () => (await probes()) > before + 1, 'probes come back')
+  await eventually(async () => (await probes()) > before + 1, 'probes are received')
   const exposition = await node.metrics()
   for (const role of ['publisher', 'subscriber']) {
     const labels = `{shard="0",role="${role}"}`

@@ -1,15 +1,15 @@
 import { Redis } from 'ioredis'
 import { expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { eventually } from '../support/metric.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 import { TcpProxy } from '../support/tcp-proxy.js'
 
-/** How long a drain may take beyond its window, as the README says. */
+/** How much longer than its window a drain may take, as documented. */
 const DRAIN_GRACE_MS = 10_000
 
-it('a node that is stopped while a client waits for a frozen Redis refuses it and ends', async () => {
+it('a node that is stopped while a client waits for a frozen Redis refuses the client and ends', async () => {
   const redis = await RedisServer.start()
   const node = await FanfareProcess.start({
     FANFARE_REDIS_URL: redis.url,
@@ -18,12 +18,12 @@ it('a node that is stopped while a client waits for a frozen Redis refuses it an
   })
   redis.freeze()
   const refused = refusalOf(RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'secret' }))
-  // Once this is refused, the node has the attempt before it.
+  // Once this one is refused, the node has received the attempt before it.
   await eventually(async () => {
     const client = await RawClient.connect(`${node.wsUrl}/echo`, { token: 'secret' }).catch(() => undefined)
     client?.close()
     return client === undefined
-  }, 'the only place is taken')
+  }, 'the only slot is taken')
   node.child.kill('SIGTERM')
   const refusal = await refused
   expect(refusal.status).toBe(503)
@@ -33,7 +33,7 @@ it('a node that is stopped while a client waits for a frozen Redis refuses it an
   await redis.remove()
 })
 
-it('a node whose farewell takes a slow Redis too long gives it up at the deadline and ends with 1', {
+it('a node that cannot leave a slow Redis before the deadline of its drain ends with 1', {
   timeout: 30_000,
 }, async () => {
   const redis = await RedisServer.start()
@@ -46,7 +46,7 @@ it('a node whose farewell takes a slow Redis too long gives it up at the deadlin
   })
   await eventually(async () => (await admin.scard('fanfare:members')) === 1, 'the node has announced itself')
   const [id] = await admin.smembers('fanfare:members')
-  // Each of them is looked through when the node takes its leave.
+  // The node looks through each of them when it leaves.
   const channels = Array.from({ length: 3_000 }, (_, index) => `room-${index}`)
   await admin.sadd(`fanfare:presence:channels:${id}`, ...channels)
   proxy.latencyMs = 200

@@ -2,14 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FanfareProcess, runFanfare } from '../../deploy/local/fanfare-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { API_KEY, callApi } from '../support/api.js'
-import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
-import { freePort } from '../support/free-port.js'
 import { eventually, metric } from '../support/metric.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 import { SdkClient } from '../support/sdk-client.js'
-import { workersOf as processesOf } from '../support/workers.js'
+import { workersOf } from '../support/workers.js'
 
 const CONNECTIONS = metricOf('fanfare_connections', '{protocol="raw"}')
 
@@ -21,7 +21,7 @@ describe('fanfare serve --workers 3', () => {
   let redis: RedisServer
   let service: FanfareProcess
   const open = (path = '/ws/room') => RawClient.connect(`${service.wsUrl}${path}`, { token: 'secret' })
-  const workersOf = async () => {
+  const workerNodes = async () => {
     const { body } = await callApi(service, 'info', {})
     return body.result?.['nodes'] as { uid: string; num_clients: number }[]
   }
@@ -40,38 +40,41 @@ describe('fanfare serve --workers 3', () => {
     service = await start()
   })
   afterAll(async () => {
-    // Clean, although one of its workers was killed before.
+    // With 0, although one of its workers was killed before.
     expect(await service.child.stop()).toEqual({ code: 0, signal: null })
     await redis.remove()
   })
 
-  it('shares one port among three nodes, whose clients hear each other', async () => {
+  it('shares one port among three nodes, whose clients receive each other’s publications', async () => {
     const clients = await Promise.all(Array.from({ length: 60 }, () => open()))
-    const nodes = await workersOf()
+    const nodes = await workerNodes()
     expect(nodes).toHaveLength(3)
     for (const { num_clients: clientsOfNode } of nodes) expect(clientsOfNode).toBeGreaterThan(0)
-    const [speaker, ...listeners] = clients
-    speaker?.send('to all')
-    for (const listener of listeners) expect(await listener.nextText()).toBe('to all')
+    const [publisher, ...subscribers] = clients
+    publisher?.send('to all')
+    for (const subscriber of subscribers) expect(await subscriber.nextText()).toBe('to all')
     for (const client of clients) client.close()
-    await eventually(async () => (await CONNECTIONS(service)) === 0, 'everybody has left')
+    await eventually(async () => (await CONNECTIONS(service)) === 0, 'all clients have disconnected')
   })
 
   it('exposes the metrics of all workers as one', async () => {
     const clients = await Promise.all(Array.from({ length: 30 }, () => open()))
     expect(await CONNECTIONS(service)).toBe(30)
-    await eventually(async () => (await metricOf('fanfare_nodes')(service)) === 3, 'each knows of all three')
+    await eventually(
+      async () => (await metricOf('fanfare_nodes')(service)) === 3,
+      'each worker knows all three',
+    )
     expect(await metricOf('fanfare_redis_up', '{shard="0",role="publisher"}')(service)).toBe(1)
     for (const client of clients) client.close()
   })
 
-  it('starts a worker again that was killed, and serves meanwhile', async () => {
-    // What was seen of a worker is not taken back when it dies.
+  it('restarts a killed worker, and serves clients meanwhile', async () => {
+    // The counts of a worker are kept when it dies.
     const opened = metricOf('fanfare_connections_opened_total', '{protocol="raw"}')
     const openedBefore = await opened(service)
     expect(openedBefore).toBeGreaterThan(0)
     const restarted = service.child.nextLine(/a worker ended; starting another/)
-    const [worker] = processesOf(service.child.pid)
+    const [worker] = workersOf(service.child.pid)
     if (worker === undefined) throw new Error('there is no worker')
     process.kill(worker, 'SIGKILL')
     await restarted
@@ -79,8 +82,8 @@ describe('fanfare serve --workers 3', () => {
     client.send('ping')
     expect(await client.nextText()).toBe('pong')
     await eventually(async () => {
-      const nodes = await workersOf()
-      // The dead one's lease runs out within 10 s.
+      const nodes = await workerNodes()
+      // The lease of the killed worker ends within 10 s.
       return nodes.length === 3
     }, 'there are three workers again')
     expect(await opened(service)).toBeGreaterThan(openedBefore)
@@ -97,7 +100,7 @@ describe('fanfare serve --workers 3', () => {
     expect(await other.child.exited).toEqual({ code: 0, signal: null })
   })
 
-  it('keeps to the channel_regex of a namespace in every worker', async () => {
+  it('applies the channel_regex of a namespace in every worker', async () => {
     const other = await start({
       FANFARE_WORKERS: '2',
       FANFARE_AUTH_TOKENS: 'ann=secret',
@@ -106,14 +109,15 @@ describe('fanfare serve --workers 3', () => {
         { name: 'n', channel_regex: '^\\d+$', allow_subscribe_for_client: true },
       ]),
     })
-    const enter = (channel: string) => RawClient.connect(`${other.wsUrl}/ws/${channel}`, { token: 'secret' })
-    // The kernel spreads connections: with so many, no worker is left out.
-    const clients = await Promise.all(Array.from({ length: 40 }, () => enter('n:17')))
+    const connect = (channel: string) =>
+      RawClient.connect(`${other.wsUrl}/ws/${channel}`, { token: 'secret' })
+    // The kernel spreads connections: of 40, each worker gets some.
+    const clients = await Promise.all(Array.from({ length: 40 }, () => connect('n:17')))
     const { body } = await callApi(other, 'info', {})
     const nodes = body.result?.['nodes'] as { num_clients: number }[]
     expect(nodes.map(({ num_clients: clientsOfNode }) => clientsOfNode > 0)).toEqual([true, true])
     for (let attempt = 0; attempt < 10; attempt++) {
-      expect(await refusalOf(enter('n:seventeen'))).toMatchObject({ status: 403 })
+      expect(await refusalOf(connect('n:seventeen'))).toMatchObject({ status: 403 })
     }
     const sdk = await SdkClient.connect(other.wsUrl, { token: 'secret' })
     await sdk.subscribe('n:17')
@@ -124,7 +128,7 @@ describe('fanfare serve --workers 3', () => {
     expect(await other.child.stop()).toEqual({ code: 0, signal: null })
   })
 
-  it('ends when it is told to, though its workers never come to listen', async () => {
+  it('ends on SIGTERM, even when its workers never listen', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'fanfare-workers-'))
     const script = join(directory, 'end-as-worker.cjs')
     writeFileSync(script, 'if (process.send !== undefined) process.exit(9)')
@@ -140,7 +144,7 @@ describe('fanfare serve --workers 3', () => {
     rmSync(directory, { recursive: true })
   })
 
-  it('says in one line that the port is taken', async () => {
+  it('prints one line when the port is taken', async () => {
     const late = runFanfare(['--workers', '2', '--port', String(service.port), '--internal-port', '0'], {
       FANFARE_REDIS_URL: redis.url,
       FANFARE_AUTH_TOKENS: 'secret',
@@ -151,7 +155,7 @@ describe('fanfare serve --workers 3', () => {
     )
   })
 
-  it('wants a Redis', async () => {
+  it('requires Redis', async () => {
     const alone = runFanfare(['--workers', '2'])
     expect(await alone.exited).toEqual({ code: 2, signal: null })
     expect(alone.output).toContain('--workers: above 1 needs FANFARE_REDIS_URL')

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import type { Broker } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
-import { RedisServer } from '../support/redis-server.js'
 import { Recorder } from './recorder.js'
 import { RedisNode } from './redis-node.js'
 
@@ -11,28 +11,28 @@ export interface BrokerNode {
 }
 
 export interface BrokerCluster {
-  /** All nodes of it: one, for a broker that is alone. */
+  /** All nodes of the cluster: only one for a broker that runs alone. */
   readonly nodes: readonly [BrokerNode, ...BrokerNode[]]
-  /** Resolves once a channel's publications are gone, which had so long to live. */
-  publicationsGone(channel: string, ttlMs: number): Promise<void>
-  /** Resolves once a channel's epoch is gone, which had so long to live. */
-  epochGone(channel: string, metaTtlMs: number): Promise<void>
+  /** Resolves once the publications of a channel have expired. `ttlMs`: their time to live. */
+  publicationsExpired(channel: string, ttlMs: number): Promise<void>
+  /** Resolves once the epoch of a channel has expired. `metaTtlMs`: its time to live. */
+  epochExpired(channel: string, metaTtlMs: number): Promise<void>
   close(): Promise<void>
 }
 
-/** Its time passes only when something has to be gone. */
+/** A MemoryBroker whose clock advances only to let something expire. */
 export function memoryCluster(): Promise<BrokerCluster> {
   let nowMs = 0
   const node = { broker: new MemoryBroker(() => nowMs), recorder: new Recorder() }
   node.broker.start(node.recorder)
-  const pass = (ms: number) => {
+  const advance = (ms: number) => {
     nowMs += ms
     return Promise.resolve()
   }
   return Promise.resolve({
     nodes: [node],
-    publicationsGone: (_, ttlMs) => pass(ttlMs),
-    epochGone: (_, metaTtlMs) => pass(metaTtlMs),
+    publicationsExpired: (_, ttlMs) => advance(ttlMs),
+    epochExpired: (_, metaTtlMs) => advance(metaTtlMs),
     close: () => Promise.resolve(),
   })
 }
@@ -42,13 +42,13 @@ export async function redisCluster(): Promise<BrokerCluster> {
   const admin = new Redis(redis.url)
   const nodes: [RedisNode, RedisNode] = [new RedisNode(redis.url), new RedisNode(redis.url)]
   const [{ keys }] = nodes
-  const gone = async (key: string) => {
+  const expired = async (key: string) => {
     while ((await admin.exists(key)) > 0);
   }
   return {
     nodes,
-    publicationsGone: (channel) => gone(keys.stream(channel)),
-    epochGone: (channel) => gone(keys.streamMeta(channel)),
+    publicationsExpired: (channel) => expired(keys.stream(channel)),
+    epochExpired: (channel) => expired(keys.streamMeta(channel)),
     close: async () => {
       for (const node of nodes) node.close()
       admin.disconnect()

@@ -28,15 +28,15 @@ describe.each([
 
   const subscribeAll = (name = channel) => Promise.all(nodes.map(({ broker }) => broker.subscribe(name)))
 
-  /** By then, everything that was published before has been delivered wherever it is going to be. */
-  async function everythingArrived(): Promise<void> {
+  /** Resolves once everything that was published before has been delivered on all nodes. */
+  async function everythingDelivered(): Promise<void> {
     const sentinel = `${channel} sentinel`
     await subscribeAll(sentinel)
     for (const { broker } of nodes) await broker.publish(sentinel, publication('now'))
     await Promise.all(nodes.map(({ recorder }) => recorder.until(sentinel, nodes.length)))
   }
 
-  it('delivers to every node that is subscribed, the publishing one included', async () => {
+  it('delivers to every subscribed node, including the publishing one', async () => {
     await subscribeAll()
     await first.broker.publish(channel, publication('hello'))
     for (const { recorder } of nodes) {
@@ -47,7 +47,7 @@ describe.each([
   it('delivers each event once', async () => {
     await subscribeAll()
     for (const { broker } of nodes) await broker.publish(channel, publication('hello'))
-    await everythingArrived()
+    await everythingDelivered()
     for (const { recorder } of nodes) expect(recorder.of(channel)).toHaveLength(nodes.length)
   })
 
@@ -56,18 +56,18 @@ describe.each([
     for (const other of [`${channel}0`, channel.toUpperCase(), `${channel}:`, '*']) {
       await first.broker.publish(other, publication('hello'))
     }
-    await everythingArrived()
+    await everythingDelivered()
     for (const { recorder } of nodes) expect(recorder.of(channel)).toEqual([])
   })
 
-  it('delivers nothing after an unsubscribe, and again after another subscribe', async () => {
+  it('delivers nothing after an unsubscribe, and delivers again after another subscribe', async () => {
     await subscribeAll()
     await first.broker.publish(channel, publication('one'))
     for (const { recorder } of nodes) await recorder.until(channel, 1)
     last.broker.unsubscribe(channel)
-    await everythingArrived()
+    await everythingDelivered()
     await first.broker.publish(channel, publication('two'))
-    await everythingArrived()
+    await everythingDelivered()
     expect(last.recorder.textsOf(channel)).toEqual(['one'])
     await last.broker.subscribe(channel)
     await first.broker.publish(channel, publication('three'))
@@ -75,7 +75,7 @@ describe.each([
     expect(last.recorder.textsOf(channel)).toEqual(['one', 'three'])
   })
 
-  it('keeps a channel that is unsubscribed and subscribed again at once', async () => {
+  it('keeps the subscription of a channel that is unsubscribed and subscribed again at once', async () => {
     await subscribeAll()
     for (let turn = 0; turn < 10; turn++) {
       last.broker.unsubscribe(channel)
@@ -86,25 +86,25 @@ describe.each([
     expect(last.recorder.textsOf(channel)).toEqual(Array.from({ length: 10 }, (_, turn) => `${turn}`))
   })
 
-  it('unsubscribes from what was never subscribed without harm', async () => {
+  it('ignores an unsubscribe from a channel that was never subscribed', async () => {
     first.broker.unsubscribe(channel)
     await subscribeAll()
     await first.broker.publish(channel, publication('hello'))
     await last.recorder.until(channel, 1)
   })
 
-  it('publishes to a channel that nobody is in', async () => {
+  it('publishes to a channel without subscribers', async () => {
     await expect(first.broker.publish(channel, publication('hello'))).resolves.toBeUndefined()
   })
 
-  it('subscribes many channels at once', async () => {
+  it('subscribes to many channels at once', async () => {
     const names = Array.from({ length: 500 }, (_, index) => `${channel} ${index}`)
     await Promise.all(names.map((name) => last.broker.subscribe(name)))
     await Promise.all(names.map((name) => first.broker.publish(name, publication(name))))
     for (const name of names) expect(await last.recorder.until(name, 1)).toEqual([publication(name)])
   })
 
-  it('keeps the order of one publisher, over bursts in one tick', async () => {
+  it('keeps the order of one publisher across bursts in one tick', async () => {
     await subscribeAll()
     const texts = Array.from({ length: 500 }, (_, index) => `${index}`)
     await Promise.all(texts.map((text) => first.broker.publish(channel, publication(text))))
@@ -115,12 +115,12 @@ describe.each([
     }
   })
 
-  it('has one order for all nodes when all publish at the same time', async () => {
+  it('delivers in one order to all nodes when all publish at the same time', async () => {
     await subscribeAll()
     const count = 300
     const publish = async ({ broker }: BrokerNode, node: number) => {
       for (let index = 0; index < count; index += 3) {
-        // Some alone and some together: batches of different sizes cross each other.
+        // One alone and two together, so that batches of different sizes cross each other.
         await broker.publish(channel, publication(`${node}-${index}`))
         await Promise.all(
           [1, 2].map((more) => broker.publish(channel, publication(`${node}-${index + more}`))),
@@ -152,7 +152,7 @@ describe.each([
     }
   })
 
-  it('delivers payloads of all sizes that leave together byte for byte', async () => {
+  it('delivers payloads of different sizes in one burst byte for byte', async () => {
     await subscribeAll()
     const sizes = [0, 1, 300_000, 0, 70_000, 200_000, 3, 1_048_576, 0]
     const sent = sizes.map((size) => publication(randomBytes(size), { isBinary: true }))
@@ -162,7 +162,7 @@ describe.each([
     }
   })
 
-  it('delivers all that is said of a publication', async () => {
+  it('delivers every field of a publication', async () => {
     await subscribeAll()
     const sent: Publication[] = [
       publication('text'),
@@ -179,7 +179,7 @@ describe.each([
     for (const { recorder } of nodes) expect(await recorder.until(channel, sent.length)).toEqual(sent)
   })
 
-  it('delivers joins and leaves, in order with publications', async () => {
+  it('delivers joins and leaves in order with publications', async () => {
     await subscribeAll()
     const join: PresenceEvent = { type: 'join', info: clientInfo('c-1', 'ann'), online: 2 }
     const leave: PresenceEvent = { type: 'leave', info: clientInfo('c-1', '"Ån\n'), online: undefined }
@@ -188,7 +188,7 @@ describe.each([
     for (const { recorder } of nodes) expect(await recorder.until(channel, 3)).toEqual(sent)
   })
 
-  it('has copied the payload when publish returns: its owner may overwrite it', async () => {
+  it('has copied the payload when publish returns, so that the caller may overwrite it', async () => {
     await subscribeAll()
     const data = Buffer.from('before')
     const published = Promise.all(

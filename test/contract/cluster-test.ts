@@ -1,19 +1,19 @@
 import { it } from 'vitest'
-import { RedisServer } from '../support/redis-server.js'
-import { eventually, publication } from './publications.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
+import { publication, retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
 export const CHANNEL = 'room'
 export const QUEUE_BYTES = 1024 ** 2
 
-/** A Redis of its own and two nodes; `node` is in the channel and has heard one publication of `other`, "before". */
+/** A Redis and two nodes. `node` is subscribed to CHANNEL and has received one publication of `other`, "before". */
 export interface Cluster {
   readonly redis: RedisServer
   readonly node: RedisNode
   readonly other: RedisNode
 }
 
-/** A test with a cluster of its own. Such tests mostly wait for deadlines, so they run together. */
+/** Defines a test with a cluster of its own. Such tests mostly wait for deadlines, so they run concurrently. */
 export function clusterTest(title: string, test: (cluster: Cluster) => Promise<void>): void {
   it.concurrent(title, async () => {
     const redis = await RedisServer.start()
@@ -33,9 +33,9 @@ export function clusterTest(title: string, test: (cluster: Cluster) => Promise<v
   })
 }
 
-/** Publishes from the other node until this one hears it: what Redis takes before the node is back reaches nobody. */
-export async function publishUntilHeard({ node, other }: Cluster, text: string): Promise<void> {
+/** Publishes on `other` until `node` receives it: Redis drops what is published before `node` is subscribed again. */
+export async function publishUntilReceived({ node, other }: Cluster, text: string): Promise<void> {
   while (!node.recorder.textsOf(CHANNEL).includes(text)) {
-    await eventually(() => other.broker.publish(CHANNEL, publication(text)))
+    await retryWhileRefused(() => other.broker.publish(CHANNEL, publication(text)))
   }
 }

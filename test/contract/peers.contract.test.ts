@@ -1,35 +1,22 @@
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { MemoryPeers } from '../../src/node/memory-peers.js'
 import { LEASE_MS, type PeerMessage, type Peers } from '../../src/node/peers.js'
-import { RedisServer } from '../support/redis-server.js'
-import { eventually } from './publications.js'
+import { EventLog } from '../support/event-log.js'
+import { retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
-/** The messages that a node gets, in order, as they come. */
-class Inbox {
-  readonly messages: PeerMessage[] = []
-  private readonly watchers = new Set<() => void>()
+type Inbox = EventLog<PeerMessage>
 
-  readonly handler = (message: PeerMessage): void => {
-    this.messages.push(message)
-    for (const watch of this.watchers) watch()
-  }
-
-  async until(count: number): Promise<readonly PeerMessage[]> {
-    await new Promise<void>((resolve) => {
-      const watch = () => {
-        if (this.messages.length >= count) resolve()
-      }
-      this.watchers.add(watch)
-      watch()
-    })
-    return this.messages
-  }
+/** Resolves with all messages that a node has received once there are at least `count`. */
+async function received(inbox: Inbox, count: number): Promise<readonly PeerMessage[]> {
+  await inbox.first(count)
+  return inbox.items
 }
 
 interface Cluster {
-  /** Peers by the id of their node; the first is `one`. */
+  /** The peers of each node, in the order of `ids`. */
   readonly peers: readonly [Peers, ...Peers[]]
   readonly ids: readonly string[]
   close(): Promise<void>
@@ -62,19 +49,19 @@ describe.each([
   beforeEach(async () => {
     cluster = await start()
     first = cluster.peers[0]
-    firstInbox = new Inbox()
-    inboxes = cluster.peers.map((_, index) => (index === 0 ? firstInbox : new Inbox()))
-    await Promise.all(cluster.peers.map((one, index) => one.start((inboxes[index] ?? firstInbox).handler)))
+    firstInbox = new EventLog()
+    inboxes = cluster.peers.map((_, index) => (index === 0 ? firstInbox : new EventLog()))
+    await Promise.all(cluster.peers.map((one, index) => one.start((inboxes[index] ?? firstInbox).add)))
   })
   afterEach(() => cluster.close())
 
-  it('bring a probe that a node sends itself back to it as it was', async () => {
+  it('deliver a probe that a node sends to itself unchanged', async () => {
     const probe: PeerMessage = { type: 'probe', sentAtMs: 1_234.5678 }
     await first.sendTo('one', probe)
-    expect(await firstInbox.until(1)).toEqual([probe])
+    expect(await received(firstInbox, 1)).toEqual([probe])
   })
 
-  it('bring what is sent to all to every node, the sender included, in order', async () => {
+  it('deliver messages to all nodes in order to every node, including the sender', async () => {
     const ann = { user: 'ann' }
     const questions: PeerMessage[] = [
       { type: 'question', id: 'q1', from: 'one', ask: { about: 'info' } },
@@ -101,10 +88,10 @@ describe.each([
       { type: 'question', id: 'q7', from: 'one', ask: { about: 'refresh', to: ann } },
     ]
     for (const question of questions) await first.sendToAll(question)
-    for (const inbox of inboxes) expect(await inbox.until(questions.length)).toEqual(questions)
+    for (const inbox of inboxes) expect(await received(inbox, questions.length)).toEqual(questions)
   })
 
-  it('bring what is sent to one node to no other', async () => {
+  it('deliver a message to one node to no other', async () => {
     const answer: PeerMessage = {
       type: 'answer',
       id: 'q1',
@@ -113,31 +100,31 @@ describe.each([
     }
     const last: PeerMessage = { type: 'probe', sentAtMs: 1 }
     await first.sendTo('one', answer)
-    await first.sendTo('nobody', answer)
+    await first.sendTo('unknown', answer)
     await first.sendToAll(last)
-    expect(await firstInbox.until(2)).toEqual([answer, last])
-    for (const inbox of inboxes.slice(1)) expect(await inbox.until(1)).toEqual([last])
+    expect(await received(firstInbox, 2)).toEqual([answer, last])
+    for (const inbox of inboxes.slice(1)) expect(await received(inbox, 1)).toEqual([last])
   })
 
-  it('know every node that has announced itself as alive', async () => {
-    for (const one of cluster.peers) await eventually(() => one.announce())
+  it('list every node that has announced itself as alive', async () => {
+    for (const one of cluster.peers) await retryWhileRefused(() => one.announce())
     for (const one of cluster.peers)
       expect([...(await one.aliveNodes())].sort()).toEqual([...cluster.ids].sort())
   })
 
-  it('go on after the connections were made anew', async () => {
+  it('continue after a reconnection', async () => {
     first.reconnect()
-    // What Redis takes before the node listens again reaches nobody.
-    while (firstInbox.messages.length === 0) {
-      await eventually(() => first.sendTo('one', { type: 'probe', sentAtMs: 7 }))
+    // Redis drops what is published before the node is subscribed again.
+    while (firstInbox.items.length === 0) {
+      await retryWhileRefused(() => first.sendTo('one', { type: 'probe', sentAtMs: 7 }))
     }
-    expect(firstInbox.messages[0]).toEqual({ type: 'probe', sentAtMs: 7 })
-    await eventually(() => first.announce())
-    expect(await eventually(() => first.aliveNodes())).toContain('one')
+    expect(firstInbox.items[0]).toEqual({ type: 'probe', sentAtMs: 7 })
+    await retryWhileRefused(() => first.announce())
+    expect(await retryWhileRefused(() => first.aliveNodes())).toContain('one')
   })
 
-  it('can leave, and leave twice', async () => {
-    await eventually(() => first.announce())
+  it('can leave more than once', async () => {
+    await retryWhileRefused(() => first.announce())
     await first.leave()
     await first.leave()
   })
@@ -156,7 +143,7 @@ describe('RedisPeers', () => {
     two = new RedisNode(redis.url, 'two')
     for (const { peers } of [one, two]) {
       await peers.start(() => undefined)
-      await eventually(() => peers.announce())
+      await retryWhileRefused(() => peers.announce())
     }
   })
   afterEach(async () => {
@@ -166,14 +153,14 @@ describe('RedisPeers', () => {
     await redis.remove()
   })
 
-  it('forget a node that leaves, at once', async () => {
+  it('forget a node at once when it leaves', async () => {
     await two.peers.leave()
     expect(await one.peers.aliveNodes()).toEqual(['one'])
     await two.peers.announce()
     expect([...(await one.peers.aliveNodes())].sort()).toEqual(['one', 'two'])
   })
 
-  it('take a node for dead whose lease has run out, until it is forgotten', async () => {
+  it('list a node as dead from the end of its lease until it is forgotten', async () => {
     const leaseMs = await admin.pttl(one.keys.lease('two'))
     expect(leaseMs).toBeGreaterThan(0)
     expect(leaseMs).toBeLessThanOrEqual(LEASE_MS)
@@ -185,21 +172,21 @@ describe('RedisPeers', () => {
     expect(await admin.smembers(one.keys.knownNodes())).toEqual(['one'])
   })
 
-  it('tell a node that others may have taken it for dead', async () => {
+  it('report to a node that its lease had ended when it announces itself', async () => {
     expect(await one.peers.announce()).toBe(false)
     await admin.del(one.keys.lease('one'))
     expect(await one.peers.announce()).toBe(true)
     expect(await one.peers.announce()).toBe(false)
   })
 
-  it('leave nothing in Redis when all have left, and only leases that end before', async () => {
+  it('leave no key in Redis once all nodes have left, and before that no key without an end but leases', async () => {
     await admin.persist(one.keys.knownNodes())
     await one.peers.leave()
     await two.peers.leave()
     expect(await admin.keys('*')).toEqual([])
   })
 
-  it('reject what cannot be known or told while Redis is down', async () => {
+  it('reject requests and messages while Redis is down', async () => {
     admin.disconnect()
     await redis.stop()
     await expect(one.peers.announce()).rejects.toThrow('Redis cannot be reached')

@@ -1,23 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
 import type { PresenceStore } from '../../src/presence/presence-store.js'
-import { RedisServer } from '../support/redis-server.js'
-import { clientInfo, eventually } from './publications.js'
+import { clientInfo, retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
-interface Started {
+interface StartedStore {
   readonly store: PresenceStore
   close(): Promise<void>
 }
 
-function memoryStore(): Promise<Started> {
+function memoryStore(): Promise<StartedStore> {
   return Promise.resolve({ store: new MemoryPresenceStore(), close: () => Promise.resolve() })
 }
 
-async function redisStore(): Promise<Started> {
+async function redisStore(): Promise<StartedStore> {
   const redis = await RedisServer.start()
   const node = new RedisNode(redis.url)
-  await eventually(() => node.peers.announce())
+  await retryWhileRefused(() => node.peers.announce())
   const close = async () => {
     node.close()
     await redis.remove()
@@ -25,13 +25,13 @@ async function redisStore(): Promise<Started> {
   return { store: node.presence, close }
 }
 
-const IMPLEMENTATIONS: [string, () => Promise<Started>][] = [
+const IMPLEMENTATIONS: [string, () => Promise<StartedStore>][] = [
   ['MemoryPresenceStore', memoryStore],
   ['RedisPresenceStore', redisStore],
 ]
 
 describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
-  let started: Started
+  let started: StartedStore
   let store: PresenceStore
 
   beforeEach(async () => {
@@ -40,7 +40,7 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
   })
   afterEach(() => started.close())
 
-  it('counts the clients of a channel as they come and go', async () => {
+  it('counts the clients of a channel as they join and leave', async () => {
     expect(await store.add('room', clientInfo('c-1', 'ann'))).toBe(1)
     expect(await store.add('room', clientInfo('c-2', 'bob'))).toBe(2)
     expect(await store.remove('room', clientInfo('c-1', 'ann'))).toBe(1)
@@ -54,13 +54,13 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     expect(await store.add('room', clientInfo('c-3', ''))).toBe(3)
   })
 
-  it('counts a client that is added twice once', async () => {
+  it('counts a client once when it is added twice', async () => {
     await store.add('room', clientInfo('c-1', 'ann'))
     expect(await store.add('room', clientInfo('c-1', 'ann'))).toBe(1)
     expect(await store.remove('room', clientInfo('c-1', 'ann'))).toBe(0)
   })
 
-  it('removes a client that is not there, or from a channel that is not, without harm', async () => {
+  it('ignores the removal of a client that is not present, and from an unknown channel', async () => {
     expect(await store.remove('nowhere', clientInfo('c-1', 'ann'))).toBe(0)
     await store.add('room', clientInfo('c-1', 'ann'))
     expect(await store.remove('room', clientInfo('c-2', 'ann'))).toBe(1)
@@ -68,14 +68,14 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     expect(await store.remove('room', clientInfo('c-1', 'ann'))).toBe(0)
   })
 
-  it('keeps channels apart, whatever they are called', async () => {
+  it('separates channels of any name', async () => {
     const names = ['room', 'ROOM', 'room ', '', '__proto__', 'constructor', 'room:c-1', '}', '{}', '}room{']
     for (const name of names) expect(await store.add(name, clientInfo('c-1', 'ann'))).toBe(1)
     for (const name of names) expect([...(await store.list(name)).keys()]).toEqual(['c-1'])
     for (const name of names) expect(await store.remove(name, clientInfo('c-1', 'ann'))).toBe(0)
   })
 
-  it('counts rightly when many come and go at once', async () => {
+  it('counts correctly when many clients join and leave at once', async () => {
     const clients = Array.from({ length: 200 }, (_, index) => `c-${index}`)
     const added = await Promise.all(clients.map((client) => store.add('room', clientInfo(client, 'ann'))))
     expect([...added].sort((a, b) => a - b)).toEqual(clients.map((_, index) => index + 1))
@@ -83,8 +83,9 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     expect(Math.min(...left)).toBe(0)
     expect(await store.add('room', clientInfo('c-1', 'ann'))).toBe(1)
   })
-  it('lists whoever has been added before, and nobody who has been removed, without waiting for either', async () => {
-    // Until Redis knows the scripts: those that it has to be sent in full come later.
+
+  it('lists clients by the additions and removals before it, without waiting for their answers', async () => {
+    // So that Redis knows the scripts: a script that is sent in full would arrive later.
     await store.add('lobby', clientInfo('c-1', 'ann'))
     await store.remove('lobby', clientInfo('c-1', 'ann'))
     const added = store.add('room', clientInfo('c-1', 'ann'))
@@ -94,7 +95,7 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     expect(await Promise.all([added, removed])).toEqual([1, 0])
   })
 
-  it('lists everybody with what is known of them, byte for byte', async () => {
+  it('lists all clients with their infos byte for byte', async () => {
     const infos = [
       {
         client: 'c-1',
@@ -112,7 +113,7 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     expect((await store.list('elsewhere')).size).toBe(0)
   })
 
-  it('lists a client that is added again as what it is now', async () => {
+  it('lists a client that is added again with its latest infos', async () => {
     await store.add('room', clientInfo('c-1', 'ann'))
     const renewed = { ...clientInfo('c-1', 'bob'), connInfo: '1' }
     expect(await store.add('room', renewed)).toBe(1)
@@ -120,7 +121,7 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     expect(await store.stats('room')).toEqual({ clients: 1, users: 1 })
   })
 
-  it('counts users once each, those without a name together as one', async () => {
+  it('counts each user once, and all anonymous users together as one', async () => {
     expect(await store.stats('room')).toEqual({ clients: 0, users: 0 })
     const users = ['ann', 'ann', '', '', 'bob']
     for (const [index, user] of users.entries()) await store.add('room', clientInfo(`c-${index}`, user))
@@ -128,7 +129,7 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     await store.remove('room', clientInfo('c-0', 'ann'))
     await store.remove('room', clientInfo('c-2', ''))
     expect(await store.stats('room')).toEqual({ clients: 3, users: 3 })
-    // As what it was added, whatever the remover calls it.
+    // The user that it was added with counts, not the one that it is removed with.
     await store.remove('room', clientInfo('c-4', 'ann'))
     await store.remove('room', clientInfo('c-3', ''))
     expect(await store.stats('room')).toEqual({ clients: 1, users: 1 })
@@ -136,7 +137,7 @@ describe.each(IMPLEMENTATIONS)('%s', (_, start) => {
     expect(await store.stats('room')).toEqual({ clients: 0, users: 0 })
   })
 
-  it('lists and counts all of a channel with thousands of clients', async () => {
+  it('lists and counts all clients of a channel with thousands', async () => {
     const clients = Array.from({ length: 5_000 }, (_, index) => clientInfo(`c-${index}`, `u-${index % 10}`))
     await Promise.all(clients.map((info) => store.add('room', info)))
     expect((await store.list('room')).size).toBe(5_000)

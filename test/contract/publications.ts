@@ -3,7 +3,7 @@ import { BrokerError } from '../../src/protocol/broker-error.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
 import type { ChannelEvent, Publication } from '../../src/protocol/publication.js'
 
-/** A client without further infos. */
+/** A client without connection and channel infos. */
 export function clientInfo(client: string, user: string): ClientInfo {
   return { client, user, connInfo: undefined, chanInfo: undefined }
 }
@@ -23,7 +23,7 @@ export function publication(data: Uint8Array | string, part: Partial<Publication
   }
 }
 
-/** Events with a digest for their payload: comparing large ones byte by byte takes seconds. */
+/** Replaces payloads by digests, since comparing large ones byte by byte takes seconds. */
 export function digests(events: readonly ChannelEvent[]): unknown[] {
   return events.map((event) =>
     event.type === 'publication'
@@ -32,10 +32,10 @@ export function digests(events: readonly ChannelEvent[]): unknown[] {
   )
 }
 
-/** How somebody was refused. */
-export async function refusal(asked: Promise<unknown>): Promise<{ reason: string }> {
+/** Resolves with the reason of a BrokerError. Rejects with other errors, and when the operation succeeds. */
+export async function refusal(operation: Promise<unknown>): Promise<{ reason: string }> {
   try {
-    await asked
+    await operation
   } catch (error) {
     if (!(error instanceof BrokerError)) throw error
     return { reason: error.reason }
@@ -43,14 +43,14 @@ export async function refusal(asked: Promise<unknown>): Promise<{ reason: string
   throw new Error('it was not refused')
 }
 
-/** Tries until it is not refused: how long a reconnection takes is up to chance. */
-export async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
+/** Tries again while it is refused with a BrokerError, since the duration of a reconnection varies. */
+export async function retryWhileRefused<T>(attempt: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
       return await attempt()
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error
-      // A refusal may come at once; what is waited for needs the loop.
+      // A refusal may come at once; the reconnection needs the event loop.
       await new Promise(setImmediate)
     }
   }

@@ -1,12 +1,12 @@
 import type { BrokerHandler } from '../../src/broker/broker.js'
 import type { ChannelEvent } from '../../src/protocol/publication.js'
+import { EventLog } from '../support/event-log.js'
 
-/** Keeps what a broker delivers, and can be waited on. */
+/** Records the events that a broker delivers, and lets tests wait for them. */
 export class Recorder implements BrokerHandler {
-  private readonly events = new Map<string, ChannelEvent[]>()
-  private readonly watchers = new Set<() => void>()
+  private readonly logs = new Map<string, EventLog<ChannelEvent>>()
 
-  /** Whether joins and leaves are wanted. */
+  /** Whether channels have watchers of joins and leaves. */
   isPresenceWatched = true
 
   hasPresenceWatchers(): boolean {
@@ -14,40 +14,37 @@ export class Recorder implements BrokerHandler {
   }
 
   receive(channel: string, events: readonly ChannelEvent[]): void {
-    const known = this.events.get(channel) ?? []
-    this.events.set(channel, known)
+    const log = this.logOf(channel)
     for (const event of events) {
       // Buffers live only until this returns.
-      known.push(event.type === 'publication' ? { ...event, data: Buffer.from(event.data) } : event)
+      log.add(event.type === 'publication' ? { ...event, data: Buffer.from(event.data) } : event)
     }
-    for (const watch of this.watchers) watch()
   }
 
   resumed(): void {}
 
-  /** What came in a channel so far. */
+  /** The events of a channel so far. */
   of(channel: string): readonly ChannelEvent[] {
-    return this.events.get(channel) ?? []
+    return this.logOf(channel).items
   }
 
-  /** Payloads as text, for tests that only care what was said. */
+  /** The events of a channel so far: the payloads of publications as text, and the types of others. */
   textsOf(channel: string): string[] {
     return this.of(channel).map((event) =>
       event.type === 'publication' ? Buffer.from(event.data).toString() : event.type,
     )
   }
 
-  /** Resolves with what came in a channel once it is so much. */
+  /** Resolves with all events of a channel once there are at least `count`. */
   async until(channel: string, count: number): Promise<readonly ChannelEvent[]> {
-    await new Promise<void>((resolve) => {
-      const watch = () => {
-        if (this.of(channel).length < count) return
-        this.watchers.delete(watch)
-        resolve()
-      }
-      this.watchers.add(watch)
-      watch()
-    })
-    return this.of(channel)
+    const log = this.logOf(channel)
+    await log.first(count)
+    return log.items
+  }
+
+  private logOf(channel: string): EventLog<ChannelEvent> {
+    const log = this.logs.get(channel) ?? new EventLog<ChannelEvent>()
+    this.logs.set(channel, log)
+    return log
   }
 }

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { describe, expect } from 'vitest'
-import { CHANNEL, clusterTest, publishUntilHeard, QUEUE_BYTES } from './cluster-test.js'
-import { eventually, publication, refusal } from './publications.js'
+import { CHANNEL, clusterTest, publishUntilReceived, QUEUE_BYTES } from './cluster-test.js'
+import { publication, refusal, retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
 describe('while Redis is down', () => {
@@ -16,20 +16,20 @@ describe('while Redis is down', () => {
     expect(node.queuedBytes).toBe(0)
   })
 
-  clusterTest('a subscribe is refused as unavailable, and forgotten', async (cluster) => {
+  clusterTest('a subscribe is refused as unavailable, and not repeated after the outage', async (cluster) => {
     const { redis, node } = cluster
     await redis.stop()
     const { reason } = await refusal(node.broker.subscribe('other'))
     expect(reason).toBe('unavailable')
     await redis.startAgain()
-    await publishUntilHeard(cluster, 'back')
+    await publishUntilReceived(cluster, 'back')
     const admin = new Redis(redis.url)
     expect(await admin.pubsub('CHANNELS', '*')).toEqual([node.keys.channelEvents(CHANNEL)])
     admin.disconnect()
   })
 
   clusterTest(
-    'publications beyond the queue are refused at once as overloaded, and the queue is empty after',
+    'publications beyond the queue are refused at once as overloaded, and the queue is empty afterwards',
     async ({ redis, node }) => {
       await redis.stop()
       // The connection is known to be down once a publication waits and is refused.
@@ -37,7 +37,7 @@ describe('while Redis is down', () => {
       const big = publication(Buffer.alloc(QUEUE_BYTES * 0.4))
       const waiting = [1, 2].map(() => refusal(node.broker.publish(CHANNEL, big)))
       expect(node.queuedBytes).toBeGreaterThan(QUEUE_BYTES * 0.8)
-      const isWaiting = Symbol('those that wait have no answer yet')
+      const isWaiting = Symbol('the waiting publications have no answer yet')
       const { reason } = await refusal(node.broker.publish(CHANNEL, big))
       expect(reason).toBe('overloaded')
       expect(await Promise.race([...waiting, isWaiting])).toBe(isWaiting)
@@ -49,9 +49,9 @@ describe('while Redis is down', () => {
     },
   )
 
-  clusterTest('an entry takes 700 bytes of the queue beside its own', async ({ redis }) => {
+  clusterTest('an entry takes 700 bytes of the queue in addition to its own bytes', async ({ redis }) => {
     await redis.stop()
-    // Each is 14 bytes of header.
+    // Each is only a header of 14 bytes.
     const waiting = new RedisNode(redis.url, 'waiting', 10 * (700 + 14))
     const accepted = Array.from({ length: 10 }, () =>
       refusal(waiting.broker.publish(CHANNEL, publication(''))),
@@ -68,13 +68,13 @@ describe('while Redis is down', () => {
       const admin = new Redis(redis.url)
       await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
       admin.disconnect()
-      await eventually(() => other.broker.publish(CHANNEL, publication('through')))
+      await retryWhileRefused(() => other.broker.publish(CHANNEL, publication('through')))
       await node.recorder.until(CHANNEL, 2)
       expect(node.recorder.textsOf(CHANNEL)).toEqual(['before', 'through'])
     },
   )
 
-  clusterTest('the metrics say that both connections are down', async ({ redis, node }) => {
+  clusterTest('the metrics show that both connections are down', async ({ redis, node }) => {
     const isUp = async () => (await node.metrics.redisUp.get()).values.map(({ value }) => value)
     expect(await isUp()).toEqual([1, 1])
     await redis.stop()
@@ -83,38 +83,35 @@ describe('while Redis is down', () => {
   })
 })
 
-describe('when Redis is back', () => {
+describe('after an outage of Redis', () => {
   clusterTest(
-    'the same brokers deliver what was subscribed before, after each of two outages',
+    'brokers deliver to the subscriptions from before it, after each of two outages',
     async (cluster) => {
       const { redis, node, other } = cluster
       for (const text of ['back', 'back again']) {
         await redis.stop()
         await refusal(other.broker.publish(CHANNEL, publication('lost')))
         await redis.startAgain()
-        await publishUntilHeard(cluster, text)
+        await publishUntilReceived(cluster, text)
       }
-      await eventually(() => node.broker.subscribe('new'))
-      await eventually(() => other.broker.publish('new', publication('hello')))
+      await retryWhileRefused(() => node.broker.subscribe('new'))
+      await retryWhileRefused(() => other.broker.publish('new', publication('hello')))
       await node.recorder.until('new', 1)
       expect(node.recorder.textsOf(CHANNEL)).not.toContain('lost')
     },
   )
 
-  clusterTest(
-    'a node hears what it publishes itself from the first that is taken',
-    async ({ redis, node }) => {
-      await redis.stop()
-      await refusal(node.broker.publish(CHANNEL, publication('lost')))
-      await redis.startAgain()
-      await eventually(() => node.broker.publish(CHANNEL, publication('mine')))
-      await node.recorder.until(CHANNEL, 2)
-      expect(node.recorder.textsOf(CHANNEL)).toEqual(['before', 'mine'])
-    },
-  )
+  clusterTest('a node receives its own publications from the first accepted one', async ({ redis, node }) => {
+    await redis.stop()
+    await refusal(node.broker.publish(CHANNEL, publication('lost')))
+    await redis.startAgain()
+    await retryWhileRefused(() => node.broker.publish(CHANNEL, publication('mine')))
+    await node.recorder.until(CHANNEL, 2)
+    expect(node.recorder.textsOf(CHANNEL)).toEqual(['before', 'mine'])
+  })
 
   clusterTest(
-    'a reconnection is counted once for each connection, however many attempts it took',
+    'a reconnection is counted once for each connection, independent of the number of attempts',
     async (cluster) => {
       const { redis, node } = cluster
       expect(await node.reconnections()).toBe(0)
@@ -122,32 +119,32 @@ describe('when Redis is back', () => {
       await refusal(node.broker.publish(CHANNEL, publication('lost')))
       expect(await node.reconnections()).toBe(0)
       await redis.startAgain()
-      await eventually(() => node.broker.publish(CHANNEL, publication('mine')))
+      await retryWhileRefused(() => node.broker.publish(CHANNEL, publication('mine')))
       expect(await node.reconnections()).toBe(2)
     },
   )
 
-  clusterTest('what was unsubscribed meanwhile stays unsubscribed', async (cluster) => {
+  clusterTest('a channel that was unsubscribed during the outage stays unsubscribed', async (cluster) => {
     const { redis, node } = cluster
     await node.broker.subscribe('other')
     await redis.stop()
     await refusal(node.broker.publish(CHANNEL, publication('lost')))
     node.broker.unsubscribe('other')
     await redis.startAgain()
-    await publishUntilHeard(cluster, 'back')
+    await publishUntilReceived(cluster, 'back')
     const admin = new Redis(redis.url)
     expect(await admin.pubsub('CHANNELS', '*')).toEqual([node.keys.channelEvents(CHANNEL)])
     admin.disconnect()
   })
 })
 
-clusterTest('a broker may be made before its Redis is there', async ({ redis }) => {
+clusterTest('a broker may be created before its Redis runs', async ({ redis }) => {
   await redis.stop()
   const early = new RedisNode(redis.url)
   expect((await refusal(early.broker.subscribe(CHANNEL))).reason).toBe('unavailable')
   await redis.startAgain()
-  await eventually(() => early.broker.subscribe(CHANNEL))
-  await eventually(() => early.broker.publish(CHANNEL, publication('hello')))
+  await retryWhileRefused(() => early.broker.subscribe(CHANNEL))
+  await retryWhileRefused(() => early.broker.publish(CHANNEL, publication('hello')))
   await early.recorder.until(CHANNEL, 1)
   early.close()
 })

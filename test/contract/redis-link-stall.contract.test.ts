@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { RedisServer } from '../support/redis-server.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { clientInfo } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
-/** Longer than Redis may take for any answer. */
+/** Longer than the deadline of any request to Redis. */
 const STALL_MS = 2_000
 
 let redis: RedisServer
@@ -19,25 +19,25 @@ afterAll(async () => {
   await redis.remove()
 })
 
-/** Keeps the event loop of this process from running, while Redis answers. */
+/** Blocks the event loop of this process while Redis answers. */
 async function stall(): Promise<void> {
-  // What was asked has left by the second.
+  // The requests are sent by the second iteration.
   await new Promise(setImmediate)
   await new Promise(setImmediate)
   const untilMs = performance.now() + STALL_MS
   while (performance.now() < untilMs);
 }
 
-it('takes answers that Redis gave while the process stood still for answers in time', async () => {
+it('accepts the answers that Redis gave while the process was stalled', async () => {
   const query = { limit: 1, sinceOffset: undefined, isReverse: false, metaTtlMs: 60_000 }
-  const asked = Promise.allSettled([
+  const requests = Promise.allSettled([
     node.broker.subscribe('room'),
     node.broker.history('room', query),
     node.peers.aliveNodes(),
     node.presence.add('room', clientInfo('c', 'ann')),
   ])
   await stall()
-  expect((await asked).map((answer) => (answer.status === 'rejected' ? answer.reason : 'answered'))).toEqual(
-    Array(4).fill('answered'),
-  )
+  expect(
+    (await requests).map((answer) => (answer.status === 'rejected' ? answer.reason : 'answered')),
+  ).toEqual(Array(4).fill('answered'))
 })

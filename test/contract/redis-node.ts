@@ -13,7 +13,7 @@ function silentLogger(): Logger {
   return createLogger({ level: 'silent', format: 'json' })
 }
 
-/** What a node of a cluster has to do with Redis, and nothing else of it. */
+/** The parts of a node that use Redis: its broker, peers and presence store. */
 export class RedisNode {
   readonly metrics = new Metrics('test')
   readonly keys = new Keys('test')
@@ -41,18 +41,18 @@ export class RedisNode {
     return (await this.metrics.relayMalformed.get()).values[0]?.value ?? 0
   }
 
-  /** Bytes that wait for Redis, as the gauge says. */
+  /** The value of the gauge of queued bytes. */
   get queuedBytes(): number {
     return this.metrics.relayQueueBytes.value
   }
 
-  /** How often its connections have been made anew. */
+  /** The number of reconnections of both its connections. */
   async reconnections(): Promise<number> {
     const { values } = await this.metrics.redisReconnects.get()
     return values.reduce((sum, { value }) => sum + value, 0)
   }
 
-  /** How many relay messages have left, and how many entries in them. */
+  /** The number of relay messages that were sent, and of the entries in them. */
   get sent(): { messages: number; entries: number } {
     const { count, sum } = this.metrics.relayBatchSize
     return { messages: count, entries: sum }

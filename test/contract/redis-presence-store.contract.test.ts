@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import type { PresenceChange } from '../../src/presence/presence-store.js'
-import { RedisServer } from '../support/redis-server.js'
-import { clientInfo, eventually, refusal } from './publications.js'
+import { clientInfo, refusal, retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
 let redis: RedisServer
@@ -16,7 +16,7 @@ const report = (change: PresenceChange): Promise<void> => {
   return Promise.resolve()
 }
 const stored = async (channel: string) => (await admin.hkeys(one.keys.presenceClients(channel))).sort()
-const die = (node: string) => admin.del(one.keys.lease(node))
+const expireLease = (node: string) => admin.del(one.keys.lease(node))
 const clients = (count: number) =>
   Array.from({ length: count }, (_, index) => clientInfo(`c-${index}`, `u-${index % 3}`))
 
@@ -28,8 +28,8 @@ beforeEach(async () => {
   two = new RedisNode(redis.url, 'two')
   changes = []
   for (const { peers, presence } of [one, two]) {
-    await eventually(() => peers.announce())
-    await presence.restore(true, report)
+    await retryWhileRefused(() => peers.announce())
+    await presence.restoreOwnClients(true, report)
   }
 })
 afterEach(async () => {
@@ -40,8 +40,8 @@ afterEach(async () => {
   await redis.remove()
 })
 
-describe('presence that nodes share', () => {
-  it('shows and counts the clients of all nodes on each', async () => {
+describe('the presence of a cluster', () => {
+  it('lists and counts the clients of all nodes on each node', async () => {
     expect(await one.presence.add('room', clientInfo('c-1', 'ann'))).toBe(1)
     expect(await two.presence.add('room', clientInfo('c-2', 'ann'))).toBe(2)
     for (const { presence } of [one, two]) {
@@ -51,7 +51,7 @@ describe('presence that nodes share', () => {
     expect(await one.presence.remove('room', clientInfo('c-1', 'ann'))).toBe(1)
   })
 
-  it('leaves nothing in Redis when all have left but who is alive', async () => {
+  it('leaves no keys in Redis but those of live nodes when all clients have left', async () => {
     for (const { presence } of [one, two]) {
       for (const channel of ['room', 'lobby']) await presence.add(channel, clientInfo('c-1', 'ann'))
     }
@@ -62,8 +62,8 @@ describe('presence that nodes share', () => {
     expect((await admin.keys('*')).sort()).toEqual(keys.sort())
   })
 
-  it('is changed by one order a channel, however many come and go at once, up to a hundred', async () => {
-    const orders = async () => {
+  it('is changed by one script call for up to a hundred joins or leaves of a channel at once', async () => {
+    const scriptCalls = async () => {
       const lines = (await admin.info('commandstats')).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)
       return [...lines].reduce((sum, [, calls]) => sum + Number(calls), 0)
     }
@@ -73,20 +73,20 @@ describe('presence that nodes share', () => {
           Promise.all(clients(count).map((client) => one.presence[change](channel, client))),
         ),
       )
-    // Until Redis knows the scripts.
+    // So that Redis knows the scripts.
     await both('add', 1)
     await both('remove', 1)
-    const before = await orders()
+    const before = await scriptCalls()
     const upTo = Array.from({ length: 150 }, (_, index) => index + 1)
     expect(await both('add', 150)).toEqual([upTo, upTo])
-    expect((await orders()) - before).toBe(4)
+    expect((await scriptCalls()) - before).toBe(4)
     expect(await both('remove', 100)).toEqual(
       [upTo, upTo].map((numbers) => numbers.slice(50).map((n) => 200 - n)),
     )
-    expect((await orders()) - before).toBe(6)
+    expect((await scriptCalls()) - before).toBe(6)
   })
 
-  it('keeps the keys of one channel in one slot of a cluster', () => {
+  it('has the keys of a channel in one slot of a Redis Cluster', () => {
     for (const channel of ['room', '}', '{', '{}x', 'a}b{c}']) {
       const keys = [
         one.keys.presenceClients(channel),
@@ -99,24 +99,24 @@ describe('presence that nodes share', () => {
     }
   })
 
-  it('works with a user of Redis that may use no key but those below the prefix', async () => {
+  it('works with a Redis user that may use only keys with the prefix', async () => {
     await admin.acl('SETUSER', 'limited', 'on', '>pw', '~test:*', '&test:*', '+@all', '-@dangerous')
     const limited = new RedisNode(`redis://limited:pw@127.0.0.1:${redis.port}`, 'limited')
-    await eventually(() => limited.peers.announce())
+    await retryWhileRefused(() => limited.peers.announce())
     expect(await limited.presence.add('room', clientInfo('c-1', 'ann'))).toBe(1)
     expect((await limited.presence.list('room')).size).toBe(1)
-    await die('two')
-    expect(await limited.presence.sweep('two', report)).toBe(true)
+    await expireLease('two')
+    expect(await limited.presence.sweepDeadNode('two', report)).toBe(true)
     limited.close()
   })
 
-  it('ignores what no node has written', async () => {
+  it('ignores entries that no node has written', async () => {
     await one.presence.add('room', clientInfo('c-1', 'ann'))
     await admin.hset(one.keys.presenceClients('room'), { x: 'hello', y: '{"node":1}', z: '[]' })
     expect([...(await one.presence.list('room')).keys()]).toEqual(['c-1'])
   })
 
-  it.each(['no JSON', '7', '{"user":7}'])('goes on where an entry was forged as %s', async (forged) => {
+  it.each(['no JSON', '7', '{"user":7}'])('continues when an entry was forged as %s', async (forged) => {
     const [ann, bob] = [clientInfo('c-1', 'ann'), clientInfo('c-2', 'bob')]
     const forge = (client: string) => admin.hset(one.keys.presenceClients('room'), client, forged)
     await one.presence.add('room', ann)
@@ -127,22 +127,22 @@ describe('presence that nodes share', () => {
     await forge('c-1')
     expect(await one.presence.add('room', ann)).toBe(2)
     await forge('c-2')
-    await die('two')
-    expect(await one.presence.sweep('two', report)).toBe(true)
+    await expireLease('two')
+    expect(await one.presence.sweepDeadNode('two', report)).toBe(true)
     expect(await stored('room')).toEqual(['c-1'])
   })
 
-  it('that is damaged in one channel is refused there, and nowhere else', async () => {
+  it('is refused in a channel whose keys are damaged, and in no other', async () => {
     const ann = clientInfo('c-1', 'ann')
     const [damaged, names] = [one.keys.presenceUsers('bad'), ['good', 'bad', 'better']]
     const damage = () => admin.set(damaged, 'no hash')
     await damage()
     const added = await Promise.allSettled(names.map((channel) => one.presence.add(channel, ann)))
     expect(added.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
-    expect((await refusal(one.presence.restore(false, report))).reason).toBe('unavailable')
+    expect((await refusal(one.presence.restoreOwnClients(false, report))).reason).toBe('unavailable')
     expect(changes).toEqual([])
     await admin.del(damaged)
-    await one.presence.restore(false, report)
+    await one.presence.restoreOwnClients(false, report)
     expect(changes).toEqual([{ type: 'join', channel: 'bad', info: ann, online: 1 }])
     await damage()
     const removed = await Promise.allSettled(names.map((channel) => one.presence.remove(channel, ann)))
@@ -150,19 +150,19 @@ describe('presence that nodes share', () => {
     expect(await admin.smembers(one.keys.presenceChannels('one'))).toEqual(['bad'])
   })
 
-  it('takes changes of very many channels at once', async () => {
+  it('accepts changes of thousands of channels at once', async () => {
     const names = Array.from({ length: 5_000 }, (_, index) => `room ${index}`)
     const ann = clientInfo('c-1', 'ann')
-    // A slow machine doesn't get all of it into Redis in time.
+    // A slow machine may not send everything to Redis in time.
     const all = (change: 'add' | 'remove') =>
-      Promise.all(names.map((name) => eventually(() => one.presence[change](name, ann))))
+      Promise.all(names.map((name) => retryWhileRefused(() => one.presence[change](name, ann))))
     expect(new Set(await all('add'))).toEqual(new Set([1]))
     expect(await admin.scard(one.keys.presenceChannels('one'))).toBe(names.length)
     expect(new Set(await all('remove'))).toEqual(new Set([0]))
     expect(await admin.exists(one.keys.presenceChannels('one'))).toBe(0)
   })
 
-  it('counts 100,000 clients by their number alone, without looking at them', async () => {
+  it('counts 100,000 clients without reading them', async () => {
     const fill = `for i = 1, 100000 do
       redis.call('HSET', KEYS[1], 'c-' .. i, '{"node":"one","user":"u-' .. i .. '"}')
       redis.call('HSET', KEYS[2], 'u-' .. i, 1)
@@ -171,8 +171,8 @@ describe('presence that nodes share', () => {
     await admin.config('RESETSTAT')
     expect(await one.presence.stats('room')).toEqual({ clients: 100_000, users: 100_000 })
     const lines = (await admin.info('commandstats')).split('\r\n').filter((line) => line.includes('usec='))
-    const asked = lines.filter((line) => !/cmdstat_(info|config)/.test(line))
-    expect(asked.map((line) => line.split(':')[0])).toEqual(['cmdstat_hlen'])
+    const executed = lines.filter((line) => !/cmdstat_(info|config)/.test(line))
+    expect(executed.map((line) => line.split(':')[0])).toEqual(['cmdstat_hlen'])
   })
 })
 
@@ -180,36 +180,36 @@ describe('while Redis cannot be reached, presence', () => {
   it.each(['down', 'frozen'])('(%s) is refused', async (how) => {
     if (how === 'down') await redis.stop()
     else redis.freeze()
-    const asked = [
+    const requests = [
       one.presence.add('room', clientInfo('c-1', 'ann')),
       one.presence.remove('room', clientInfo('c-1', 'ann')),
       one.presence.list('room'),
       one.presence.stats('room'),
-      one.presence.restore(true, report),
-      one.presence.sweep('two', report),
-      one.presence.removeOwn(report),
+      one.presence.restoreOwnClients(true, report),
+      one.presence.sweepDeadNode('two', report),
+      one.presence.removeOwnClients(report),
     ]
-    for (const { reason } of await Promise.all(asked.map(refusal))) {
+    for (const { reason } of await Promise.all(requests.map(refusal))) {
       expect(reason).toBe('unavailable')
     }
   })
 })
 
-describe('a node puts back', () => {
-  const restored = () => eventually(() => one.presence.restore(false, report))
+describe('a node restores', () => {
+  const restored = () => retryWhileRefused(() => one.presence.restoreOwnClients(false, report))
 
-  it('its clients when Redis comes back empty, without joins', async () => {
+  it('its clients without joins when Redis has lost its data', async () => {
     for (const info of clients(500)) await one.presence.add('room', info)
     await redis.stop()
     await redis.startAgain()
-    await eventually(() => one.peers.announce())
+    await retryWhileRefused(() => one.peers.announce())
     await restored()
     expect(await one.presence.stats('room')).toEqual({ clients: 500, users: 3 })
     expect((await one.presence.list('room')).size).toBe(500)
     expect(changes).toEqual([])
   })
 
-  it('who joined during an outage with a join, and tells who left during it', async () => {
+  it('clients that joined during an outage with a join, and reports a leave for those that left', async () => {
     await one.presence.add('room', clientInfo('c-1', 'ann'))
     redis.freeze()
     const failed = [
@@ -231,7 +231,7 @@ describe('a node puts back', () => {
     expect(changes).toEqual([])
   })
 
-  it('nobody while nothing is known to have gone wrong', async () => {
+  it('no clients while no change has failed', async () => {
     await one.presence.add('room', clientInfo('c-1', 'ann'))
     await restored()
     await admin.config('RESETSTAT')
@@ -240,28 +240,28 @@ describe('a node puts back', () => {
   })
 })
 
-describe('a client that left while Redis refused to write', () => {
-  it('is taken out later, with its leave', async () => {
+describe('a client that left while Redis refused writes', () => {
+  it('is removed later, with its leave', async () => {
     await one.presence.add('room', clientInfo('c-1', 'ann'))
     await one.presence.add('room', clientInfo('c-2', 'bob'))
     await admin.acl('SETUSER', 'default', '-evalsha')
     await refusal(one.presence.remove('room', clientInfo('c-1', 'ann')))
     await admin.acl('SETUSER', 'default', '+evalsha')
-    await one.presence.restore(false, report)
+    await one.presence.restoreOwnClients(false, report)
     expect(await stored('room')).toEqual(['c-2'])
     expect(changes).toEqual([{ type: 'leave', channel: 'room', info: clientInfo('c-1', 'ann'), online: 1 }])
   })
 })
 
 describe('a dead node', () => {
-  it('is left out of lists at once, and swept with a leave for each client and the right numbers', async () => {
+  it('is left out of lists at once, and swept with a leave and the right count for each client', async () => {
     await one.presence.add('room', clientInfo('other', 'ann'))
     for (const info of clients(1_000)) await two.presence.add('room', info)
     for (let index = 0; index < 150; index++)
       await two.presence.add(`room-${index}`, clientInfo('c-1', 'ann'))
-    await die('two')
+    await expireLease('two')
     expect([...(await one.presence.list('room')).keys()]).toEqual(['other'])
-    expect(await one.presence.sweep('two', report)).toBe(true)
+    expect(await one.presence.sweepDeadNode('two', report)).toBe(true)
     expect(await one.presence.stats('room')).toEqual({ clients: 1, users: 1 })
     const inRoom = changes.filter(({ channel }) => channel === 'room')
     expect(inRoom.map(({ online }) => online)).toEqual(
@@ -272,55 +272,55 @@ describe('a dead node', () => {
     expect(await admin.keys('test:presence:*two*')).toEqual([])
   })
 
-  it('is swept by one node at a time, and by the next when the first has stopped', async () => {
+  it('is swept by one node at a time, and by another one after the first has stopped', async () => {
     await two.presence.add('room', clientInfo('c-1', 'ann'))
-    await die('two')
+    await expireLease('two')
     await admin.set(one.keys.sweepLock('two'), 'three', 'PX', 50)
-    expect(await one.presence.sweep('two', report)).toBe(false)
+    expect(await one.presence.sweepDeadNode('two', report)).toBe(false)
     expect(await stored('room')).toEqual(['c-1'])
-    while (!(await one.presence.sweep('two', report)));
+    while (!(await one.presence.sweepDeadNode('two', report)));
     expect(await stored('room')).toEqual([])
     expect(changes).toHaveLength(1)
   })
 
-  it('that comes back finds its clients swept, and puts them back with joins', async () => {
+  it('that returns after it was swept restores its clients with joins', async () => {
     await two.presence.add('room', clientInfo('c-1', 'ann'))
-    await die('two')
-    await one.presence.sweep('two', report)
+    await expireLease('two')
+    await one.presence.sweepDeadNode('two', report)
     changes = []
     expect(await two.peers.announce()).toBe(true)
-    await two.presence.restore(true, report)
+    await two.presence.restoreOwnClients(true, report)
     expect([...(await one.presence.list('room')).keys()]).toEqual(['c-1'])
     expect(changes).toEqual([{ type: 'join', channel: 'room', info: clientInfo('c-1', 'ann'), online: 1 }])
     expect(await admin.smembers(one.keys.presenceChannels('two'))).toEqual(['room'])
   })
 
-  it('that comes back before it is swept keeps its clients, without leaves and joins', async () => {
+  it('that returns before it is swept keeps its clients, without leaves and joins', async () => {
     for (const info of clients(500)) await two.presence.add('room', info)
-    await die('two')
+    await expireLease('two')
     await two.peers.announce()
     const [isClear] = await Promise.all([
-      one.presence.sweep('two', report),
-      two.presence.restore(true, report),
+      one.presence.sweepDeadNode('two', report),
+      two.presence.restoreOwnClients(true, report),
     ])
     expect(isClear).toBe(false)
     expect((await one.presence.list('room')).size).toBe(500)
     expect(changes).toEqual([])
   })
 
-  it('that comes back while it is swept has all its clients in the end, with a join for every leave', async () => {
+  it('that returns while it is swept has all its clients in the end, with a join for every leave', async () => {
     for (const info of clients(2_000)) await two.presence.add('room', info)
-    await die('two')
-    let back: Promise<void> | undefined
-    const comeBack = async () => {
+    await expireLease('two')
+    let returned: Promise<void> | undefined
+    const returnToCluster = async () => {
       await two.peers.announce()
-      await two.presence.restore(true, report)
+      await two.presence.restoreOwnClients(true, report)
     }
-    const isClear = await one.presence.sweep('two', (change) => {
-      back ??= comeBack()
+    const isClear = await one.presence.sweepDeadNode('two', (change) => {
+      returned ??= returnToCluster()
       return report(change)
     })
-    await back
+    await returned
     expect(isClear).toBe(false)
     expect((await one.presence.list('room')).size).toBe(2_000)
     expect(await one.presence.stats('room')).toEqual({ clients: 2_000, users: 3 })
@@ -335,10 +335,10 @@ describe('a dead node', () => {
 })
 
 describe('a node that stops', () => {
-  it('takes out whatever it has left', async () => {
+  it('removes its remaining clients', async () => {
     for (const info of clients(300)) await one.presence.add('room', info)
     await two.presence.add('room', clientInfo('other', 'ann'))
-    await one.presence.removeOwn(report)
+    await one.presence.removeOwnClients(report)
     expect(await stored('room')).toEqual(['other'])
     expect(changes).toHaveLength(300)
   })

@@ -1,14 +1,14 @@
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { RelayQueue } from '../../src/redis/relay-queue.js'
-import { PATIENCE } from '../support/patience.js'
-import { RedisServer } from '../support/redis-server.js'
+import { POLL_OPTIONS } from '../support/poll-options.js'
 
 const EVENT = { type: 'control', payload: Buffer.from('hello') } as const
-/** After which everything that could be refused at its deadline has been. */
-const PROMISE_MS = 2_000
-/** The deadline, and more than it takes for a stall. */
+/** By then, a publication that has to be refused at its deadline has been. */
+const DEADLINE_MS = 2_000
+/** Beyond the deadline of a publication, and longer than the delay of a timer that counts as a stall. */
 const STALLED_MS = 1_400
 
 let server: RedisServer
@@ -35,23 +35,23 @@ afterEach(() => {
 
 const publish = () => queue.relay('channel', EVENT)
 
-/** What is due is called once all of the time is over, as after a stall. */
+/** Calls the timers that are due only after all of the time has passed, as after a stall. */
 async function stall(ms: number): Promise<void> {
   vi.advanceTimersByTime(ms)
   await endOfIteration()
 }
 
-async function pass(ms: number): Promise<void> {
+async function advance(ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 10) await stall(10)
 }
 
-/** The second is behind whatever the first let out. */
+/** The second iteration runs after the callbacks that the first has scheduled. */
 async function endOfIteration(): Promise<void> {
   await new Promise(setImmediate)
   await new Promise(setImmediate)
 }
 
-/** Says in the end how it went. */
+/** Records the outcome of a publication. */
 function watch(published: Promise<unknown>): { outcome: string } {
   const watched = { outcome: 'pending' }
   published.then(
@@ -65,26 +65,26 @@ function watch(published: Promise<unknown>): { outcome: string } {
   return watched
 }
 
-describe('a publisher', () => {
-  it('refuses in time what Redis cannot be given, whenever it came', async () => {
+describe('a relay queue', () => {
+  it('refuses each publication that cannot be sent to Redis at its own deadline', async () => {
     queue.pause()
     const first = watch(publish())
-    await pass(1_000)
+    await advance(1_000)
     const second = watch(publish())
-    await pass(PROMISE_MS - 1_000)
+    await advance(DEADLINE_MS - 1_000)
     expect([first.outcome, second.outcome]).toEqual(['unavailable', 'pending'])
-    await pass(1_000)
+    await advance(1_000)
     expect(second.outcome).toBe('unavailable')
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('keeps no timer when it is idle', async () => {
+  it('has no timer while it is idle', async () => {
     await publish()
-    await pass(PROMISE_MS)
+    await advance(DEADLINE_MS)
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('forgives a stall of the process once, not for ever', async () => {
+  it('tolerates one stall of the process, and not a second one', async () => {
     queue.pause()
     const waiting = watch(publish())
     await stall(STALLED_MS)
@@ -93,7 +93,7 @@ describe('a publisher', () => {
     expect(waiting.outcome).toBe('unavailable')
   })
 
-  it('forgives a stall after one in which nothing was overdue', async () => {
+  it('tolerates a stall after one in which nothing was overdue', async () => {
     await publish()
     await stall(STALLED_MS)
     queue.pause()
@@ -101,11 +101,11 @@ describe('a publisher', () => {
     await stall(STALLED_MS)
     expect(waiting.outcome).toBe('pending')
     queue.resume('master')
-    await vi.waitUntil(() => waiting.outcome !== 'pending', PATIENCE)
+    await vi.waitUntil(() => waiting.outcome !== 'pending', POLL_OPTIONS)
     expect(waiting.outcome).toBe('published')
   })
 
-  it('does nothing more once it is closed, even as a deadline passes', async () => {
+  it('refuses the queued publications when it is closed, and sets no timer after it, even as a deadline passes', async () => {
     queue.pause()
     const waiting = watch(publish())
     vi.advanceTimersByTime(STALLED_MS)

@@ -15,7 +15,7 @@ afterEach(cleanUp)
 const page = new Page('docs/authentication.md')
 const VERIFIED_CLAIMS = ['exp', 'nbf', 'aud', 'iss']
 
-/** The claims that a reader looks at. */
+/** The names of the claims that a function reads. */
 function claimsReadBy(read: (claims: Record<string, unknown>) => unknown): ReadonlySet<string> {
   const names = new Set<string>()
   read(
@@ -49,7 +49,7 @@ describe('the page about authentication', () => {
     const claims = claimsReadBy((all) => {
       const jwts = { verify: () => ({ claims: all }) } as unknown as JwtVerifier
       const authenticator = new TokenAuthenticator({ staticTokens: [], jwts, allowAnonymous: false })
-      // The empty user and an absent channel fit claims that are all absent, so that nothing ends the reading early.
+      // The empty user and an absent channel match absent claims, so that all claims are read.
       authenticator.authenticateSubscription('token', '', undefined as unknown as string)
     })
     const read = new Set([...claims, ...VERIFIED_CLAIMS])
@@ -76,7 +76,7 @@ describe('the page about authentication', () => {
     expect(() => keyChecks(publicKey)).toThrow('2048 bits or more')
   })
 
-  it('makes a connection token and a subscription token that a node takes', async () => {
+  it('makes a connection token and a subscription token that a node accepts', async () => {
     const node = await startExampleNode()
     const made = runShell(page.code('make-tokens'), exampleSettings())
     await made.exited

@@ -9,7 +9,7 @@ import { codesIn, Page } from '../support/page.js'
 const page = new Page('docs/channels.md')
 
 describe('the page about channels', () => {
-  it('has the options of namespaces that the code has, with their defaults and what is open without any', () => {
+  it('has the options of namespaces of the code, with their defaults and their values without namespaces', () => {
     const rows = page.rows('namespace-options').map(({ cells }) => cells)
     expect(
       rows.map(([option]) => option),
@@ -28,14 +28,14 @@ describe('the page about channels', () => {
     expect(columnAsNamespace(2), page.where('namespace-options')).toEqual(new Namespaces(undefined).of('any'))
   })
 
-  it('has namespaces in a file that the configuration takes', () => {
+  it('has namespaces in a file that the configuration accepts', () => {
     const options = parseYaml(page.code('namespaces-file')) as Record<string, unknown>
     const { config, problems } = loadConfig({ options })
     expect(problems, page.where('namespaces-file')).toEqual([])
     expect(config.namespaces?.map(({ name }) => name)).toEqual(['chat', ''])
   })
 
-  it('tells of names to which namespace they belong, and whom they let in', () => {
+  it('has the right namespace and the right subscribers for each example of a name', () => {
     const options = { ...DEFAULT_NAMESPACE_OPTIONS, allowSubscribeForClient: true }
     const limited = { ...options, allowUserLimitedChannels: true }
     const meanings: Record<string, (channel: string) => boolean> = {

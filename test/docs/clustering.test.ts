@@ -1,22 +1,17 @@
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, it } from 'vitest'
-import { IDEMPOTENCY_MS } from '../../src/broker/broker.js'
-import { LEASE_MS } from '../../src/node/peers.js'
-import { Keys } from '../../src/redis/keys.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { exported } from '../support/examples.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
-import { freePort } from '../support/free-port.js'
-import { codesIn, Page } from '../support/page.js'
+import { Page } from '../support/page.js'
 import { RawClient } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 
 afterEach(cleanUp)
 
 const page = new Page('docs/clustering.md')
-/** Names of Redis channels, not of keys. */
-const CHANNELS = ['channelEvents', 'allNodesMessages', 'nodeMessages']
 
 async function startRedis(): Promise<RedisServer> {
   const redis = await RedisServer.start()
@@ -24,7 +19,7 @@ async function startRedis(): Promise<RedisServer> {
   return redis
 }
 
-/** Nodes as the page starts them, with a Redis and ports that are free. */
+/** Starts nodes with the lines of the page, with this Redis and free ports. */
 async function startNodes(redis: RedisServer, settings: Record<string, string> = {}) {
   const shared: Record<string, string> = {
     ...exported(page.code('settings')),
@@ -48,15 +43,8 @@ async function startNodes(redis: RedisServer, settings: Record<string, string> =
   return { nodes, apiKey: shared['FANFARE_API_KEY'] ?? '' }
 }
 
-/** The documented keys without what differs between channels and nodes: `stream`, `presence:clients`. */
-function documentedKeys(): readonly string[] {
-  return page
-    .rows('keys')
-    .flatMap(({ cells: [keys = ''] }) => codesIn(keys).map((key) => key.replace(/:…$/, '')))
-}
-
 describe('the page about clusters', () => {
-  it('starts nodes that are a cluster', async () => {
+  it('starts nodes that form a cluster', async () => {
     const { nodes } = await startNodes(await startRedis())
     const [first, ...others] = await Promise.all(
       nodes.map((node) => RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })),
@@ -66,16 +54,21 @@ describe('the page about clusters', () => {
     for (const other of others) expect(await other.nextText()).toBe('to all')
   })
 
-  it('names every key that nodes keep in Redis, and makes a user for Redis that they can work as', async () => {
+  it('creates a Redis user with all permissions that nodes need', async () => {
     const redis = await startRedis()
     const observer = new Redis(redis.url)
     afterThisTest(() => observer.disconnect())
     const [command = '', ...rest] = page.code('acl').trim().split(' ')
     await observer.call(command, ...rest)
-    const kept = { history_size: 10, history_ttl: '1m', presence: true, allow_subscribe_for_client: true }
+    const namespace = {
+      history_size: 10,
+      history_ttl: '1m',
+      presence: true,
+      allow_subscribe_for_client: true,
+    }
     const { nodes, apiKey } = await startNodes(redis, {
       FANFARE_REDIS_URL: `redis://fanfare:change-me@127.0.0.1:${redis.port}`,
-      FANFARE_NAMESPACES: JSON.stringify([{ name: '', ...kept, join_leave: true }]),
+      FANFARE_NAMESPACES: JSON.stringify([{ name: '', ...namespace, join_leave: true }]),
     })
     const [node] = nodes
     if (node === undefined) throw new Error('no node')
@@ -91,14 +84,6 @@ describe('the page about clusters', () => {
     await call('presence', {})
     await call('presence_stats', {})
     await client.nextTexts(2)
-    const keys = await observer.keys('*')
-    const documented = documentedKeys()
-    const known = (key: string) => documented.some((one) => `${key}:`.startsWith(`fanfare:${one}:`))
-    expect(keys.length).toBeGreaterThan(5)
-    expect(
-      keys.filter((key) => !known(key)),
-      page.where('keys'),
-    ).toEqual([])
     await call('history_remove', {})
     other.close()
     expect(await client.nextText()).toContain('"leave"')
@@ -106,24 +91,5 @@ describe('the page about clusters', () => {
       await child.stop()
       expect(child.output, page.where('acl')).not.toMatch(/NOPERM|"level":"(?:warn|error)"/)
     }
-  })
-
-  it('names no key that nodes do not keep', () => {
-    const keys = new Keys('fanfare')
-    const methods = Object.getOwnPropertyNames(Keys.prototype).filter(
-      (name) => name !== 'constructor' && !CHANNELS.includes(name),
-    )
-    const patterns = methods.map((name) => {
-      const key = (keys as unknown as Record<string, (...parts: string[]) => string>)[name]?.('…', '…') ?? ''
-      return key.replace(/^fanfare:/, '').replace(/:[{…].*$/, '')
-    })
-    expect(documentedKeys().toSorted(), page.where('keys')).toEqual(patterns.toSorted())
-  })
-
-  it('says how long leases and idempotency keys are kept', () => {
-    const endOf = (key: string) =>
-      page.rows('keys').find(({ cells }) => cells[0]?.startsWith(`\`${key}`))?.cells[2]
-    expect(endOf('lease'), page.where('keys')).toContain(`${LEASE_MS / 1_000} s`)
-    expect(endOf('idempotency'), page.where('keys')).toContain(`${IDEMPOTENCY_MS / 60_000} minutes`)
   })
 })

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { runFanfare } from '../../deploy/local/fanfare-process.js'
 import { flagName, SETTING_KEYS } from '../../src/config/settings.js'
 import { cleanUp } from '../support/clean-ups.js'
 import { exampleSettings, runShell, startExampleNode } from '../support/examples.js'
-import { runFanfare } from '../support/fanfare-process.js'
 import { codesIn, Page } from '../support/page.js'
 import { RawClient } from '../support/raw-client.js'
 
@@ -22,7 +22,7 @@ function firstMatches(lines: readonly string[], pattern: RegExp): readonly strin
 }
 
 describe('the page about the command', () => {
-  it('has the subcommands that there are, with their options', async () => {
+  it('has all subcommands with their options', async () => {
     const rows = page.rows('commands')
     const commands = rows.map(({ cells: [command = ''] }) => codesIn(command)[0] ?? '')
     const known = firstMatches(await helpOf(), /^ {2}(\w+) (?:\[|<| )/).filter((name) => name !== 'help')
@@ -39,20 +39,20 @@ describe('the page about the command', () => {
     }
   })
 
-  it('has lines to try that work', async () => {
+  it('has example lines that work', async () => {
     const node = await startExampleNode()
     const settings = { ...exampleSettings(), FANFARE_PORT: String(node.port) }
-    const witness = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
+    const subscriber = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
     const tried = runShell(page.code('try'), settings)
     expect(await tried.exited).toMatchObject({ code: 0 })
-    expect(await witness.nextText()).toBe('{"text":"hello"}')
+    expect(await subscriber.nextText()).toBe('{"text":"hello"}')
     const token = tried.lines[0] ?? ''
     const bob = await RawClient.connect(`${node.wsUrl}/ws/room?events=join`, { token })
     expect(JSON.parse(await bob.nextText())).toMatchObject({ user: 'bob' })
     expect(tried.output).toMatch(/FANFARE_RAW_TIMEOUT +40s +flag/)
   })
 
-  it('has the exit codes that the command ends with', async () => {
+  it('has the exit codes of the command', async () => {
     const exitCode = async (args: readonly string[], settings = {}) => {
       const { code } = await runFanfare(args, settings).exited
       return String(code)

@@ -5,7 +5,7 @@ import { constantOf } from '../support/source-constants.js'
 
 const page = new Page('docs/delivery.md')
 
-it('the page about delivery has the numbers that the code has', () => {
+it('the page about delivery has the numbers of the code', () => {
   const fanOut = (name: string) => constantOf('src/hub/fan-out.ts', name)
   const load = (name: string) => constantOf('src/hub/event-loop-load.ts', name)
   expect(

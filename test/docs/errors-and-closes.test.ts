@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { CLOSES, DISCONNECTS, UNSUBSCRIBES } from '../../src/protocol/closes.js'
 import { ERRORS } from '../../src/protocol/errors.js'
-import { Page, TOP } from '../support/page.js'
+import { Page } from '../support/page.js'
+import { ROOT } from '../support/repository.js'
 
 const page = new Page('docs/errors-and-closes.md')
 const NEVER = 'never by itself'
@@ -12,16 +13,16 @@ function columns(section: string, count: number): readonly string[][] {
   return page.rows(section).map(({ cells }) => cells.slice(0, count))
 }
 
-/** The code of a node, without the tables of closes themselves. */
+/** The source code without the tables of closes. */
 function sources(): string {
-  const files = readdirSync(`${TOP}src`, { recursive: true, encoding: 'utf8' })
+  const files = readdirSync(`${ROOT}src`, { recursive: true, encoding: 'utf8' })
   return files
     .filter((path) => path.endsWith('.ts') && path !== 'protocol/closes.ts')
-    .map((path) => readFileSync(`${TOP}src/${path}`, 'utf8'))
+    .map((path) => readFileSync(`${ROOT}src/${path}`, 'utf8'))
     .join('\n')
 }
 
-/** The rows of a table that say that no node sends the code. */
+/** The codes of a table that are documented as never sent. */
 function neverSent(section: string): readonly number[] {
   return page
     .rows(section)
@@ -30,7 +31,7 @@ function neverSent(section: string): readonly number[] {
 }
 
 describe('the page about errors and closes', () => {
-  it('has the errors that the code has', () => {
+  it('has the errors of the code', () => {
     expect(columns('errors', 3), page.where('errors')).toEqual(
       Object.values(ERRORS).map(({ code, message, temporary }) => [
         String(code),
@@ -40,7 +41,7 @@ describe('the page about errors and closes', () => {
     )
   })
 
-  it('has the closes of raw connections that the code has, and that of a connection with an expiry', () => {
+  it('has the closes of raw connections of the code, and the close of an expired connection', () => {
     const closes = [...Object.values(CLOSES), DISCONNECTS.connectionExpired]
     const expected = closes.map(({ code, reason }) => [String(code), reason])
     expect(columns('closes', 2), page.where('closes')).toEqual(
@@ -48,7 +49,7 @@ describe('the page about errors and closes', () => {
     )
   })
 
-  it('has the closes of SDK connections that the code has, and tells which of them no node sends', () => {
+  it('has the closes of SDK connections of the code, and marks those that no node sends', () => {
     expect(columns('disconnects', 3), page.where('disconnects')).toEqual(
       Object.values(DISCONNECTS).map(({ code, reason, reconnect }) => [
         String(code),
@@ -61,7 +62,7 @@ describe('the page about errors and closes', () => {
     expect(neverSent('disconnects'), page.where('disconnects')).toEqual(unused.map(([, { code }]) => code))
   })
 
-  it('has the ends of subscriptions that the code has, and tells which of them no node sends', () => {
+  it('has the unsubscribes of the code, and marks those that no node sends', () => {
     expect(columns('unsubscribes', 3), page.where('unsubscribes')).toEqual(
       Object.values(UNSUBSCRIBES).map(({ code, reason }) => [
         String(code),

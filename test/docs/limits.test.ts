@@ -25,7 +25,7 @@ const publishing = (name: string) => constantOf('src/redis/relay-queue.ts', name
 const oversize = bytes(constantOf('src/compose.ts', 'OVERSIZE_MARGIN_BYTES'))
 const historySize = count(constantOf('src/config/namespaces.ts', 'MAX_HISTORY_SIZE'))
 
-/** The bounds that no setting changes, by what is bounded: numbers that the row tells, in their order. */
+/** The bounds without a setting, by what they bound: the numbers of their rows, in order. */
 const FIXED: Readonly<Record<string, readonly string[]>> = {
   'request headers that arrive in pieces': [
     bytes(constantOf('src/transport/uws/load-uws.ts', 'MAX_HEADER_BYTES')),
@@ -69,7 +69,7 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
     count(constantOf('src/presence/redis-presence-store.ts', 'MAX_UNREPORTED_LEAVES')),
   ],
   'time that an idempotency key counts': [milliseconds(IDEMPOTENCY_MS)],
-  'idempotency keys without Redis': [count(constantOf('src/broker/memory-results.ts', 'MAX_RESULTS'))],
+  'idempotency keys without Redis': [count(constantOf('src/broker/memory-idempotency.ts', 'MAX_RESULTS'))],
   'streams in memory, without Redis': [count(constantOf('src/broker/memory-streams.ts', 'MAX_STREAMS'))],
   'publications that wait to be [delivered together](delivery.md#deliveries-that-wait)': [
     count(delayed('MAX_DELAYED')),
@@ -87,14 +87,14 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
 const rows = TABLES.flatMap((table) => page.rows(table))
 
 describe('the page about limits', () => {
-  it('has for every bound that is a setting its default', () => {
+  it('has the default of every bound with a setting', () => {
     for (const { line, cells } of rows) {
       const [name] = codesIn(cells[1] ?? '')
       if (name !== undefined) expect(cells[2], page.at(line)).toBe(shownDefault(name))
     }
   })
 
-  it('has for every other bound the number that the code has', () => {
+  it('has the number of the code for every other bound', () => {
     const fixed = rows.filter(({ cells }) => cells[1] === '')
     expect(new Set(fixed.map(({ cells }) => cells[0]))).toEqual(new Set(Object.keys(FIXED)))
     const seen = new Map<string, number>()
@@ -103,7 +103,7 @@ describe('the page about limits', () => {
       const numbers = FIXED[what] ?? []
       const before = seen.get(what) ?? 0
       seen.set(what, before + 1)
-      // Two rows of the same words have a number each.
+      // Rows with the same words have one number each.
       const isShared = fixed.filter((one) => one.cells[0] === what).length > 1
       for (const number of isShared ? numbers.slice(before, before + 1) : numbers) {
         expect(limit, page.at(line)).toMatch(new RegExp(`(?<![\\d,.])${number}(?!\\d|,\\d)`))
@@ -111,14 +111,14 @@ describe('the page about limits', () => {
     }
   })
 
-  it('tells the overheads and margins that the code has', () => {
-    const told = (what: string) => rows.find(({ cells }) => cells[0]?.startsWith(what))?.cells.join(' ')
+  it('has the overheads and margins of the code', () => {
+    const rowOf = (what: string) => rows.find(({ cells }) => cells[0]?.startsWith(what))?.cells.join(' ')
     const overhead = constantOf('src/redis/relay-batch.ts', 'ENTRY_OVERHEAD_BYTES')
-    expect(told('bytes that wait for Redis'), page.path).toContain(`${overhead} bytes`)
-    expect(told('message of a raw client'), page.path).toContain(`from ${oversize} above`)
+    expect(rowOf('bytes that wait for Redis'), page.path).toContain(`${overhead} bytes`)
+    expect(rowOf('message of a raw client'), page.path).toContain(`from ${oversize} above`)
   })
 
-  it('names metrics and errors that there are', () => {
+  it('names only existing metrics and errors', () => {
     const metrics = new Page('docs/operations.md')
       .rows('metrics')
       .flatMap(({ cells: [name = ''] }) => codesIn(name))

@@ -1,17 +1,17 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { operationsRoutes } from '../../src/http/operations.js'
 import type { ReadyState } from '../../src/node/node.js'
 import type { HttpRequestWithBody } from '../../src/transport/transport.js'
 import { API_KEY, callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { codesIn, Page } from '../support/page.js'
-import { RedisServer } from '../support/redis-server.js'
 
 afterEach(cleanUp)
 
 const page = new Page('docs/operations.md')
-/** One that is missing here does not compile. */
+/** A missing state is an error of the compiler. */
 const STATES = Object.keys({
   starting: true,
   ok: true,
@@ -22,11 +22,11 @@ const STATES = Object.keys({
 
 interface ExportedMetric {
   readonly type: string
-  /** Of each of its samples. */
+  /** The label names of each of its samples. */
   readonly labels: readonly string[]
 }
 
-/** Every metric of an exposition that is Fanfare's own, by name. */
+/** The metrics of an exposition that are Fanfare's own, by name. */
 function exportedMetrics(exposition: string): ReadonlyMap<string, ExportedMetric> {
   const declared = [...exposition.matchAll(/^# TYPE fanfare_(\w+) (\w+)$/gm)]
   return new Map(
@@ -46,10 +46,10 @@ function exportedMetrics(exposition: string): ReadonlyMap<string, ExportedMetric
 }
 
 describe('the page about operations', () => {
-  it('has every metric that a node exports and no other, with its type and labels', async () => {
+  it('has exactly the metrics that a node exports, with their types and labels', async () => {
     const redis = await RedisServer.start()
     afterThisTest(() => redis.remove())
-    // The supervisor of workers has all that a node has, and its own.
+    // The supervisor of workers exports all metrics of a node, and its own.
     const node = await FanfareProcess.start({
       FANFARE_AUTH_TOKENS: 'secret',
       FANFARE_API_KEY: API_KEY,
@@ -57,7 +57,7 @@ describe('the page about operations', () => {
       FANFARE_WORKERS: '2',
     })
     afterThisTest(() => node.child.stop())
-    // Some are there from their first event on.
+    // Some metrics are exported from their first event on.
     await callApi(node, 'publish', { channel: 'room', data: 1 })
     const exported = exportedMetrics(await node.metrics())
     const rows = page.rows('metrics')

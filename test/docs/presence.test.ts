@@ -12,21 +12,21 @@ afterEach(cleanUp)
 const page = new Page('docs/presence.md')
 
 describe('the page about presence', () => {
-  it('has a client that prints who is there, who comes and who goes', async () => {
+  it('has a client that prints the presence, joins and leaves', async () => {
     const node = await startExampleNode()
     const client = runJavaScript(node, page.code('client'))
     await client.line(/^here: \[ 'alice' \]$/)
     await client.line(/^1 clients, 1 users$/)
-    const seen = client.lines.length
+    const printedBefore = client.lines.length
     const other = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
     const nextOf = (what: string) => client.nextLine(new RegExp(`^${what}: alice$`))
-    if (!client.lines.slice(seen).includes('joined: alice')) await nextOf('joined')
+    if (!client.lines.slice(printedBefore).includes('joined: alice')) await nextOf('joined')
     const left = nextOf('left')
     other.close()
     await left
   })
 
-  it('has the members of a client', async () => {
+  it('has the fields of a client', async () => {
     const node = await startExampleNode()
     const { FANFARE_AUTH_HMAC_SECRET: key = '', FANFARE_API_KEY: apiKey = '' } = exampleSettings()
     const sign = createSigner({ key, algorithm: 'HS256' })
@@ -36,21 +36,21 @@ describe('the page about presence', () => {
     await client.subscribe(channel, { token: sign({ sub: '17', channel, info: 2 }) })
     const { body } = await callApi(node, 'presence', { channel }, { 'X-API-Key': apiKey })
     const [present] = Object.values(body.result?.['presence'] ?? {}) as object[]
-    const documented = page.rows('members').flatMap(({ cells: [member = ''] }) => codesIn(member))
-    expect(documented.toSorted(), page.where('members')).toEqual(Object.keys(present ?? {}).sort())
+    const documented = page.rows('fields').flatMap(({ cells: [field = ''] }) => codesIn(field))
+    expect(documented.toSorted(), page.where('fields')).toEqual(Object.keys(present ?? {}).sort())
   })
 
-  it('shows joins and leaves as raw clients get them', async () => {
+  it('has joins and leaves in the form that raw clients receive', async () => {
     const node = await startExampleNode()
     const open = () => RawClient.connect(`${node.wsUrl}/ws/room?events=join,leave`, { token: 'change-me' })
-    const witness = await open()
-    const heard = [await witness.nextText()]
+    const watcher = await open()
+    const frames = [await watcher.nextText()]
     const other = await open()
-    await witness.nextText()
+    await watcher.nextText()
     other.close()
-    heard.push(await witness.nextText())
+    frames.push(await watcher.nextText())
     const form = (frame: string) => frame.replace(/"client":"[\w-]{36}"/, 'client').replace(/\d+/, 'number')
     const documented = page.code('raw-events').trim().split('\n')
-    expect(documented.map(form), page.where('raw-events')).toEqual(heard.map(form))
+    expect(documented.map(form), page.where('raw-events')).toEqual(frames.map(form))
   })
 })

@@ -12,10 +12,10 @@ const page = new Page('docs/raw-protocol.md')
 const WITH_TOKEN = { token: 'change-me' }
 
 describe('the page about the raw protocol', () => {
-  it('shows places for the token that count, in the order in which they count', async () => {
+  it('has the places of a token in their order of precedence', async () => {
     const node = await startExampleNode({ FANFARE_AUTH_TOKENS: 'alice=change-me,first=1,second=2' })
     const rows = page.rows('token-places').map(({ cells }) => codesIn(cells[1] ?? '')[0] ?? '')
-    /** Whom the node takes a client for that shows these tokens in these places. */
+    /** Resolves with the user of a client that sends these tokens in these places. */
     const userWith = async (...places: string[]): Promise<unknown> => {
       const headers = Object.fromEntries(
         places
@@ -40,7 +40,7 @@ describe('the page about the raw protocol', () => {
     }
   })
 
-  it('has a row for every status that a handshake is refused with', async () => {
+  it('has a row for every status of a refused handshake', async () => {
     const node = await startExampleNode({
       FANFARE_MAX_CONNECTIONS: '1',
       FANFARE_NAMESPACES: '[{"name":"","allow_subscribe_for_client":true}]',
@@ -64,11 +64,11 @@ describe('the page about the raw protocol', () => {
     expect(documented, page.where('refusals')).toEqual([...statuses].sort((a, b) => a - b))
   })
 
-  it('has a client in JavaScript that works, and comes back when its node stops', async () => {
+  it('has a client in JavaScript that works, and reconnects when its node stops', async () => {
     const node = await startExampleNode()
-    const witness = await SdkClient.connect(node.wsUrl, WITH_TOKEN)
-    afterThisTest(() => witness.close())
-    const room = await witness.subscribe('room')
+    const subscriber = await SdkClient.connect(node.wsUrl, WITH_TOKEN)
+    afterThisTest(() => subscriber.close())
+    const room = await subscriber.subscribe('room')
     const client = runJavaScript(node, page.code('javascript'))
     expect(await room.data(1)).toEqual([{ text: 'hello from JavaScript' }])
     await room.sdk.publish('hello back')
@@ -77,13 +77,13 @@ describe('the page about the raw protocol', () => {
     await client.line(/ECONNREFUSED/)
   })
 
-  it('has a client in JavaScript that says why it is refused, and ends when it is closed for good', async () => {
+  it('has a client in JavaScript that prints why it is refused, and ends when it is closed for good', async () => {
     const node = await startExampleNode({ FANFARE_API_KEY: API_KEY })
     const refused = runJavaScript(node, page.code('javascript').replace('token.change-me', 'token.wrong'))
     await refused.line(/401/)
-    const witness = await RawClient.connect(`${node.wsUrl}/ws/room`, WITH_TOKEN)
+    const subscriber = await RawClient.connect(`${node.wsUrl}/ws/room`, WITH_TOKEN)
     const client = runJavaScript(node, page.code('javascript'))
-    await witness.next()
+    await subscriber.next()
     await callApi(node, 'disconnect', { user: 'alice' })
     expect(await client.exited).toEqual({ code: 0, signal: null })
   })

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { FanfareProcess, runFanfare } from '../../deploy/local/fanfare-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { at, exampleSettings, runJavaScript, runShell, startExampleNode } from '../support/examples.js'
-import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
-import { freePort } from '../support/free-port.js'
 import { Page } from '../support/page.js'
 import { RawClient } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 import { SdkClient } from '../support/sdk-client.js'
 
 afterEach(cleanUp)
@@ -13,7 +13,7 @@ afterEach(cleanUp)
 const page = new Page('README.md')
 
 describe('the README', () => {
-  it('shows what the first run prints', async () => {
+  it('has the output of the first run', async () => {
     const node = runFanfare([], {
       FANFARE_PORT: '0',
       FANFARE_INTERNAL_PORT: '0',
@@ -31,40 +31,40 @@ describe('the README', () => {
     expect(printed, page.where('first-run')).toContain(shown.trim())
   })
 
-  it('has settings for the examples that need no more and bring no warning', async () => {
+  it('has complete settings for the examples, without a warning', async () => {
     const node = await startExampleNode()
     expect(node.child.output, page.where('examples-node')).not.toContain('"level":"warn"')
   })
 
   it('has a client with the SDK that works', async () => {
     const node = await startExampleNode()
-    const witness = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
+    const subscriber = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
     const client = runJavaScript(node, page.code('sdk'))
-    expect(await witness.nextText()).toBe('{"text":"hello from the SDK"}')
+    expect(await subscriber.nextText()).toBe('{"text":"hello from the SDK"}')
     await client.line(/\{ text: 'hello from the SDK' \}/)
-    witness.send('hello back')
+    subscriber.send('hello back')
     await client.line(/hello back/)
   })
 
   it('has a raw client that works', async () => {
     const node = await startExampleNode()
-    const witness = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
+    const subscriber = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: 'change-me' })
     const client = runJavaScript(node, page.code('raw'))
-    expect(await witness.nextText()).toBe('hello from a raw client')
-    witness.send('hello back')
+    expect(await subscriber.nextText()).toBe('hello from a raw client')
+    subscriber.send('hello back')
     await client.line(/hello back/)
   })
 
-  it('has a publish of a backend that works', async () => {
+  it('has a publish request of a backend that works', async () => {
     const node = await startExampleNode()
-    const witness = await SdkClient.connect(node.wsUrl, { token: 'change-me' })
-    afterThisTest(() => witness.close())
-    const room = await witness.subscribe('room')
+    const subscriber = await SdkClient.connect(node.wsUrl, { token: 'change-me' })
+    afterThisTest(() => subscriber.close())
+    const room = await subscriber.subscribe('room')
     await runShell(at(node, page.code('publish'))).line(/"result"/)
     expect(await room.data(1)).toEqual([{ text: 'hello from a backend' }])
   })
 
-  it('starts nodes by hand that are a cluster', async () => {
+  it('starts nodes by hand that form a cluster', async () => {
     const redis = await RedisServer.start()
     afterThisTest(() => redis.remove())
     const lines = page.code('cluster').trim().split('\n')
@@ -78,7 +78,7 @@ describe('the README', () => {
   })
 })
 
-/** A node with the flags of a line `npm start -- …`, the Redis given, and free ports. */
+/** Starts a node with the flags of a line `npm start -- …`, this Redis and free ports. */
 async function startNodeOf(line: string, redisUrl: string): Promise<FanfareProcess> {
   const [, flags] = /^npm start -- (.*)$/.exec(line) ?? []
   if (flags === undefined) throw new Error(`${page.where('cluster')}: not a start of a node: ${line}`)

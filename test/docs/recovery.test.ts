@@ -10,7 +10,7 @@ afterEach(cleanUp)
 const page = new Page('docs/recovery.md')
 
 describe('the page about recovery', () => {
-  it('names settings and options that there are, with their defaults', () => {
+  it('names existing settings and options, with the defaults of settings', () => {
     for (const { line, cells } of page.rows('not-recovered')) {
       const [reason = '', setting = ''] = cells
       const [name] = codesIn(setting)
@@ -28,7 +28,7 @@ describe('the page about recovery', () => {
     }
   })
 
-  it('has a client that recovers what was published while it was away', async () => {
+  it('has a client that recovers publications after a reconnect', async () => {
     const node = await startExampleNode(exported(page.code('node')))
     const client = runJavaScript(node, page.code('client'))
     await client.line(/^subscribed { wasRecovering: false, recovered: false }$/)

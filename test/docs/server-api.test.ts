@@ -12,31 +12,31 @@ afterEach(cleanUp)
 
 const page = new Page('docs/server-api.md')
 const METHODS = Object.keys(API_SCHEMAS) as ApiMethod[]
-/** Who is addressed, and what is not available, stand below the table. */
+/** The fields that address a user, and those that are not available, are documented below the table. */
 const BELOW_THE_TABLE = ['user', 'client', 'session', 'delta']
 
 describe('the page about the server API', () => {
-  it('has the methods that the code has', () => {
+  it('has the methods of the code', () => {
     const documented = page.rows('methods').map(({ cells: [method = ''] }) => codesIn(method)[0])
     expect(documented, page.where('methods')).toEqual(METHODS)
   })
 
   it.each(METHODS.map((method, index) => ({ method, index })))(
-    'has the members of $method',
+    'has the fields of $method',
     ({ method, index }) => {
       const { line = 0, cells: [, body = '', result = ''] = [] } = page.rows('methods')[index] ?? {}
-      for (const member of Object.keys(API_SCHEMAS[method].shape)) {
-        if (BELOW_THE_TABLE.includes(member)) {
-          expect(page.text, page.path).toContain(`\`${member}\``)
-        } else expect(codesIn(body), page.at(line)).toContain(member)
+      for (const field of Object.keys(API_SCHEMAS[method].shape)) {
+        if (BELOW_THE_TABLE.includes(field)) {
+          expect(page.text, page.path).toContain(`\`${field}\``)
+        } else expect(codesIn(body), page.at(line)).toContain(field)
       }
-      for (const member of Object.keys(API_RESULTS[method].shape)) {
-        expect(codesIn(result), page.at(line)).toContain(member)
+      for (const field of Object.keys(API_RESULTS[method].shape)) {
+        expect(codesIn(result), page.at(line)).toContain(field)
       }
-      // What is in a body is a member of the method or of one of its members.
+      // A documented field of a body is a field of the method or of one of its fields.
       const known = JSON.stringify(z.toJSONSchema(API_SCHEMAS[method], { io: 'input' }))
-      for (const member of codesIn(body).filter((code) => /^[a-z_]+$/.test(code))) {
-        expect(known, page.at(line)).toContain(`"${member}"`)
+      for (const field of codesIn(body).filter((code) => /^[a-z_]+$/.test(code))) {
+        expect(known, page.at(line)).toContain(`"${field}"`)
       }
     },
   )
@@ -58,7 +58,7 @@ describe('the page about the server API', () => {
     }
     expect(calls.output).not.toContain('"error"')
     const counts = results.flatMap((result) => ('num_clients' in result ? [result.num_clients] : []))
-    // Of presence_stats none: alice has been taken out of the channel.
+    // presence_stats has no clients, since alice was unsubscribed before.
     expect(counts).toEqual([1, 1, 1, 0, 1])
     expect((await alice.disconnected.first(1))[0]).toMatchObject({
       code: 4900,

@@ -2,20 +2,20 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { type Inputs, loadConfig } from '../../src/config/load.js'
+import { type ConfigInputs, loadConfig } from '../../src/config/load.js'
 import { flagName, SETTING_KEYS } from '../../src/config/settings.js'
 import { codesIn, Page } from '../support/page.js'
 
 const page = new Page('docs/settings.md')
 
-/** What is not at its default. */
-function given(inputs: Inputs): readonly unknown[] {
+/** The settings without their default, with their values. */
+function given(inputs: ConfigInputs): readonly unknown[] {
   const { config, sources, problems } = loadConfig(inputs)
   expect(problems).toEqual([])
   return SETTING_KEYS.filter((key) => sources[key] !== 'default').map((key) => [key, config[key]])
 }
 
-it('the page about settings spells them as flags, the environment and the file have them', () => {
+it('the page about settings has their spellings as flags, variables and entries of the file', () => {
   const directory = mkdtempSync(join(tmpdir(), 'fanfare-settings-'))
   try {
     for (const { line, cells } of page.rows('spellings')) {

@@ -3,10 +3,11 @@ import { basename, dirname, join, normalize } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { GENERATED_SECTIONS } from '../support/generated-sections.js'
 import { anchorsOf, linksOf } from '../support/markdown-links.js'
-import { docsPaths, Page, pagePaths, TOP } from '../support/page.js'
+import { docsPaths, Page, pagePaths } from '../support/page.js'
+import { ROOT } from '../support/repository.js'
 
 const MAX_README_LINES = 200
-/** Files in this folder that are about no page alone. */
+/** Files in this folder that check more than one page. */
 const GENERAL_CHECKS = ['structure.test.ts']
 
 /** The file that checks a page: `docs/settings.md` has `test/docs/settings.test.ts`. */
@@ -15,38 +16,38 @@ function checkOf(path: string): string {
 }
 
 function read(path: string): string {
-  return readFileSync(`${TOP}${path}`, 'utf8')
+  return readFileSync(`${ROOT}${path}`, 'utf8')
 }
 
-/** Where a relative link leads: a path from the top of the repository. */
+/** The target of a relative link as a path from the root of the repository. */
 function resolved(page: Page, target: string): string {
   return target === '' ? page.path : normalize(join(dirname(page.path), target))
 }
 
-/** What is wrong with a page's links, a line each. */
+/** The problems of the links of a page, a line each. */
 function brokenLinks(page: Page): string[] {
   return linksOf(page).flatMap(({ target, line }) => {
     if (/^[a-z]+:/.test(target)) return []
     const [file = '', anchor] = target.split('#')
     const path = resolved(page, file)
     const where = `${page.at(line)}: ${target}`
-    if (path.startsWith('..') || !existsSync(`${TOP}${path}`)) return [`${where} does not exist`]
+    if (path.startsWith('..') || !existsSync(`${ROOT}${path}`)) return [`${where} does not exist`]
     if (anchor === undefined) return []
     return anchorsOf(new Page(path)).has(anchor) ? [] : [`${where}: ${path} has no heading for #${anchor}`]
   })
 }
 
-/** Paths from the top of the repository that a page mentions and that do not exist, a line each. */
+/** The paths from the root of the repository that a page mentions and that do not exist, a line each. */
 function missingPaths(page: Page): string[] {
   return page.lines.flatMap((text, index) =>
     [...text.matchAll(/(?<![\w/.-])(?:src|test|load|deploy|docs)\/[\w./-]*/g)]
       .map(([path]) => path.replace(/\.$/, ''))
-      .filter((path) => !existsSync(`${TOP}${path}`))
+      .filter((path) => !existsSync(`${ROOT}${path}`))
       .map((path) => `${page.at(index + 1)}: ${path} does not exist`),
   )
 }
 
-/** The pages that links lead to from a page, by and by. */
+/** The pages that can be reached from a page through links. */
 function reachable(from: string): ReadonlySet<string> {
   const found = new Set([from])
   for (const path of found) {
@@ -60,7 +61,7 @@ function reachable(from: string): ReadonlySet<string> {
 }
 
 describe('the documentation', () => {
-  it('has a README that is read in a minute', () => {
+  it('has a short README', () => {
     expect(new Page('README.md').text.trimEnd().split('\n').length).toBeLessThanOrEqual(MAX_README_LINES)
   })
 
@@ -73,11 +74,11 @@ describe('the documentation', () => {
     expect(brokenLinks(new Page(path))).toEqual([])
   })
 
-  it.each(pagePaths())('names no file in %s that is not in the tree', (path) => {
+  it.each(pagePaths())('names only existing files in %s', (path) => {
     expect(missingPaths(new Page(path))).toEqual([])
   })
 
-  it.each(docsPaths())('says in the first sentence of %s which question it answers', (path) => {
+  it.each(docsPaths())('begins %s with the question that it answers', (path) => {
     const page = new Page(path)
     expect(page.lines[0], page.at(1)).toMatch(/^# \S/)
     expect(page.lines[2], page.at(3)).toMatch(/^This page answers: .*\?$/)
@@ -85,7 +86,7 @@ describe('the documentation', () => {
 
   it.each(['README.md', ...docsPaths()])('checks every marked section of %s', (path) => {
     const check = checkOf(path)
-    expect(existsSync(`${TOP}${check}`), `${path} needs a check: ${check}`).toBe(true)
+    expect(existsSync(`${ROOT}${check}`), `${path} needs a check: ${check}`).toBe(true)
     const code = read(check)
     expect(code, `${check} must read ${path}`).toContain(`'${path}'`)
     const generated = GENERATED_SECTIONS.filter((one) => one.path === path).map(({ section }) => section)
@@ -95,14 +96,14 @@ describe('the documentation', () => {
     expect(unchecked).toEqual([])
   })
 
-  it('has no check of a page that is gone', () => {
+  it('has no check of a missing page', () => {
     const wanted = ['README.md', ...docsPaths()].map((path) => basename(checkOf(path)))
-    const files = readdirSync(`${TOP}test/docs`).filter((name) => name.endsWith('.test.ts'))
+    const files = readdirSync(`${ROOT}test/docs`).filter((name) => name.endsWith('.test.ts'))
     expect(files.filter((name) => !wanted.includes(name) && !GENERAL_CHECKS.includes(name))).toEqual([])
   })
 
   it.each(GENERATED_SECTIONS)(
-    'has in $path the $section that the code has (npm run docs writes them)',
+    'has in $path the generated section $section (npm run docs writes it)',
     ({ path, section, content }) => {
       const page = new Page(path)
       expect(page.section(section), page.where(section)).toBe(content())
@@ -111,7 +112,7 @@ describe('the documentation', () => {
 })
 
 describe('the check of links', () => {
-  it('gives headings the anchors that GitHub gives them', () => {
+  it('gives headings the anchors of GitHub', () => {
     const page = new Page(
       'x.md',
       '# A `code`, and [a link](y.md)\n## Same\n## Same\n```\n# not a heading\n```\n### Und über_alles – 2.0?\n',
@@ -119,7 +120,7 @@ describe('the check of links', () => {
     expect([...anchorsOf(page)]).toEqual(['a-code-and-a-link', 'same', 'same-1', 'und-über_alles--20'])
   })
 
-  it('tells which file, anchor and path is missing, and on which line', () => {
+  it('reports the missing files, anchors and paths with their lines', () => {
     const page = new Page(
       'docs/x.md',
       '[a](gone.md)\n\n[b](../README.md#gone) `[c](shown.md)` [d](https://example.com)\nsrc/gone.ts and src/main.ts.',

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { createSigner } from 'fast-jwt'
-import { MAX_CHANNELS, type Said, type Since, type Token, USER } from './session-model.js'
+import { type Line, MAX_CHANNELS, type Since, type Token, USER } from './session-model.js'
 
 export const HMAC_SECRET = 'a secret that signs tokens, long enough'
 export const STATIC_TOKEN = 'the-static-token'
 
-/** Channels of a run have its number in place of the tilde, so that nothing is in them yet. */
+/** In a run, the tilde is replaced by the number of the run, so that its channels are empty. */
 const KEPT = ['kept:a~', '$kept:b~', 'kept:c~#ann,bob']
 const CHANNELS = ['a~', 'b~', '__proto__', '$c~', ...KEPT, 'kept:d~#bob', 'shut:a~', 'nowhere:a~', '', 'ü']
 
@@ -22,7 +22,7 @@ const since: fc.Arbitrary<Since | undefined> = fc.oneof(
     offset: fc.nat({ max: 7 }),
   }),
 )
-/** Ids may come again. */
+/** Ids may repeat. */
 const id = fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 2 ** 31 }))
 
 const connect = fc.record({
@@ -31,9 +31,9 @@ const connect = fc.record({
   token: token('static', 'signed', 'signed'),
   channels: fc.uniqueArray(fc.constantFrom('a~', 'b~', ...KEPT), { maxLength: MAX_CHANNELS + 1 }),
   since,
-}) satisfies fc.Arbitrary<Said>
+}) satisfies fc.Arbitrary<Line>
 
-const harmless: fc.Arbitrary<Said> = fc.oneof(
+const harmless: fc.Arbitrary<Line> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
@@ -102,7 +102,7 @@ const refresh = fc.record({
   token: token('static', 'signed', 'of another'),
 })
 
-const line: fc.Arbitrary<Said> = fc.oneof(
+const anyLine: fc.Arbitrary<Line> = fc.oneof(
   { weight: 60, arbitrary: harmless },
   { weight: 6, arbitrary: malformed },
   { weight: 2, arbitrary: unknown },
@@ -111,11 +111,11 @@ const line: fc.Arbitrary<Said> = fc.oneof(
   { weight: 1, arbitrary: garbage },
 )
 
-/** What a client says, frame by frame: most of the time it connects first. */
-export const frames: fc.Arbitrary<Said[][]> = fc
+/** The lines that a client sends, by frame: most of the time it connects first. */
+export const frames: fc.Arbitrary<Line[][]> = fc
   .tuple(
-    fc.oneof({ weight: 9, arbitrary: connect }, { weight: 1, arbitrary: line }),
-    fc.array(fc.array(line, { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 5 }),
+    fc.oneof({ weight: 9, arbitrary: connect }, { weight: 1, arbitrary: anyLine }),
+    fc.array(fc.array(anyLine, { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 5 }),
   )
   .map(([first, [second = [], ...others]]) => [[first, ...second], ...others])
 
@@ -133,29 +133,29 @@ export class Run {
     return KEPT.map((name) => name.replace('~', `-${number}`))
   }
 
-  own(said: Said): Said {
+  own(line: Line): Line {
     const rename = (name: string) => name.replace('~', `-${this.number}`)
-    if (said.name === 'connect') return { ...said, channels: said.channels.map(rename) }
-    if (said.name === 'publish') return { ...said, channel: rename(said.channel), n: ++this.lastN }
-    return 'channel' in said ? { ...said, channel: rename(said.channel) } : said
+    if (line.name === 'connect') return { ...line, channels: line.channels.map(rename) }
+    if (line.name === 'publish') return { ...line, channel: rename(line.channel), n: ++this.lastN }
+    return 'channel' in line ? { ...line, channel: rename(line.channel) } : line
   }
 
-  write(said: Said): string {
-    if (said.name === 'garbage') return said.text
-    const isKnown = said.name !== 'malformed' && said.name !== 'unknown'
-    const command = JSON.stringify(isKnown ? said.name : said.command)
-    const request = JSON.stringify(isKnown ? this.requestOf(said) : said.request)
-    // Written by hand, for `__proto__` is a member like others there.
-    return said.id === 0 ? `{${command}:${request}}` : `{"id":${said.id},${command}:${request}}`
+  write(line: Line): string {
+    if (line.name === 'garbage') return line.text
+    const isKnown = line.name !== 'malformed' && line.name !== 'unknown'
+    const command = JSON.stringify(isKnown ? line.name : line.command)
+    const request = JSON.stringify(isKnown ? this.requestOf(line) : line.request)
+    // Written as text, since `__proto__` is an ordinary field there.
+    return line.id === 0 ? `{${command}:${request}}` : `{"id":${line.id},${command}:${request}}`
   }
 
-  private requestOf(said: Exclude<Said, { name: 'garbage' | 'malformed' | 'unknown' }>): object {
-    switch (said.name) {
+  private requestOf(line: Exclude<Line, { name: 'garbage' | 'malformed' | 'unknown' }>): object {
+    switch (line.name) {
       case 'connect': {
-        const { channels } = said
-        const subs = Object.fromEntries(channels.map((name) => [name, this.recovery(name, said.since)]))
+        const { channels } = line
+        const subs = Object.fromEntries(channels.map((name) => [name, this.recovery(name, line.since)]))
         return {
-          token: tokenOf(said.token, { channels }),
+          token: tokenOf(line.token, { channels }),
           subs,
           headers: { a: 'b' },
           name: 'fuzz',
@@ -164,27 +164,27 @@ export class Run {
       }
       case 'subscribe':
         return {
-          channel: said.channel,
-          token: tokenOf(said.token, { channel: said.channel }),
-          ...this.recovery(said.channel, said.since),
+          channel: line.channel,
+          token: tokenOf(line.token, { channel: line.channel }),
+          ...this.recovery(line.channel, line.since),
           // As newer SDKs send it.
           delta: 'fossil',
-          join_leave: said.id % 2 === 0,
+          join_leave: line.id % 2 === 0,
         }
       case 'publish':
-        return { channel: said.channel, data: { n: said.n, text: '\n\0"' } }
+        return { channel: line.channel, data: { n: line.n, text: '\n\0"' } }
       case 'history': {
-        const { channel: name, limit, since: from, reverse } = said
+        const { channel: name, limit, since: from, reverse } = line
         return { channel: name, limit, since: from && this.position(name, from), reverse }
       }
       case 'refresh':
-        return { token: tokenOf(said.token, {}) }
+        return { token: tokenOf(line.token, {}) }
       case 'sub_refresh':
-        return { channel: said.channel, token: tokenOf(said.token, { channel: said.channel }) }
+        return { channel: line.channel, token: tokenOf(line.token, { channel: line.channel }) }
       case 'unsubscribe':
       case 'presence':
       case 'presence_stats':
-        return { channel: said.channel }
+        return { channel: line.channel }
       case 'ping':
       case 'rpc':
       case 'send':
@@ -204,7 +204,7 @@ export class Run {
 
 const sign = createSigner({ key: HMAC_SECRET, algorithm: 'HS256' })
 
-/** With an application's own claims. */
+/** A token with claims of its own, where it is signed. */
 function tokenOf(token: Token, claims: object): string {
   switch (token) {
     case 'none':

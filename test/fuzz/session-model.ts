@@ -1,6 +1,6 @@
-/** What the documentation says that a session does with each command, said once more without anything of how it is done. */
+/** A model of the documented results of each command in a session, independent of the implementation. */
 
-/** Of the nodes that the model is for, as `FANFARE_NAMESPACES`. */
+/** Value of `FANFARE_NAMESPACES` of the nodes under test. */
 export const NAMESPACES = [
   {
     name: '',
@@ -24,15 +24,15 @@ export const NAMESPACES = [
 ]
 const HISTORY_SIZE = 4
 
-/** Subscriptions of one connection, set as low as that so that they are reached. */
+/** Subscriptions of one connection: a low limit, so that runs reach it. */
 export const MAX_CHANNELS = 3
 /** Refused `connect` commands of one connection. */
 const MAX_REFUSED_CONNECTS = 3
 
-/** What a token is, which is all that matters of it. */
+/** The kinds of tokens: nothing else of a token matters here. */
 export type Token = 'none' | 'wrong' | 'expired' | 'static' | 'signed' | 'of another'
 
-/** The user of all good tokens, but those `of another`. */
+/** The user of all valid tokens, but those `of another`. */
 export const USER = 'ann'
 
 export interface Since {
@@ -40,8 +40,8 @@ export interface Since {
   offset: number
 }
 
-/** What a client says in a line of a frame. `id` 0: none. */
-export type Said =
+/** A line of a frame that a client sends. `id` 0: none. */
+export type Line =
   | { name: 'connect'; id: number; token: Token; channels: readonly string[]; since: Since | undefined }
   | { name: 'subscribe'; id: number; channel: string; token: Token; since: Since | undefined }
   | { name: 'unsubscribe' | 'presence' | 'presence_stats'; id: number; channel: string }
@@ -57,68 +57,70 @@ export type Said =
   | { name: 'ping' | 'rpc' | 'send'; id: number }
   | { name: 'refresh'; id: number; token: Token }
   | { name: 'sub_refresh'; id: number; channel: string; token: Token }
-  /** A request that does not have the form of its command's. */
+  /** A request without the form that its command requires. */
   | { name: 'malformed'; id: number; command: string; request: unknown }
   | { name: 'unknown'; id: number; command: string; request: unknown }
   | Garbage
 
-/** What is no command at all. */
+/** A line that is no command. */
 export interface Garbage {
   name: 'garbage'
   text: string
 }
 
-/** A publication that the client is to hear of. */
-interface Due {
+/** A publication that the client may receive. */
+interface ExpectedPublication {
   readonly n: number
-  /** Unless it has left the channel since. */
+  /** Whether the client must receive it: unless it has unsubscribed since. */
   isRequired: boolean
 }
 
 export class SessionModel {
-  /** Answers, each as `<id> <what>`: all of them have to come, unless the connection ends. */
+  /** Answers, each as `<id> <result>`: the client must receive all of them, unless the connection ends. */
   readonly answers: string[] = []
-  /** With any of these the connection ends; undefined while it goes on. */
+  /** The codes with one of which the connection ends; undefined while it stays open. */
   closeCodes: number[] | undefined
-  /** Numbers of what was published by the client, by channel, in order. */
-  readonly published = new Map<string, Due[]>()
-  readonly everIn = new Set<string>()
+  /** The publications of the client by channel, in order. */
+  readonly published = new Map<string, ExpectedPublication[]>()
+  /** Every channel to which the client has had a subscription. */
+  readonly everSubscribed = new Set<string>()
   private state: 'new' | 'refused' | 'connected' = 'new'
   private refusedConnects = 0
   private readonly channels = new Set<string>()
   private readonly streams = new Map<string, number[]>()
 
-  /** Whether it may do more than say `connect`. */
+  /** Whether the client may send other commands than `connect`. */
   get isConnected(): boolean {
     return this.state === 'connected'
   }
 
-  say(said: Said): void {
+  /** To be called with each line that the client sends, in order. */
+  receive(line: Line): void {
     if (this.closeCodes !== undefined) {
-      // What is seen to be wrong when it is read is not kept waiting by commands that came before it.
-      if (said.name === 'garbage') this.closeCodes.push(3501)
-      else if (said.name === 'malformed') this.answers.push(`${said.id} error 107`)
-      else if (said.name === 'unknown') this.answers.push(`${said.id} error 104`)
+      // Errors that the parser finds do not wait for the commands before them.
+      if (line.name === 'garbage') this.closeCodes.push(3501)
+      else if (line.name === 'malformed') this.answers.push(`${line.id} error 107`)
+      else if (line.name === 'unknown') this.answers.push(`${line.id} error 104`)
       return
     }
-    if (said.name === 'garbage') {
+    if (line.name === 'garbage') {
       this.end(3501)
       return
     }
-    const isConnect = said.name === 'connect' || (said.name === 'malformed' && said.command === 'connect')
+    const isConnect = line.name === 'connect' || (line.name === 'malformed' && line.command === 'connect')
     if (!isConnect && this.state === 'new') this.end(3501)
     else if (!isConnect && this.state === 'refused') return
-    else this.take(said)
+    else this.execute(line)
   }
 
-  private take(said: Exclude<Said, Garbage>): void {
-    const answer = this.answerTo(said)
+  private execute(line: Exclude<Line, Garbage>): void {
+    const answer = this.answerTo(line)
     if (typeof answer === 'number' && answer >= 3_000) {
       this.end(answer)
       return
     }
-    if (said.id > 0 && answer !== undefined) {
-      this.answers.push(`${said.id} ${typeof answer === 'number' ? `error ${answer}` : answer}`)
+    if (line.id > 0 && answer !== undefined) {
+      this.answers.push(`${line.id} ${typeof answer === 'number' ? `error ${answer}` : answer}`)
     }
     const isRefusal = this.state !== 'connected' && typeof answer === 'number'
     if (!isRefusal) return
@@ -126,30 +128,30 @@ export class SessionModel {
     if (++this.refusedConnects >= MAX_REFUSED_CONNECTS) this.end(3509)
   }
 
-  /** An error's or a close's code, or a result; undefined: nothing. */
-  private answerTo(said: Exclude<Said, Garbage>): number | string | undefined {
-    switch (said.name) {
+  /** The code of an error or a close, or a result; undefined: no answer. */
+  private answerTo(line: Exclude<Line, Garbage>): number | string | undefined {
+    switch (line.name) {
       case 'malformed':
         return 107
       case 'unknown':
         return 104
       case 'connect':
-        return this.connect(said)
+        return this.connect(line)
       case 'subscribe':
-        return this.subscribe(said)
+        return this.subscribe(line)
       case 'unsubscribe':
-        this.leave(said.channel)
+        this.removeSubscription(line.channel)
         return 'unsubscribe'
       case 'publish':
-        return this.publish(said)
+        return this.publish(line)
       case 'presence':
       case 'presence_stats':
         return (
-          nameProblem(said.channel) ??
-          (namespaceOf(said.channel) === '' && this.channels.has(said.channel) ? `${said.name} seen` : 103)
+          nameProblem(line.channel) ??
+          (namespaceOf(line.channel) === '' && this.channels.has(line.channel) ? `${line.name} seen` : 103)
         )
       case 'history':
-        return this.history(said)
+        return this.history(line)
       case 'ping':
         return 'ping'
       case 'send':
@@ -157,15 +159,15 @@ export class SessionModel {
       case 'rpc':
         return 108
       case 'refresh':
-        if (said.token === 'expired') return 109
-        return said.token === 'static' || said.token === 'signed' ? 'refresh' : 3500
+        if (line.token === 'expired') return 109
+        return line.token === 'static' || line.token === 'signed' ? 'refresh' : 3500
       case 'sub_refresh':
-        if (!this.channels.has(said.channel)) return 103
-        return tokenProblem(said.token) ?? 'sub_refresh'
+        if (!this.channels.has(line.channel)) return 103
+        return tokenProblem(line.token) ?? 'sub_refresh'
     }
   }
 
-  private connect({ token, channels, since }: Extract<Said, { name: 'connect' }>): number | string {
+  private connect({ token, channels, since }: Extract<Line, { name: 'connect' }>): number | string {
     if (this.state === 'connected') return 3501
     if (token === 'none') return 3501
     if (token === 'wrong') return 3500
@@ -175,13 +177,13 @@ export class SessionModel {
     if (named.length > MAX_CHANNELS) return 106
     this.state = 'connected'
     const results = named.map((channel) => {
-      this.join(channel)
+      this.addSubscription(channel)
       return `${channel} ${this.resultIn(channel, since)}`
     })
     return ['connect', ...results.sort()].join(', ')
   }
 
-  private subscribe({ channel, token, since }: Extract<Said, { name: 'subscribe' }>): number | string {
+  private subscribe({ channel, token, since }: Extract<Line, { name: 'subscribe' }>): number | string {
     const problem = nameProblem(channel)
     if (problem !== undefined) return problem
     const users = channel.split('#')[1]?.split(',')
@@ -192,11 +194,11 @@ export class SessionModel {
     } else if (channel.startsWith('$') || namespaceOf(channel) === 'shut') return 103
     if (this.channels.has(channel)) return 105
     if (this.channels.size >= MAX_CHANNELS) return 106
-    this.join(channel)
+    this.addSubscription(channel)
     return `subscribe ${this.resultIn(channel, since)}`
   }
 
-  private publish({ channel, n }: Extract<Said, { name: 'publish' }>): number | string {
+  private publish({ channel, n }: Extract<Line, { name: 'publish' }>): number | string {
     const problem = nameProblem(channel)
     if (problem !== undefined) return problem
     const isSubscribed = this.channels.has(channel)
@@ -204,14 +206,14 @@ export class SessionModel {
       namespaceOf(channel) === '' ? channel.startsWith('$') : !isSubscribed || namespaceOf(channel) === 'shut'
     )
       return 103
-    const due = this.published.get(channel) ?? []
-    this.published.set(channel, [...due, { n, isRequired: isSubscribed }])
+    const expected = this.published.get(channel) ?? []
+    this.published.set(channel, [...expected, { n, isRequired: isSubscribed }])
     this.streams.set(channel, [...this.streamOf(channel), n])
     return 'publish'
   }
 
-  private history(said: Extract<Said, { name: 'history' }>): number | string {
-    const { channel, limit, since, reverse } = said
+  private history(line: Extract<Line, { name: 'history' }>): number | string {
+    const { channel, limit, since, reverse } = line
     const problem = nameProblem(channel)
     if (problem !== undefined) return problem
     const isOpen = !channel.startsWith('$') && !channel.endsWith('#bob')
@@ -226,7 +228,7 @@ export class SessionModel {
     return `history ${JSON.stringify({ numbers: limit < 0 ? numbers : numbers.slice(0, limit), offset: stream.length })}`
   }
 
-  /** What a subscription's result says of recovery. */
+  /** The result of recovery in the result of a subscription. */
   private resultIn(channel: string, since: Since | undefined): string {
     if (since === undefined) return 'new'
     if (namespaceOf(channel) !== 'kept') return 'not recovered'
@@ -241,14 +243,14 @@ export class SessionModel {
     return this.streams.get(channel) ?? []
   }
 
-  private join(channel: string): void {
+  private addSubscription(channel: string): void {
     this.channels.add(channel)
-    this.everIn.add(channel)
+    this.everSubscribed.add(channel)
   }
 
-  private leave(channel: string): void {
+  private removeSubscription(channel: string): void {
     this.channels.delete(channel)
-    for (const due of this.published.get(channel) ?? []) due.isRequired = false
+    for (const expected of this.published.get(channel) ?? []) expected.isRequired = false
   }
 
   private end(code: number): void {
@@ -266,7 +268,7 @@ function nameProblem(channel: string): number | undefined {
   return NAMESPACES.some(({ name }) => name === namespaceOf(channel)) ? undefined : 102
 }
 
-/** Of a subscription's token, `signed` being for its channel. */
+/** The error of a subscription token; `signed` ones are for its channel. */
 function tokenProblem(token: Token): number | undefined {
   if (token === 'expired') return 109
   return token === 'signed' ? undefined : 103

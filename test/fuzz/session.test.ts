@@ -1,15 +1,15 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { API_KEY, callApi } from '../support/api.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { eventually } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 import { frames, HMAC_SECRET, Run, STATIC_TOKEN } from './session-lines.js'
-import { MAX_CHANNELS, NAMESPACES, type Said, SessionModel, USER } from './session-model.js'
+import { type Line, MAX_CHANNELS, NAMESPACES, SessionModel, USER } from './session-model.js'
 
 const RUNS = 500
-/** Of what is said last: once it is answered, all that came before it is. */
+/** Id of the last command: once it is answered, all earlier ones are. */
 const LAST_ID = 2 ** 32 - 1
 
 const SETTINGS = {
@@ -42,10 +42,10 @@ interface Received {
   history?: { publications?: Publication[]; offset?: number }
 }
 
-/** What a client was sent, as the model says it. */
-class Heard {
+/** The objects that a client received, in the form of the model. */
+class ReceivedSummary {
   readonly answers: string[] = []
-  /** Numbers of publications by channel. */
+  /** Numbers of the publications by channel. */
   readonly publications = new Map<string, number[]>()
   private client = ''
 
@@ -127,7 +127,7 @@ describe.each(['memory', 'Redis'])('a session of the Centrifuge protocol, with %
     return new Run(number, (channel) => epochs.get(channel) ?? 'none')
   }
 
-  async function check(said: readonly (readonly Said[])[]): Promise<void> {
+  async function check(sent: readonly (readonly Line[])[]): Promise<void> {
     const run = await prepareRun()
     const model = new SessionModel()
     const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
@@ -144,47 +144,53 @@ describe.each(['memory', 'Redis'])('a session of the Centrifuge protocol, with %
         watch()
         void client.closed.then(() => resolve())
       })
-    const say = (frame: readonly Said[]) => {
-      for (const one of frame) model.say(one)
+    const send = (frame: readonly Line[]) => {
+      for (const one of frame) model.receive(one)
       client.send(frame.map((one) => run.write(one)).join('\n'))
     }
-    for (const frame of said) say(frame.map((one) => run.own(one)))
-    // Whoever is not connected is answered nothing else.
-    const last: Said = { name: 'malformed', command: 'connect', request: 'last', id: LAST_ID }
-    say([model.isConnected ? { name: 'ping', id: LAST_ID } : last])
+    let isSentAfterClose = false
+    for (const frame of sent) {
+      isSentAfterClose = model.closeCodes !== undefined
+      send(frame.map((one) => run.own(one)))
+    }
+    // A client that is not connected gets no other answer.
+    const last: Line = { name: 'malformed', command: 'connect', request: 'last', id: LAST_ID }
+    if (model.closeCodes === undefined) send([model.isConnected ? { name: 'ping', id: LAST_ID } : last])
     await until(() => received.some(({ id }) => id === LAST_ID))
 
     const expected = [...model.answers].sort()
     if (model.closeCodes !== undefined) {
-      expect(model.closeCodes).toContain((await client.closed).code)
+      // A frame that arrives after the close makes the node's system reset the connection, which may overtake the close frame.
+      const codes = isSentAfterClose ? [...model.closeCodes, 1006] : model.closeCodes
+      expect(codes).toContain((await client.closed).code)
       const left = [...expected]
-      for (const answer of new Heard(received).answers) {
+      for (const answer of new ReceivedSummary(received).answers) {
         expect(left).toContain(answer)
         left.splice(left.indexOf(answer), 1)
       }
       return
     }
-    expect(new Heard(received).answers.sort()).toEqual(expected)
+    expect(new ReceivedSummary(received).answers.sort()).toEqual(expected)
     const due = [...model.published].map(([channel, all]) => ({ channel, all }))
-    const isHeard = () => {
-      const { publications } = new Heard(received)
+    const isDelivered = () => {
+      const { publications } = new ReceivedSummary(received)
       return due.every(({ channel, all }) =>
         all.every(({ n, isRequired }) => !isRequired || publications.get(channel)?.includes(n)),
       )
     }
-    await until(isHeard)
+    await until(isDelivered)
     client.close()
     await client.closed
-    expect(isHeard()).toBe(true)
-    for (const [channel, numbers] of new Heard(received).publications) {
-      expect(model.everIn).toContain(channel)
-      // Once each and in order, and nothing that was not published.
+    expect(isDelivered()).toBe(true)
+    for (const [channel, numbers] of new ReceivedSummary(received).publications) {
+      expect(model.everSubscribed).toContain(channel)
+      // Once each, in order, and nothing that was not published.
       const published = (model.published.get(channel) ?? []).map(({ n }) => n)
       expect(numbers).toEqual(published.filter((n) => numbers.includes(n)))
     }
   }
 
-  it('does with each command what the documentation says, whatever it is sent', async () => {
+  it('handles each command as documented, whatever it is sent', async () => {
     await fc.assert(fc.asyncProperty(frames, check), { numRuns: RUNS })
     expect(node.child.output).not.toMatch(/"level":"(error|fatal)"/)
     expect((await fetch(`${node.internalUrl}/health`)).status).toBe(200)
@@ -195,7 +201,7 @@ describe.each(['memory', 'Redis'])('a session of the Centrifuge protocol, with %
         'fanfare_subscriptions{namespace=""} 0',
         'fanfare_subscriptions{namespace="kept"} 0',
       ].every((line) => lines.includes(line))
-    }, 'nobody is left')
+    }, 'no connection or subscription is left')
     for (let run = 1; run <= runs; run++) {
       const { body } = await callApi(node, 'presence_stats', { channel: `a-${run}` })
       expect(body.result).toEqual({ num_clients: 0, num_users: 0 })
@@ -212,9 +218,9 @@ describe('a session of the Centrifuge protocol', () => {
   afterAll(() => node.child.stop())
 
   it.each<[string, string | Buffer, number]>([
-    ['nothing but connect first', '{"id":1,"ping":{}}', 3501],
+    ['another command than connect first', '{"id":1,"ping":{}}', 3501],
     ['a binary frame', Buffer.from('{"id":1,"connect":{"token":"the-static-token"}}'), 3506],
-    ['a pong nobody asked for', '{"id":1,"connect":{"token":"the-static-token"}}\n{}', 3501],
+    ['a pong without a ping', '{"id":1,"connect":{"token":"the-static-token"}}\n{}', 3501],
     ['lists of a depth of 100,000', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, 3501],
     [
       'connect twice',
@@ -227,7 +233,7 @@ describe('a session of the Centrifuge protocol', () => {
     expect((await client.closed).code).toBe(code)
   })
 
-  it('answers data of a depth of 30,000 with an error or takes it, and goes on', async () => {
+  it('answers data of a depth of 30,000 with a result or an error, and stays open', async () => {
     const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
     client.send('{"id":1,"connect":{"token":"the-static-token"}}')
     await client.nextText()
@@ -238,7 +244,7 @@ describe('a session of the Centrifuge protocol', () => {
     client.close()
   })
 
-  it('answers 3,000 commands in one frame, or ends for being asked too much', async () => {
+  it('answers 3,000 commands in one frame, and ends with 3013 after too many', async () => {
     const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
     const frame = (count: number, command: object) =>
       Array.from({ length: count }, (_, index) => JSON.stringify({ id: index + 2, ...command })).join('\n')

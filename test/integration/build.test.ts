@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
-import { freePort } from '../support/free-port.js'
+import { freePort } from '../../deploy/local/free-port.js'
 import { SourceTree } from '../support/source-tree.js'
 
-const NOTHING_DONE = { code: 0, output: '' }
+const UP_TO_DATE = { code: 0, output: '' }
 
 describe('npm start in a fresh clone, installed without scripts', () => {
   const tree = new SourceTree()
@@ -17,14 +17,14 @@ describe('npm start in a fresh clone, installed without scripts', () => {
   it('starts three nodes at once, after one build that one of them announces', async () => {
     const nodes = [await start(), await start(), await start()]
     await Promise.all(nodes.map((node) => node.line(/"msg":"ready"/)))
-    const said = nodes.flatMap(({ lines }) => lines.filter((line) => line.startsWith('Building')))
-    expect(said).toEqual(['Building Fanfare (there is no whole build yet) …'])
+    const announcements = nodes.flatMap(({ lines }) => lines.filter((line) => line.startsWith('Building')))
+    expect(announcements).toEqual(['Building Fanfare (there is no whole build yet) …'])
     expect(tree.compilerRuns).toBe(1)
     expect(tree.leftovers()).toEqual([])
     for (const node of nodes) expect(await node.stop(), node.output).toEqual({ code: 0, signal: null })
   }, 60_000)
 
-  it('starts no compiler where nothing changed', async () => {
+  it('starts no compiler when nothing has changed', async () => {
     const runs = tree.compilerRuns
     const node = await start()
     await node.line(/"msg":"ready"/)
@@ -33,7 +33,7 @@ describe('npm start in a fresh clone, installed without scripts', () => {
     await node.stop()
   })
 
-  it('ends with the errors of sources that do not compile, and leaves the last build', async () => {
+  it('ends with the compiler errors of the sources, and keeps the last build', async () => {
     const before = tree.dist()
     tree.write('src/broken.ts', `export const port: number = 'eight'\n`)
     const node = await start()
@@ -43,7 +43,7 @@ describe('npm start in a fresh clone, installed without scripts', () => {
     expect(tree.dist()).toEqual(before)
     expect(tree.leftovers()).toEqual([])
     tree.remove('src/broken.ts')
-    expect(await tree.build()).toEqual(NOTHING_DONE)
+    expect(await tree.build()).toEqual(UP_TO_DATE)
   }, 40_000)
 })
 
@@ -51,7 +51,7 @@ describe('the build', () => {
   const tree = new SourceTree()
   afterAll(() => tree.dispose())
 
-  it('waits for one that goes on, and takes over from one that was killed', async () => {
+  it('waits for a running build, and replaces one that was killed', async () => {
     mkdirSync(tree.path('dist.lock'))
     tree.write('dist.next-1/src/half.js', '')
     const child = tree.run('npm', 'run', 'build')
@@ -61,16 +61,16 @@ describe('the build', () => {
     expect(tree.leftovers()).toEqual([])
   }, 60_000)
 
-  it('makes a command that can be executed', () => {
+  it('makes an executable command', () => {
     expect(statSync(tree.path('dist/src/main.js')).mode & 0o111).toBe(0o111)
   })
 
   it('does nothing for a file that was only touched', async () => {
     tree.write('src/log.ts', tree.read('src/log.ts'))
-    expect(await tree.build()).toEqual(NOTHING_DONE)
+    expect(await tree.build()).toEqual(UP_TO_DATE)
   })
 
-  it('takes what changed, was added or was deleted, Lua beside TypeScript too', async () => {
+  it('includes changed and added files, and drops deleted ones, of Lua and TypeScript', async () => {
     tree.write('src/log.ts', `${tree.read('src/log.ts')}\nexport const CHANGED = 1\n`)
     tree.write('src/redis/lua/added.lua', 'return 1\n')
     tree.write('src/added.ts', 'export const ADDED = 1\n')
@@ -99,22 +99,22 @@ describe('the build', () => {
     ['tsconfig.json', 'tsconfig.json'],
     ['the installed packages', 'node_modules/.package-lock.json'],
   ])(
-    'takes place again after a change of %s',
+    'runs again after a change of %s',
     async (name, path) => {
       tree.write(path, `${tree.read(path)}\n`)
       expect(await tree.build()).toEqual({ code: 0, output: `Building Fanfare (${name} changed) …` })
-      expect(await tree.build()).toEqual(NOTHING_DONE)
+      expect(await tree.build()).toEqual(UP_TO_DATE)
     },
     40_000,
   )
 
-  it('makes everything anew where a part of the last build is missing', async () => {
+  it('is complete again when a file of the last build is missing', async () => {
     tree.remove('dist/src/log.js')
     expect((await tree.build()).code).toBe(0)
     expect(tree.read('dist/src/log.js')).toContain('CHANGED')
   }, 40_000)
 
-  it('leaves the last build where it is interrupted', async () => {
+  it('keeps the last build when it is interrupted', async () => {
     const before = tree.dist()
     tree.write('src/log.ts', `${tree.read('src/log.ts')}\nexport const LATER = 1\n`)
     const child = tree.run('node', 'deploy/build.mjs')
@@ -127,9 +127,9 @@ describe('the build', () => {
     expect(tree.read('dist/src/log.js')).toContain('LATER')
   }, 40_000)
 
-  it('is not asked for without development dependencies, unless something changed that npm start needs', async () => {
+  it('needs no development dependencies unless a file has changed that npm start needs', async () => {
     tree.remove('node_modules/typescript')
-    expect(await tree.build()).toEqual(NOTHING_DONE)
+    expect(await tree.build()).toEqual(UP_TO_DATE)
     tree.write('src/log.ts', `${tree.read('src/log.ts')}\nexport const LAST = 1\n`)
     const message =
       'Not building Fanfare (src/log.ts changed): npm ci without --omit=dev installs the compiler.'
@@ -142,9 +142,9 @@ describe('the script after npm ci', () => {
   const tree = new SourceTree()
   afterAll(() => tree.dispose())
 
-  it('does nothing where only package.json and the lock file were copied', async () => {
+  it('does nothing when only package.json and the lock file were copied', async () => {
     rmSync(tree.path('deploy'), { recursive: true })
-    const prepare = tree.run('npm', 'run', '--silent', 'prepare')
+    const prepare = tree.run('npm', 'run', '--silent', 'postprepare')
     expect(await prepare.exited).toEqual({ code: 0, signal: null })
     expect(prepare.output).toBe('')
     expect(existsSync(tree.path('dist'))).toBe(false)

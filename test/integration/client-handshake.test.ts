@@ -1,11 +1,10 @@
-import { createSigner } from 'fast-jwt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { metric } from '../support/metric.js'
 import { type ConnectOptions, RawClient, refusalOf } from '../support/raw-client.js'
+import { SECRET, sign } from '../support/signed-tokens.js'
 
 const PATH = '/connection/websocket'
-const SECRET = 'a secret that signs tokens, long enough'
 
 describe('a handshake of the Centrifuge protocol', () => {
   let node: FanfareProcess
@@ -38,7 +37,7 @@ describe('a handshake of the Centrifuge protocol', () => {
   })
 
   it.each(['centrifuge-protobuf', 'chat', 'token.secret-a', 'Centrifuge-JSON'])(
-    'that offers only the subprotocol %s is 400 and never a socket',
+    'that offers only the subprotocol %s is refused with 400',
     async (subprotocol) => {
       const before = await rejections('subprotocol')
       const { status, body } = await refused({ subprotocols: [subprotocol] })
@@ -49,45 +48,45 @@ describe('a handshake of the Centrifuge protocol', () => {
   )
 
   it.each(['https://evil.example', 'null', 'http://app.example.com'])(
-    'from the origin %s is 403',
+    'from the origin %s is refused with 403',
     async (origin) => expect((await refused({ headers: { Origin: origin } })).status).toBe(403),
   )
 
   it.each([
     ['an allowed site', () => 'https://app.example.com'],
     ['the node itself', () => node.httpUrl],
-  ])('from %s goes through', async (_what, origin) => {
+  ])('from %s is accepted', async (_what, origin) => {
     await open({ headers: { Origin: origin() } })
   })
 
-  it('of another version of the protocol is 426', async () => {
+  it('of another version of the protocol is refused with 426', async () => {
     expect((await refused({ protocolVersion: 8 })).status).toBe(426)
   })
 
-  it('that is plain HTTP is told that this is a WebSocket endpoint', async () => {
+  it('that is plain HTTP is answered with 426, and with 404 below the path', async () => {
     expect((await fetch(`${node.httpUrl}${PATH}`)).status).toBe(426)
     expect((await fetch(`${node.httpUrl}${PATH}/more`)).status).toBe(404)
   })
 
-  it('needs no token: a wrong one is refused when the client says connect', async () => {
+  it('needs no token: a wrong one is refused with the connect command', async () => {
     const client = await open({ token: 'wrong' })
     client.send('{"id":1,"connect":{"token":"wrong"}}')
     expect(await client.closed).toEqual({ code: 3500, reason: 'invalid token' })
-    const silent = await open({ token: 'secret-a' }, `${PATH}?token=secret-a`)
-    silent.send('{"id":1,"connect":{}}')
-    expect((await silent.closed).code).toBe(3501)
+    const withoutToken = await open({ token: 'secret-a' }, `${PATH}?token=secret-a`)
+    withoutToken.send('{"id":1,"connect":{}}')
+    expect((await withoutToken.closed).code).toBe(3501)
   })
 
-  it('is told of every channel that its token subscribes it to, whatever it is called', async () => {
+  it('is followed by a connect reply with every channel of the token, of any name', async () => {
     const channels = ['room', '__proto__', 'constructor', '17']
     const client = await open()
-    const token = createSigner({ key: SECRET, algorithm: 'HS256' })({ sub: 'ann', channels })
+    const token = sign({ sub: 'ann', channels })
     client.send(JSON.stringify({ id: 1, connect: { token } }))
     const { connect } = JSON.parse(await client.nextText()) as { connect: { subs: object } }
     expect(Object.keys(connect.subs).sort()).toEqual(channels.sort())
   })
 
-  it('takes a place among the connections before the client says who it is', async () => {
+  it('takes a connection slot before the client has authenticated', async () => {
     const full = await FanfareProcess.start({
       FANFARE_AUTH_ANONYMOUS: 'true',
       FANFARE_MAX_CONNECTIONS: '2',

@@ -3,9 +3,9 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { Child } from '../../deploy/local/child-process.js'
+import { cleanEnvironment, FanfareProcess, MAIN, runFanfare } from '../../deploy/local/fanfare-process.js'
 import { API_KEY, callApi } from '../support/api.js'
-import { Child } from '../support/child-process.js'
-import { cleanEnvironment, FanfareProcess, MAIN, runFanfare } from '../support/fanfare-process.js'
 import { eventually } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
 import { SdkClient } from '../support/sdk-client.js'
@@ -16,7 +16,7 @@ async function outcome(child: Child) {
 }
 
 describe('fanfare serve', () => {
-  it('prints, when nothing is configured, commands that work when pasted', async () => {
+  it('prints commands that work when pasted, when nothing is configured', async () => {
     const node = runFanfare([], {
       FANFARE_PORT: '0',
       FANFARE_INTERNAL_PORT: '0',
@@ -24,31 +24,31 @@ describe('fanfare serve', () => {
     })
     const printed = async (pattern: RegExp) => (await node.line(pattern)).trim()
     const join = await printed(/npx wscat/)
-    // Its own options for use without a terminal: what to send, and how many seconds to stay at the most.
-    const listener = new Child('sh', ['-c', `exec ${join} -w 100 -x 'is anybody here?'`])
+    // The options of wscat without a terminal: what it sends, and for how many seconds it stays connected at most.
+    const subscriber = new Child('sh', ['-c', `exec ${join} -w 100 -x 'hello from the first terminal'`])
     const api = await printed(/curl/)
     const [, address, key] = /curl (\S+)\/api\/publish -H 'X-API-Key: (\S+)'/.exec(api) ?? []
     await eventually(async () => {
       const headers = { 'X-API-Key': key ?? '' }
       const { body } = await callApi({ httpUrl: address ?? '' }, 'channels', {}, headers)
       return JSON.stringify(body.result).includes('"room"')
-    }, 'the listener is in the room')
+    }, 'the subscriber is in the channel')
 
-    const speaker = new Child('sh', ['-c', `exec ${join} -w 100 -x 'hello from the other terminal'`])
-    await listener.line(/hello from the other terminal/)
+    const publisher = new Child('sh', ['-c', `exec ${join} -w 100 -x 'hello from the other terminal'`])
+    await subscriber.line(/hello from the other terminal/)
     const published = new Child('sh', ['-c', api])
     expect(await published.line(/"result"/)).toBe('{"result":{}}')
-    await Promise.all([listener.line(/"text":"hello"/), speaker.line(/"text":"hello"/)])
+    await Promise.all([subscriber.line(/"text":"hello"/), publisher.line(/"text":"hello"/)])
 
     const monitor = new Child('sh', ['-c', `exec ${await printed(/node \S+ monitor/)}`])
     await monitor.line(/connected to/)
     expect(await monitor.stop('SIGINT')).toEqual({ code: 0, signal: null })
     expect(await node.stop()).toEqual({ code: 0, signal: null })
-    await Promise.all([listener.exited, speaker.exited, published.exited])
+    await Promise.all([subscriber.exited, publisher.exited, published.exited])
   })
 
   it('is stopped by a signal to npm start', async () => {
-    // Without its own scripts: they compile, under the feet of other tests.
+    // Without npm's scripts, which would compile while other tests run the compiled code.
     const args = ['start', '--ignore-scripts', '--', '--port', '0', '--internal-port', '0']
     const npm = new Child('npm', args, { env: cleanEnvironment({ FANFARE_LOG_FORMAT: 'json' }) })
     await npm.line(/"msg":"ready"/)
@@ -56,17 +56,17 @@ describe('fanfare serve', () => {
     expect(npm.output).toContain('"msg":"stopped"')
   })
 
-  it('is a file that may be executed, however old the link to it is', () => {
+  it('is an executable file, also through an older link to it', () => {
     expect(statSync(MAIN).mode & 0o111).toBe(0o111)
   })
 
-  it('warns of a secret that can be guessed', async () => {
+  it('warns of a secret that is too short', async () => {
     const node = await FanfareProcess.start({ FANFARE_AUTH_HMAC_SECRET: 'short' })
     await node.child.stop()
     expect(node.child.output).toContain('FANFARE_AUTH_HMAC_SECRET has 5 bytes')
   })
 
-  it('reports every problem of the configuration together, with where each came from, and ends with 2', async () => {
+  it('reports all problems of the configuration together with their sources, and ends with 2', async () => {
     const { code, output } = await outcome(
       runFanfare(
         ['serve', '--drain-widow', '3s', '--raw-timeout', 'soon', 'now', '--prot=1', '--api-kye', '-secret'],
@@ -91,7 +91,7 @@ describe('fanfare serve', () => {
     expect(output).not.toMatch(/^\s+at /m)
   })
 
-  it('says in one line that its port is taken', async () => {
+  it('prints one line when its port is taken', async () => {
     const other = createServer()
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
     const { port } = other.address() as { port: number }
@@ -101,7 +101,7 @@ describe('fanfare serve', () => {
     expect(output).toBe(`fanfare: cannot listen on 127.0.0.1:${port}: the port is taken by another process`)
   })
 
-  it('says in one line each which certificate cannot be read', async () => {
+  it('prints one line for each certificate that cannot be read', async () => {
     const settings = { FANFARE_TLS_CERT: '/no/cert.pem', FANFARE_TLS_KEY: '/no/key.pem' }
     const { code, output } = await outcome(runFanfare(['serve'], settings))
     expect(code).toBe(2)
@@ -109,7 +109,7 @@ describe('fanfare serve', () => {
     expect(output).toContain('FANFARE_TLS_KEY (environment): cannot read /no/key.pem (ENOENT)')
   })
 
-  it('ignores what a Kubernetes Service of its name injects, with one warning', async () => {
+  it('ignores the variables of a Kubernetes Service of its name with one warning', async () => {
     const node = runFanfare(['--port', '0', '--internal-port', '0'], {
       FANFARE_SERVICE_HOST: '10.0.0.1',
       FANFARE_PORT: 'tcp://10.0.0.1:8000',
@@ -123,7 +123,7 @@ describe('fanfare serve', () => {
 })
 
 describe('fanfare config', () => {
-  it('prints values with their sources, a flag over the environment over the file, and masks secrets', async () => {
+  it('prints values with their sources, flags before the environment before the file, and masks secrets', async () => {
     const file = join(mkdtempSync(join(tmpdir(), 'fanfare-config-')), 'fanfare.yaml')
     writeFileSync(file, 'port: 1\nrawTimeout: 40s\nmaxMessageBytes: 2MiB\n')
     const { code, output } = await outcome(
@@ -145,7 +145,7 @@ describe('fanfare config', () => {
 })
 
 describe('fanfare token and fanfare publish', () => {
-  it('make a token that a node accepts in the channels it names, and publish to it', async () => {
+  it('make a token that a node accepts in its channels, and publish to a channel', async () => {
     const settings = { FANFARE_AUTH_HMAC_SECRET: 'a secret for tokens', FANFARE_API_KEY: API_KEY }
     const node = await FanfareProcess.start(settings)
     const minted = await outcome(
@@ -166,7 +166,7 @@ describe('fanfare token and fanfare publish', () => {
     await node.child.stop()
   })
 
-  it('make a subscription token that opens a private channel', async () => {
+  it('make a subscription token for a private channel', async () => {
     const settings = { FANFARE_AUTH_HMAC_SECRET: 'a secret for tokens', FANFARE_AUTH_TOKENS: 'bob=secret' }
     const node = await FanfareProcess.start(settings)
     const bob = await SdkClient.connect(node.wsUrl, { token: 'secret' })
@@ -178,7 +178,7 @@ describe('fanfare token and fanfare publish', () => {
     await node.child.stop()
   })
 
-  it('say in one line what is missing or wrong', async () => {
+  it('print one line about a missing or wrong argument', async () => {
     const minted = await outcome(runFanfare(['token', '--user', 'bob']))
     expect(minted).toEqual({
       code: 2,

@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { createNode } from '../../src/index.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { eventually } from '../support/metric.js'
 import { asAlice, connectTo, startNode } from '../support/node-in-application.js'
 import { RawClient } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 
 afterEach(cleanUp)
 
@@ -15,7 +15,7 @@ describe('a node in an application', () => {
     expect((await fetch(`http://127.0.0.1:${node.internalPort}/ready`)).status).toBe(200)
   })
 
-  it('does not start when nobody could connect: it makes nothing up', async () => {
+  it('does not start when no client could authenticate, and generates no credentials', async () => {
     await expect(createNode()).rejects.toThrow(
       'hooks.connect: nobody could connect; give it, or set authTokens',
     )
@@ -27,8 +27,8 @@ describe('a node in an application', () => {
     expect(response.status).toBe(401)
   })
 
-  it('names every setting that is not right', async () => {
-    // As from JavaScript, where no compiler looks.
+  it('names every wrong setting, hook and option', async () => {
+    // As from JavaScript, where no compiler checks.
     const settings = { prot: 1, rawTimeout: 'soon', workers: 2, redisUrl: 'redis://127.0.0.1:1' }
     const hooks = { ...asAlice, conect: () => undefined, rpc: 'names' }
     const options = { settings, hooks, port: 8000 } as object
@@ -44,7 +44,7 @@ describe('a node in an application', () => {
     ])
   })
 
-  it('stops once, however often it is told to', async () => {
+  it('stops once when stop is called twice', async () => {
     const node = await startNode({ hooks: asAlice })
     const alice = await connectTo(node)
     expect(await Promise.all([node.stop(), node.stop()])).toEqual([true, true])
@@ -52,7 +52,7 @@ describe('a node in an application', () => {
     await expect(fetch(`http://127.0.0.1:${node.port}/`)).rejects.toThrow()
   })
 
-  it('is one of a cluster with others that have the same Redis', async () => {
+  it('forms a cluster with others on the same Redis', async () => {
     const redis = await RedisServer.start()
     afterThisTest(() => redis.remove())
     const settings = { redisUrl: redis.url }
@@ -68,17 +68,17 @@ describe('a node in an application', () => {
     expect(await other.disconnect('alice')).toBe(1)
   })
 
-  it('needs no secret beside the hook, even where others reach it', async () => {
+  it('needs no secret beside the connect hook, even on a public address', async () => {
     const node = await startNode({ settings: { host: '0.0.0.0' }, hooks: asAlice })
     await connectTo(node)
   })
 
-  it('rejects in one line when its port is taken', async () => {
+  it('rejects with the port when it is taken', async () => {
     const { port } = await startNode({ hooks: asAlice })
     await expect(startNode({ settings: { port }, hooks: asAlice })).rejects.toThrow(String(port))
   })
 
-  it('publishes, with the options of the server API', async () => {
+  it('publishes with the options of the server API', async () => {
     const settings = { namespaces: [{ name: '', history_size: 10, history_ttl: '1m' }] }
     const node = await startNode({ settings, hooks: { ...asAlice, subscribe: () => ({}) } })
     const alice = await connectTo(node)
@@ -96,8 +96,8 @@ describe('a node in an application', () => {
   it.each<[string, string, unknown, number, string]>([
     ['a channel without a name', '', 1, 107, 'must not be empty'],
     ['a channel of no namespace', 'no:news', 1, 102, 'no namespace'],
-    ['data that is no JSON', 'news', undefined, 107, 'not JSON'],
-    ['data that can be no JSON', 'news', 1n, 107, 'BigInt'],
+    ['data that is not JSON', 'news', undefined, 107, 'not JSON'],
+    ['data that cannot be JSON', 'news', 1n, 107, 'BigInt'],
     ['data above the limit', 'news', 'x'.repeat(1024), 106, 'the limit is 1024'],
   ])('refuses to publish %s', async (_what, channel, data, code, hint) => {
     const settings = { maxMessageBytes: '1KiB', namespaces: [{ name: '' }] }
@@ -106,7 +106,7 @@ describe('a node in an application', () => {
     await expect(publishing).rejects.toMatchObject({ code, message: expect.stringContaining(hint) })
   })
 
-  it('sends to a user past all channels, on every node, and says to how many connections', async () => {
+  it('sends a message to all connections of a user on every node, and returns their number', async () => {
     const redis = await RedisServer.start()
     afterThisTest(() => redis.remove())
     const hooks = { connect: ({ token }: { token: string }) => ({ user: token }) }
@@ -121,7 +121,7 @@ describe('a node in an application', () => {
     afterThisTest(() => raw.close())
     expect(await one.send('alice', { unread: 3 })).toBe(2)
     expect(await one.send('bob', [])).toBe(1)
-    expect(await one.send('nobody', 1)).toBe(0)
+    expect(await one.send('unknown', 1)).toBe(0)
     for (const [index, data] of [{ unread: 3 }, { unread: 3 }, []].entries()) {
       expect(await clients[index]?.messages.first(1)).toEqual([{ data }])
     }
@@ -135,7 +135,7 @@ describe('a node in an application', () => {
     expect(raw.frames).toEqual([])
   })
 
-  it('disconnects a user, and says how many connections that were', async () => {
+  it('disconnects a user, and returns the number of connections', async () => {
     const node = await startNode({ hooks: asAlice })
     const [one, other] = [await connectTo(node), await connectTo(node)]
     expect(await node.disconnect('bob')).toBe(0)
@@ -152,7 +152,7 @@ describe('a node in an application', () => {
     }
   })
 
-  it('tells who is in a channel, with their infos as JSON values', async () => {
+  it('returns the presence of a channel with infos as JSON values', async () => {
     const hooks = {
       connect: () => ({ user: 'alice', info: { name: 'Alice' } }),
       subscribe: () => ({ info: ['seat', 7] }),

@@ -1,13 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { API_KEY, callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { eventually, metric } from '../support/metric.js'
 import { asAlice, connectTo, startNode } from '../support/node-in-application.js'
 import { RawClient } from '../support/raw-client.js'
 import { SdkClient } from '../support/sdk-client.js'
 
-/** The longest delay there may be, so that what has to wait does so on a slow machine too. */
+/** With the longest delay that the configuration allows, so that publications wait on a slow machine too. */
 const OPEN = { allow_subscribe_for_client: true, allow_publish_for_subscriber: true, delivery_delay: '1s' }
 const SETTINGS = {
   FANFARE_AUTH_TOKENS: 'alice=secret-a,bob=secret-b',
@@ -45,7 +45,7 @@ describe('in a namespace with a delivery delay', () => {
   })
   afterAll(() => node.child.stop())
 
-  it('the first publication comes at once, and what follows sooner comes together', async () => {
+  it('the first publication is delivered at once, and those within the delay after it together', async () => {
     const channel = 'slow:together'
     const raw = await openRaw(node, channel)
     const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
@@ -56,7 +56,7 @@ describe('in a namespace with a delivery delay', () => {
     const delayedBefore = await delayed()
     const dataOf = (frame: string) => [...frame.matchAll(/"data":(\d)/g)].map(([, data]) => Number(data))
     let rounds = 0
-    // Until the second request comes within the delay after the first, as it does at once unless the machine is slow.
+    // Repeats until the second request arrives within the delay after the first, as it does unless the machine is slow.
     do {
       await publish(node, channel, 1)
       expect(dataOf(await client.nextText())).toEqual([1])
@@ -72,7 +72,7 @@ describe('in a namespace with a delivery delay', () => {
     client.close()
   })
 
-  it('what clients say waits too, and comes to everybody but the one who said it', async () => {
+  it('publications of clients wait too, and are delivered to all subscribers but their publisher', async () => {
     const [ann, rob, eve] = await Promise.all([1, 2, 3].map(() => openRaw(node, 'slow:chat')))
     ann?.send('1')
     await eve?.nextText()
@@ -84,52 +84,52 @@ describe('in a namespace with a delivery delay', () => {
     for (const client of [ann, rob, eve]) client?.close()
   })
 
-  it('who is closed by the server has heard all that was said before', async () => {
+  it('a client that the server disconnects receives the earlier publications before', async () => {
     const [raw, sdk] = await Promise.all([openRaw(node, 'slow:raw'), connectSdk(node)])
-    const heard = await sdk.subscribe('slow:sdk')
+    const subscription = await sdk.subscribe('slow:sdk')
     await publish(node, 'slow:raw', 1, 2)
     await publish(node, 'slow:sdk', 1, 2)
     await callApi(node, 'disconnect', { user: 'alice' })
     await raw.closed
     expect(raw.frames.map(({ data }) => data.toString())).toEqual(['1', '2'])
-    expect(await heard.data(2)).toEqual([1, 2])
+    expect(await subscription.data(2)).toEqual([1, 2])
   })
 
-  it('who is unsubscribed by the server has, too', async () => {
+  it('a client that the server unsubscribes receives the earlier publications before', async () => {
     const channel = 'slow:unsubscribed'
-    const heard = await (await connectSdk(node)).subscribe(channel)
+    const subscription = await (await connectSdk(node)).subscribe(channel)
     await publish(node, channel, 1, 2)
     await callApi(node, 'unsubscribe', { user: 'alice', channel })
-    await heard.unsubscribed.first(1)
-    expect(await heard.data(2)).toEqual([1, 2])
+    await subscription.unsubscribed.first(1)
+    expect(await subscription.data(2)).toEqual([1, 2])
   })
 
-  it('who comes hears nothing that was said before', async () => {
+  it('a new subscriber receives no earlier publications', async () => {
     const channel = 'slow:newcomer'
-    const old = await openRaw(node, channel)
+    const earlier = await openRaw(node, channel)
     await publish(node, channel, 1, 2)
-    const young = await openRaw(node, channel)
+    const newcomer = await openRaw(node, channel)
     await publish(node, channel, 3)
-    expect(await old.nextTexts(3)).toEqual(['1', '2', '3'])
-    expect(await young.nextText()).toBe('3')
-    old.close()
-    young.close()
+    expect(await earlier.nextTexts(3)).toEqual(['1', '2', '3'])
+    expect(await newcomer.nextText()).toBe('3')
+    earlier.close()
+    newcomer.close()
   })
 
-  it('who follows a stream begins after what still waits, and no gap is seen', async () => {
+  it('a positioned subscriber begins after the waiting publications, and no gap is detected', async () => {
     const channel = 'kept:stream'
     const [alice, other] = await Promise.all([connectSdk(node), connectSdk(node)])
-    const heard = await alice.subscribe(channel, { positioned: true })
+    const subscription = await alice.subscribe(channel, { positioned: true })
     await publish(node, channel, 1, 2)
     const later = await other.subscribe(channel, { positioned: true })
     expect((await later.subscribed.first(1))[0]?.streamPosition?.offset).toBe(2)
     await publish(node, channel, 3)
     expect(await later.data(1)).toEqual([3])
-    expect(await heard.data(3)).toEqual([1, 2, 3])
+    expect(await subscription.data(3)).toEqual([1, 2, 3])
     expect(metric(await node.metrics(), 'fanfare_relay_gaps_total')).toBe(0)
   })
 
-  it('a stop sends what waits before it closes', async () => {
+  it('a node that stops delivers waiting publications before it closes connections', async () => {
     const stopping = await FanfareProcess.start(SETTINGS)
     const raw = await openRaw(stopping, 'slow:stop')
     await publish(stopping, 'slow:stop', 1, 2)
@@ -141,41 +141,41 @@ describe('in a namespace with a delivery delay', () => {
 })
 
 describe('a node that is busy', () => {
-  /** Keeps this process's event loop at work, as many connections would. */
-  function workHard(): () => void {
+  /** Loads the event loop of this process, as many connections would, until the returned function is called. */
+  function blockEventLoop(): () => void {
     let isOver = false
-    const work = () => {
+    const block = () => {
       const untilMs = performance.now() + 5
       while (performance.now() < untilMs);
-      if (!isOver) setImmediate(work)
+      if (!isOver) setImmediate(block)
     }
-    work()
+    block()
     return () => {
       isOver = true
     }
   }
 
   it.each([
-    ['delivers together what is said in a channel in short time, once and in order', '20ms', true],
-    ['does not where the setting says so', '0', false],
+    ['delivers publications of a channel within a short time together, once and in order', '20ms', true],
+    ['delivers publications at once when the setting is 0', '0', false],
   ])('%s', async (_does, busyDeliveryDelay, doesWait) => {
     const node = await startNode({ settings: { busyDeliveryDelay }, hooks: asAlice })
     const metrics = async () => (await fetch(`http://127.0.0.1:${node.internalPort}/metrics`)).text()
     const delayed = async () => metric(await metrics(), 'fanfare_delayed_publications_total')
-    const heard = await (await connectTo(node)).subscribe('room')
-    let said = 0
-    const say = async (count: number) => {
-      for (let turn = 0; turn < count; turn++) await node.publish('room', said++)
+    const subscription = await (await connectTo(node)).subscribe('room')
+    let published = 0
+    const publishMany = async (count: number) => {
+      for (let turn = 0; turn < count; turn++) await node.publish('room', published++)
     }
-    const rest = workHard()
-    afterThisTest(rest)
+    const unblock = blockEventLoop()
+    afterThisTest(unblock)
     const busySinceMs = performance.now()
     await eventually(async () => {
-      await say(10)
+      await publishMany(10)
       return doesWait ? (await delayed()) > 0 : performance.now() - busySinceMs > 1_000
-    }, 'publications wait, where they do')
-    rest()
+    }, 'publications wait, or have had the time to')
+    unblock()
     expect((await delayed()) > 0).toBe(doesWait)
-    expect(await heard.data(said)).toEqual(Array.from({ length: said }, (_, index) => index))
+    expect(await subscription.data(published)).toEqual(Array.from({ length: published }, (_, index) => index))
   })
 })

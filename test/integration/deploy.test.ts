@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse as parseYaml } from 'yaml'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { loadConfig } from '../../src/config/load.js'
 import { environmentName, SETTINGS } from '../../src/config/settings.js'
 import {
@@ -12,11 +13,10 @@ import {
   redisArguments,
   scrapeTargets,
   shipped,
-  TOP,
 } from '../support/deployment.js'
 import { HAPROXY_CONFIGURATION } from '../support/haproxy-process.js'
 import { Page } from '../support/page.js'
-import { RedisServer } from '../support/redis-server.js'
+import { ROOT } from '../support/repository.js'
 
 const NODES = ['node1', 'node2', 'node3']
 const SECRETS = {
@@ -26,28 +26,28 @@ const SECRETS = {
 }
 
 function run(command: string, args: string[], env: NodeJS.ProcessEnv = process.env) {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd: TOP, env, encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: ROOT, env, encoding: 'utf8' })
   return { status, output: `${stdout}${stderr}` }
 }
 
-/** `2m` and `40s`, as HAProxy and Compose write them. */
+/** Parses a duration of HAProxy and Compose, such as `2m` and `40s`. */
 function milliseconds(written: string | undefined): number {
   const [, number, unit] = /^(\d+)(ms|s|m|h)$/.exec(written ?? '') ?? []
   return Number(number) * ({ ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit ?? ''] ?? Number.NaN)
 }
 
 describe('the HAProxy configuration', () => {
-  it('passes haproxy -c, even where the names of its nodes mean nothing', () => {
+  it('passes haproxy -c, even when the names of its nodes cannot be resolved', () => {
     expect(run('haproxy', ['-c', '-f', HAPROXY_CONFIGURATION])).toMatchObject({ status: 0 })
   })
 
-  it('balances the nodes of docker-compose.yml and asks the internal port of each whether it is ready', () => {
+  it('balances the nodes of docker-compose.yml and checks the internal port of each', () => {
     const servers = shipped('deploy/proxy/haproxy.cfg').match(/^ {2}server .*$/gm)
     const [port, internalPort] = [SETTINGS.port.default, SETTINGS.internalPort.default]
     expect(servers).toEqual(NODES.map((name) => `  server ${name} ${name}:${port} port ${internalPort}`))
   })
 
-  it('cuts a silent WebSocket only long after its node has pinged it', () => {
+  it('cuts an idle WebSocket only long after its node has pinged it', () => {
     const tunnel = /^ {2}timeout tunnel (\S+)$/m.exec(shipped('deploy/proxy/haproxy.cfg'))?.[1]
     expect(milliseconds(tunnel)).toBeGreaterThan(2 * SETTINGS.rawTimeout.default)
     expect(milliseconds(tunnel)).toBeGreaterThan(2 * SETTINGS.pingInterval.default)
@@ -68,7 +68,7 @@ describe('the Prometheus configuration', () => {
 })
 
 describe('docker-compose.yml', () => {
-  it('runs Redis, three nodes, HAProxy and Prometheus, and knows of each whether it is well', () => {
+  it('runs Redis, three nodes, HAProxy and Prometheus, each with a health check', () => {
     expect(Object.keys(composeServices())).toEqual(['redis', ...NODES, 'haproxy', 'prometheus'])
     for (const { healthcheck } of Object.values(composeServices())) {
       expect(healthcheck.test[0]).toBe('CMD')
@@ -96,7 +96,7 @@ describe('docker-compose.yml', () => {
     }
   })
 
-  it('publishes what HAProxy listens on, and of the rest nothing to other machines', () => {
+  it('publishes the ports of HAProxy, and no others to other machines', () => {
     const bound = [...shipped('deploy/proxy/haproxy.cfg').matchAll(/^ {2}bind \*:(\d+)$/gm)].map(
       ([, port]) => port,
     )
@@ -113,7 +113,7 @@ describe('docker-compose.yml', () => {
 
   it('builds from and mounts files that exist', () => {
     const { build } = composeService('node1')
-    expect(existsSync(join(TOP, build?.context ?? '', build?.dockerfile ?? ''))).toBe(true)
+    expect(existsSync(join(ROOT, build?.context ?? '', build?.dockerfile ?? ''))).toBe(true)
     const mounted = Object.values(composeServices())
       .flatMap(({ volumes = [] }) => volumes)
       .map((volume) => volume.split(':'))
@@ -122,15 +122,15 @@ describe('docker-compose.yml', () => {
       ['./deploy/proxy', '/usr/local/etc/haproxy', 'ro'],
       ['./deploy/prometheus', '/etc/prometheus', 'ro'],
     ])
-    for (const [source = ''] of mounted) expect(existsSync(join(TOP, source))).toBe(true)
+    for (const [source = ''] of mounted) expect(existsSync(join(ROOT, source))).toBe(true)
   })
 
-  it('starts Redis with arguments that it understands', async () => {
+  it('starts Redis with valid arguments', async () => {
     const redis = await RedisServer.start(redisArguments())
     await redis.remove()
   })
 
-  it('is what docker compose accepts, with the secrets and not without', ({ skip }) => {
+  it('is accepted by docker compose with the secrets, and not without them', ({ skip }) => {
     const version = run('docker', ['compose', 'version'])
     skip(version.status !== 0, 'docker compose is not installed here')
     const config = (env: NodeJS.ProcessEnv) =>
@@ -149,7 +149,7 @@ describe('docker-compose.yml', () => {
 })
 
 describe('the Dockerfile', () => {
-  it('copies only files that exist and that .dockerignore lets through', () => {
+  it('copies only files that exist and that .dockerignore includes', () => {
     const copied = dockerfileInstructions()
       .filter(({ name, value }) => name === 'COPY' && !value.startsWith('--from'))
       .flatMap(({ value }) => value.split(' ').slice(0, -1))
@@ -158,7 +158,7 @@ describe('the Dockerfile', () => {
       .match(/^!.+$/gm)
       ?.map((line) => line.slice(1))
     for (const path of copied) {
-      expect(existsSync(join(TOP, path)), path).toBe(true)
+      expect(existsSync(join(ROOT, path)), path).toBe(true)
       expect(allowed).toContain(path)
     }
   })
@@ -167,7 +167,7 @@ describe('the Dockerfile', () => {
 describe('the handbook of operators', () => {
   const yaml = (name: string): unknown => parseYaml(new Page('deploy/README.md').code(name))
 
-  it('has a file of settings that the configuration takes', () => {
+  it('has a file of settings that the configuration accepts', () => {
     const { config, problems } = loadConfig({ options: yaml('settings-file') as Record<string, unknown> })
     expect(problems).toEqual([])
     expect(config.namespaces?.map(({ name }) => name)).toEqual(['chat', 'prices'])

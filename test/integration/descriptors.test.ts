@@ -1,30 +1,30 @@
 import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { eventually, metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
 
 const DESCRIPTORS = 600
 
-describe('a node that more connect to than it has descriptors for', () => {
+describe('a node with more connections than descriptors', () => {
   let node: FanfareProcess
   beforeAll(async () => {
     node = await FanfareProcess.start({ FANFARE_AUTH_ANONYMOUS: 'true' }, { descriptors: DESCRIPTORS })
   })
   afterAll(() => node.child.stop())
 
-  it('cuts those that are too many, goes on serving, and lets others in when they have gone', async () => {
+  it('cuts the excess connections, continues to serve, and accepts others after they have closed', async () => {
     const client = await RawClient.connect(`${node.wsUrl}/ws/room`)
     const sockets: Socket[] = []
     for (let index = 0; index < 2 * DESCRIPTORS; index++) {
       const socket = connect(node.port, '127.0.0.1')
-      // Being cut is what is tested.
+      // The test expects the node to cut it.
       socket.on('error', () => undefined)
       sockets.push(socket)
     }
     const refused = async () =>
       metric(await node.metrics(), 'fanfare_connection_rejections_total', '{reason="descriptors"}')
-    await eventually(async () => (await refused()) > DESCRIPTORS / 2, 'the rest was cut')
+    await eventually(async () => (await refused()) > DESCRIPTORS / 2, 'the excess connections are cut')
     client.send('ping')
     expect(await client.nextText()).toBe('pong')
     for (const socket of sockets) socket.destroy()
@@ -34,7 +34,7 @@ describe('a node that more connect to than it has descriptors for', () => {
           () => true,
           () => false,
         ),
-      'somebody is let in again',
+      'a client can connect again',
     )
   })
 })

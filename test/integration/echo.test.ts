@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
 
 describe('/echo', () => {
@@ -23,7 +23,7 @@ describe('/echo', () => {
     expect(frame.data.equals(bytes)).toBe(true)
   })
 
-  it('wants a token like any channel', async () => {
+  it('requires a token like any channel', async () => {
     expect((await refusalOf(RawClient.connect(`${node.wsUrl}/echo`))).status).toBe(401)
   })
 })

@@ -1,16 +1,12 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
-import { createSigner } from 'fast-jwt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { metric } from '../support/metric.js'
 import { type ConnectOptions, RawClient, refusalOf } from '../support/raw-client.js'
+import { SECRET, sign } from '../support/signed-tokens.js'
 
-const SECRET = 'a secret that signs tokens, long enough'
-const sign = (claims: object, options = {}) =>
-  createSigner({ key: SECRET, algorithm: 'HS256', ...options })(claims)
-
-/** The status that a handshake with these `Connection` headers is answered with. */
+/** Resolves with the status that a handshake with these `Connection` headers is answered with. */
 function handshakeStatus(port: number, path: string, connection: readonly string[]): Promise<number> {
   const lines = [
     `GET ${path} HTTP/1.1`,
@@ -55,13 +51,13 @@ describe('a handshake', () => {
     ['Authorization: Bearer', '/ws/room', { headers: { Authorization: 'Bearer secret-b' } }],
     ['the query', '/ws/room?token=secret-a', {}],
     ['a subprotocol', '/ws/room', { subprotocols: ['token.secret-a'] }],
-  ])('takes a token from %s', async (_where, path, options) => {
+  ])('accepts a token from %s', async (_where, path, options) => {
     const client = await open(path, options)
     client.send('ping')
     expect(await client.nextText()).toBe('pong')
   })
 
-  it('answers a subprotocol that carries no token, so that browsers go on and the token is not sent back', async () => {
+  it('is answered with a subprotocol that carries no token, so that browsers accept it and no token is sent back', async () => {
     const client = await open('/ws/room', { subprotocols: ['token.secret-a', 'chat'] })
     expect(client.socket.protocol).toBe('chat')
   })
@@ -76,13 +72,13 @@ describe('a handshake', () => {
     ['an expired JWT', { headers: { 'X-Monitor-Token': sign({ sub: 'eve', exp: 1 }) } }],
     ['a JWT of the future', { headers: { 'X-Monitor-Token': sign({ sub: 'eve', nbf: 9_999_999_999 }) } }],
     ['ten kilobytes', { headers: { 'X-Monitor-Token': 'x'.repeat(10_000) } }],
-  ])('with %s is 401 and never a socket', async (_what, options) => {
+  ])('with %s is refused with 401', async (_what, options) => {
     const { status, headers } = await refused('/ws/room', options)
     expect(status).toBe(401)
     expect(headers['www-authenticate']).toBe('Bearer')
   })
 
-  it('counts why a token was not accepted', async () => {
+  it('counts the reasons of refused tokens', async () => {
     const failures = (reason: string, exposition: string) =>
       metric(exposition, 'fanfare_auth_failures_total', `{reason="${reason}"}`)
     const before = await node.metrics()
@@ -93,7 +89,7 @@ describe('a handshake', () => {
     expect(failures('expired', after) - failures('expired', before)).toBe(1)
   })
 
-  it('lets a JWT into the channels that it names, and nowhere else', async () => {
+  it('accepts a JWT in the channels that it names, and in no other', async () => {
     const token = sign({ sub: 'bob', channels: ['one', 'two'] })
     const headers = { 'X-Monitor-Token': token }
     const client = await open('/ws/two?events=join', { headers })
@@ -109,17 +105,17 @@ describe('a handshake', () => {
     ['not ASCII', '/ws/gr%C3%BC%C3%9Fe'],
     ['not percent-encoded properly', '/ws/%E0%A4%A'],
     ['too long', `/ws/${'x'.repeat(256)}`],
-  ])('into a channel whose name is %s is 400', async (_what, path) => {
+  ])('to a channel whose name is %s is refused with 400', async (_what, path) => {
     const { status, body } = await refused(path, { headers: { 'X-Monitor-Token': 'secret-a' } })
     expect(status).toBe(400)
     expect(body).toContain('channel name')
   })
 
-  it('into a channel whose name has 255 bytes goes through', async () => {
+  it('to a channel whose name has 255 bytes is accepted', async () => {
     await open(`/ws/${'x'.repeat(255)}`, { headers: { 'X-Monitor-Token': 'secret-a' } })
   })
 
-  it('that asks for unknown events is 400', async () => {
+  it('that asks for unknown events is refused with 400', async () => {
     const { status } = await refused('/ws/room?events=joins', { headers: { 'X-Monitor-Token': 'secret-a' } })
     expect(status).toBe(400)
   })
@@ -132,7 +128,7 @@ describe('a handshake', () => {
     ['another scheme', 'http://app.example.com'],
     ['the parent of a wildcard', 'https://trusted.example'],
     ['nonsense', 'x'],
-  ])('from the origin %s is 403', async (_what, origin) => {
+  ])('from the origin %s is refused with 403', async (_what, origin) => {
     const { status } = await refused('/ws/room', {
       headers: { 'X-Monitor-Token': 'secret-a', Origin: origin },
     })
@@ -143,11 +139,11 @@ describe('a handshake', () => {
     ['an allowed site', () => 'https://app.example.com'],
     ['a subdomain of a wildcard', () => 'https://a.b.trusted.example'],
     ['the node itself', () => node.httpUrl],
-  ])('from %s goes through', async (_what, origin) => {
+  ])('from %s is accepted', async (_what, origin) => {
     await open('/ws/room', { headers: { 'X-Monitor-Token': 'secret-a', Origin: origin() } })
   })
 
-  it('of another version of the protocol is 426', async () => {
+  it('of another version of the protocol is refused with 426', async () => {
     const options = { headers: { 'X-Monitor-Token': 'secret-a' }, protocolVersion: 8 }
     const { status, headers } = await refused('/ws/room', options)
     expect(status).toBe(426)
@@ -162,21 +158,21 @@ describe('a handshake', () => {
     ['close, then Upgrade on a line of its own', ['close', 'Upgrade'], 400],
     ['nothing', [], 400],
   ])(
-    'whose Connection header says %s is answered, and the node goes on',
+    'whose Connection header is %s is answered, and the node continues',
     async (_what, connection, status) => {
-      // A first join of a channel is answered later than its handler returns.
+      // The first subscription of a channel is answered after its handler has returned.
       expect(await handshakeStatus(node.port, `/ws/${randomUUID()}?token=secret-a`, connection)).toBe(status)
       await open('/ws/room?token=secret-a')
     },
   )
 
-  it('that is plain HTTP is told that this is a WebSocket endpoint', async () => {
+  it('that is plain HTTP is answered with 426, and with 404 for an unknown path', async () => {
     const response = await fetch(`${node.httpUrl}/ws/room`)
     expect(response.status).toBe(426)
     expect((await fetch(`${node.httpUrl}/nowhere`)).status).toBe(404)
   })
 
-  it('leaves no token in the log or in a metric', async () => {
+  it('writes no token to the log or a metric', async () => {
     await open('/ws/room?token=secret-a')
     await refused('/ws/room?token=secret-wrong')
     const client = await open('/ws/room', { subprotocols: ['token.secret-b'] })
@@ -188,8 +184,8 @@ describe('a handshake', () => {
   })
 })
 
-describe('a node with as many connections as it may have', () => {
-  it('refuses further ones with 503 and Retry-After until one leaves', async () => {
+describe('a node at its connection limit', () => {
+  it('refuses further connections with 503 and Retry-After until one closes', async () => {
     const node = await FanfareProcess.start({
       FANFARE_AUTH_ANONYMOUS: 'true',
       FANFARE_LOG_LEVEL: 'debug',
@@ -208,8 +204,8 @@ describe('a node with as many connections as it may have', () => {
   })
 })
 
-describe('a node that lets anonymous clients in', () => {
-  it('refuses a wrong token still', async () => {
+describe('a node that accepts anonymous clients', () => {
+  it('still refuses a wrong token', async () => {
     const node = await FanfareProcess.start({
       FANFARE_AUTH_ANONYMOUS: 'true',
       FANFARE_AUTH_TOKENS: 'secret-a',

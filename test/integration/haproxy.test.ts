@@ -28,7 +28,7 @@ async function connect(headers: Record<string, string> = {}, path = '/ws/room'):
   return client
 }
 
-/** The name of the node at the other end, asked over the connection itself. */
+/** Resolves with the name of the node of a connection, which answers any message with it. */
 function nodeOf(client: RawClient): Promise<string> {
   client.send('who?')
   return client.nextText()
@@ -45,7 +45,7 @@ function publish(): Promise<Response> {
 }
 
 describe('the shipped HAProxy configuration', () => {
-  it('gives a new connection to the node that holds fewest', async () => {
+  it('sends a new connection to the node with the fewest', async () => {
     expect((await nodesOf(6)).sort()).toEqual(['node1', 'node1', 'node2', 'node2', 'node3', 'node3'])
     for (const client of [...clients]) {
       if ((await nodeOf(client)) === 'node2') client.close()
@@ -54,7 +54,7 @@ describe('the shipped HAProxy configuration', () => {
     expect(await nodesOf(2)).toEqual(['node2', 'node2'])
   })
 
-  it('gives a node that is not ready no new connection, keeps those it has, and takes it back', async () => {
+  it('sends no new connection to a node that is not ready, keeps its connections, and uses it again later', async () => {
     const established = await connect()
     const [name] = [await nodeOf(established)]
     const node = nodes.find((candidate) => candidate.name === name)
@@ -73,7 +73,7 @@ describe('the shipped HAProxy configuration', () => {
     expect(await nodeOf(established)).toBe(name)
   })
 
-  it('keeps every connection while no node is ready, and tells an outer balancer so', async () => {
+  it('keeps every connection while no node is ready, and answers an outer balancer that it is not ready', async () => {
     const established = await connect()
     const name = await nodeOf(established)
     for (const node of nodes) node.readyStatus = 503
@@ -83,7 +83,7 @@ describe('the shipped HAProxy configuration', () => {
     expect((await fetch(`http://127.0.0.1:${haproxy.operationsPort}/ready`)).status).toBe(503)
   })
 
-  it('tries another node when one has stopped listening and the check has not seen it yet', async () => {
+  it('tries another node when one has stopped listening since its last check', async () => {
     nodes[0].stopListening()
     expect((await nodesOf(4)).sort()).toEqual(['node2', 'node2', 'node3', 'node3'])
   })
@@ -99,20 +99,20 @@ describe('the shipped HAProxy configuration', () => {
     expect(nodes[0].requests.length).toBeGreaterThan(0)
   })
 
-  it('never repeats a publication that a node may have seen', async () => {
+  it('never repeats a publication that a node may have received', async () => {
     for (const node of nodes) node.isDying = true
     expect((await publish()).status).toBe(502)
     expect(nodes.flatMap((node) => node.requests)).toHaveLength(1)
   })
 
-  it('hands over the refusal of a node, and asks no other', async () => {
+  it('passes on the refusal of a node, and tries no other', async () => {
     for (const node of nodes) node.publicStatus = 503
     const answer = await fetch(`${haproxy.httpUrl}/ws/room`)
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '7'])
     expect(nodes.flatMap((node) => node.requests)).toHaveLength(1)
   })
 
-  it('tells nodes the address of the client, whatever the client says it is', async () => {
+  it('sends the real address of the client to nodes, and drops an address that the client sent', async () => {
     await connect({ 'X-Forwarded-For': '203.0.113.7' })
     const headers = nodes
       .flatMap((node) => node.requests)
@@ -120,7 +120,7 @@ describe('the shipped HAProxy configuration', () => {
     expect(headers).toEqual(['127.0.0.1'])
   })
 
-  it('logs the path of a request but not its query, where a token may be', async () => {
+  it('logs the path of a request without its query, which may contain a token', async () => {
     const client = await connect({}, '/ws/room?token=secret-a')
     client.close()
     await haproxy.child.line(/GET \/ws\/room$/)

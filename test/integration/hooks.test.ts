@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { errors } from '../../src/index.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
-import { LogOf } from '../support/log-of.js'
+import { EventLog } from '../support/event-log.js'
 import { asAlice, connectTo, startNode } from '../support/node-in-application.js'
 import { RawClient } from '../support/raw-client.js'
 import { SdkClient } from '../support/sdk-client.js'
@@ -12,7 +12,7 @@ const ignore = () => undefined
 const SILENT = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 
 describe('hooks', () => {
-  it('may leave everything to the settings', async () => {
+  it('may leave every decision to the settings', async () => {
     const undecided = () => undefined
     const hooks = { connect: undecided, subscribe: undecided, publish: undecided }
     const node = await startNode({ settings: { authTokens: 'bob=token-b' }, hooks })
@@ -22,10 +22,10 @@ describe('hooks', () => {
     expect(await room.data(1)).toEqual(['as it is'])
   })
 
-  it('may decide later, by anything that has a then', async () => {
+  it('may decide later with any thenable', async () => {
     const later = <T>(value: T): PromiseLike<T> => {
       const promise = Promise.resolve(value)
-      // biome-ignore lint/suspicious/noThenProperty: what query builders give is no Promise.
+      // biome-ignore lint/suspicious/noThenProperty: query builders return thenables that are no promises.
       return { then: (...callbacks) => promise.then(...callbacks) }
     }
     const hooks = {
@@ -47,8 +47,8 @@ describe('hooks', () => {
     expect((await alice.publications.first(1))[0]).toMatchObject({ channel: 'inbox', data: 'for alice' })
   })
 
-  it('refuse with what they throw: a protocol error as it is, a defect as error 100, which is logged', async () => {
-    const logged = new LogOf<{ err: Error }>()
+  it('refuse with a thrown protocol error as it is, and with error 100 for a defect, which is logged', async () => {
+    const logged = new EventLog<{ err: Error }>()
     const log = { ...SILENT, error: (facts: object) => logged.add(facts as { err: Error }) }
     const hooks = {
       ...asAlice,
@@ -73,9 +73,9 @@ describe('hooks', () => {
     ])
   })
 
-  it.each([false, true])('that fail on a disconnect harm nobody (later: %s)', async (isLater) => {
-    const left = new LogOf<string>()
-    const logged = new LogOf<string>()
+  it.each([false, true])('that fail on a disconnect affect no other client (later: %s)', async (isLater) => {
+    const left = new EventLog<string>()
+    const logged = new EventLog<string>()
     const log = { ...SILENT, error: (_: object, sentence: string) => logged.add(sentence) }
     const disconnect = ({ user, code, reason }: { user: string; code: number; reason: string }) => {
       left.add(`${user} ${code} ${reason}`)
@@ -92,21 +92,21 @@ describe('hooks', () => {
   })
 
   it.each<[string, object, string]>([
-    ['nobody for a user', { connect: () => ({}) }, 'user must be a text'],
-    ['a number for a user', { connect: () => ({ user: 5 }) }, 'user must be a text'],
-    ['a name too long', { connect: () => ({ user: 'x'.repeat(256) }) }, 'at most 255'],
+    ['no user', { connect: () => ({}) }, 'user must be a text'],
+    ['a number as the user', { connect: () => ({ user: 5 }) }, 'user must be a text'],
+    ['a user that is too long', { connect: () => ({ user: 'x'.repeat(256) }) }, 'at most 255'],
     [
-      'a text for channels',
+      'a text as the channels',
       { connect: () => ({ user: 'alice', channels: 'room' }) },
       'channels must be a list',
     ],
     [
-      'no time',
+      'an invalid time',
       { connect: () => ({ user: 'alice', expireAt: Number.NaN }) },
       'expireAt must be Unix seconds',
     ],
-  ])('are not followed when they decide on %s, which is logged', async (_what, hooks, hint) => {
-    const logged = new LogOf<string>()
+  ])('are ignored when they return %s, which is logged', async (_what, hooks, hint) => {
+    const logged = new EventLog<string>()
     const log = { ...SILENT, error: ({ err }: { err: Error }) => logged.add(err.message) }
     const node = await startNode({ hooks, log } as object)
     const client = new SdkClient(`ws://127.0.0.1:${node.port}`, { token: 'any' })
@@ -117,7 +117,7 @@ describe('hooks', () => {
     expect(client.connected.items).toEqual([])
   })
 
-  it('may be the methods of an object that has more than them', async () => {
+  it('may be methods of an object that has other properties', async () => {
     class Application {
       private readonly users = new Map([['any', 'alice']])
 
@@ -136,9 +136,9 @@ describe('hooks', () => {
   })
 
   it.each([false, true, 0, 'no', null, [], new Error('no')])(
-    'let nobody in with %j, which is no decision',
+    'refuse every client when they return %j, which is no decision',
     async (decision) => {
-      const logged = new LogOf<string>()
+      const logged = new EventLog<string>()
       const log = { ...SILENT, error: ({ err }: { err: Error }) => logged.add(err.message) }
       const decide = () => decision
       const hooks = { ...asAlice, subscribe: decide, publish: decide, refresh: decide }
@@ -156,8 +156,8 @@ describe('hooks', () => {
     },
   )
 
-  it('are not followed when there is no data, or no time, in what they give', async () => {
-    const logged = new LogOf<string>()
+  it('are ignored when they return no data or an invalid time', async () => {
+    const logged = new EventLog<string>()
     const log = { ...SILENT, error: ({ err }: { err: Error }) => logged.add(err.message) }
     const hooks = {
       ...asAlice,
@@ -177,10 +177,10 @@ describe('hooks', () => {
     expect(room.publications.items).toEqual([])
   })
 
-  it('are asked with numbers, while others get what was published to the last digit', async () => {
-    const asked: unknown[] = []
+  it('receive numbers, while subscribers receive the published data to the last digit', async () => {
+    const received: unknown[] = []
     const publish = ({ data }: { data: unknown }) => {
-      asked.push(data)
+      received.push(data)
       return undefined
     }
     const settings = { namespaces: [{ name: '', allow_publish_for_client: true }], authTokens: 'token-a' }
@@ -197,54 +197,54 @@ describe('hooks', () => {
     )
     const lines = (await client.nextTexts(4)).flatMap((text) => text.split('\n'))
     expect(lines.find((line) => line.includes('"pub"'))).toContain(`"data":${data}`)
-    expect(asked).toEqual([JSON.parse(data)])
+    expect(received).toEqual([JSON.parse(data)])
   })
 
-  it('take what clients send without an answer, one after the other, and only log what they make of it', async () => {
-    const taken: unknown[] = []
-    const logged = new LogOf<string>()
+  it('handle messages of clients one after the other without an answer, and only log errors', async () => {
+    const handled: unknown[] = []
+    const logged = new EventLog<string>()
     const log = { ...SILENT, error: (_: object, sentence: string) => logged.add(sentence) }
-    let isTaking = false
+    let isHandling = false
     const message = async ({ user, data }: { user: string; data: unknown }) => {
-      if (isTaking) throw new Error('two at once')
-      isTaking = true
+      if (isHandling) throw new Error('two at once')
+      isHandling = true
       await new Promise(setImmediate)
-      isTaking = false
-      taken.push([user, data])
+      isHandling = false
+      handled.push([user, data])
       if (data === 2) throw errors.badRequest('not that one')
     }
     const node = await startNode({ hooks: { ...asAlice, message }, log })
     const alice = await connectTo(node)
     for (const data of [1, 2, 3]) await alice.sdk.send(data)
     await expect(alice.sdk.rpc('after', {})).rejects.toMatchObject({ code: 108 })
-    expect(taken).toEqual([1, 2, 3].map((data) => ['alice', data]))
+    expect(handled).toEqual([1, 2, 3].map((data) => ['alice', data]))
     expect(logged.items).toEqual(['the message hook failed'])
     expect(alice.disconnected.items).toEqual([])
   })
 
   it('refresh the connections and subscriptions that they let expire', async () => {
     const soon = () => Math.floor(Date.now() / 1_000) + 2
-    const asked = new LogOf<string>()
+    const received = new EventLog<string>()
     const hooks = {
       connect: () => ({ user: 'alice', expireAt: soon() }),
       subscribe: () => ({ expireAt: soon() }),
       refresh: ({ user, channel, token }: { user: string; channel: string | undefined; token: string }) => {
-        asked.add(`${user} ${channel} ${token}`)
+        received.add(`${user} ${channel} ${token}`)
         return {}
       },
     }
     const node = await startNode({ hooks })
     const alice = await connectTo(node, { getToken: async () => 'newer' })
     await alice.subscribe('room', { getToken: async () => 'newest' })
-    expect([...(await asked.first(2))].sort()).toEqual(['alice room newest', 'alice undefined newer'])
+    expect([...(await received.first(2))].sort()).toEqual(['alice room newest', 'alice undefined newer'])
     expect(alice.disconnected.items).toEqual([])
   })
 
-  it('are asked 1,024 times at once by one client, whose further commands wait until there are too many', async () => {
-    let asked = 0
+  it('run 1,024 times at once for one client, whose further commands wait up to a limit', async () => {
+    let received = 0
     const waiting: (() => void)[] = []
     const rpc = () => {
-      asked++
+      received++
       return new Promise<void>((resolve) => waiting.push(resolve))
     }
     const node = await startNode({ hooks: { ...asAlice, rpc } })
@@ -257,7 +257,7 @@ describe('hooks', () => {
     }
     const { calls } = await flood(1_024 + 2_048)
     const answered = Promise.all(calls)
-    while (asked < calls.length) {
+    while (received < calls.length) {
       await new Promise((resolve) => setImmediate(resolve))
       expect(waiting.length).toBeLessThanOrEqual(1_024)
       for (const answer of waiting.splice(0)) answer()
@@ -269,10 +269,10 @@ describe('hooks', () => {
     expect((await tooMany.alice.connecting.first(2))[1]).toMatchObject({ code: 3013 })
   })
 
-  it('are not asked about raw clients, who follow the settings', async () => {
-    const asked = new LogOf<string>()
+  it('are not called for raw clients, which follow the settings', async () => {
+    const received = new EventLog<string>()
     const ask = (what: string) => () => {
-      asked.add(what)
+      received.add(what)
       return undefined
     }
     const hooks = { connect: ask('connect'), publish: ask('publish'), disconnect: ask('disconnect') }
@@ -284,6 +284,6 @@ describe('hooks', () => {
     ]
     bob.send('hello')
     expect(await other.nextText()).toBe('hello')
-    expect(asked.items).toEqual([])
+    expect(received.items).toEqual([])
   })
 })

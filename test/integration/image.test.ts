@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { Child } from '../support/child-process.js'
-import { dockerfileInstruction, shipped, TOP } from '../support/deployment.js'
-import { freePort } from '../support/free-port.js'
+import { Child } from '../../deploy/local/child-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
+import { dockerfileInstruction, shipped } from '../support/deployment.js'
+import { ROOT } from '../support/repository.js'
 
 const OWN_BINARY = `uws_${process.platform}_${process.arch}_${process.versions.modules}.node`
 const OTHER_BINARIES = [
@@ -15,47 +16,47 @@ const OTHER_BINARIES = [
 ]
 const UWS = join('node_modules', 'uWebSockets.js')
 
-/** A form of RUN, CMD, ENTRYPOINT that names a program and its arguments. */
+/** Parses the exec form of an instruction, a program and its arguments. */
 function execForm(value: string): string[] {
   return z.array(z.string()).parse(JSON.parse(value.slice(value.indexOf('['))))
 }
 
-/** What `npm ci --omit=dev` would install, taken from this machine's node_modules, and the rest of what the image holds. */
-function layFiles(directory: string): void {
+/** Copies what `npm ci --omit=dev` would install from the node_modules of this clone, and the other files of the image. */
+function copyFiles(directory: string): void {
   const entry = z.object({ dev: z.boolean().optional(), optional: z.boolean().optional() })
   const lock = z.object({ packages: z.record(z.string(), entry) })
   const { packages } = lock.parse(JSON.parse(shipped('package-lock.json')))
   for (const [path, { dev, optional }] of Object.entries(packages)) {
     if (path === '' || dev === true || path === 'node_modules/uWebSockets.js') continue
-    // For another platform, for example.
-    if (optional === true && !existsSync(join(TOP, path))) continue
-    cpSync(join(TOP, path), join(directory, path), { recursive: true })
+    // It is for another platform, for example.
+    if (optional === true && !existsSync(join(ROOT, path))) continue
+    cpSync(join(ROOT, path), join(directory, path), { recursive: true })
   }
   mkdirSync(join(directory, UWS), { recursive: true })
-  for (const name of readdirSync(join(TOP, UWS))) {
-    const [from, to] = [join(TOP, UWS, name), join(directory, UWS, name)]
+  for (const name of readdirSync(join(ROOT, UWS))) {
+    const [from, to] = [join(ROOT, UWS, name), join(directory, UWS, name)]
     if (!name.endsWith('.node')) cpSync(from, to, { recursive: true })
   }
-  cpSync(join(TOP, UWS, OWN_BINARY), join(directory, UWS, OWN_BINARY))
-  // The others are large, and only those of this platform are installed: their names do.
+  cpSync(join(ROOT, UWS, OWN_BINARY), join(directory, UWS, OWN_BINARY))
+  // Empty files, since the other binaries are large and may not be installed.
   for (const name of OTHER_BINARIES) writeFileSync(join(directory, UWS, name), '')
   mkdirSync(join(directory, 'dist'))
-  cpSync(join(TOP, 'dist', 'src'), join(directory, 'dist', 'src'), { recursive: true })
-  cpSync(join(TOP, 'package.json'), join(directory, 'package.json'))
-  layPruning(directory)
+  cpSync(join(ROOT, 'dist', 'src'), join(directory, 'dist', 'src'), { recursive: true })
+  cpSync(join(ROOT, 'package.json'), join(directory, 'package.json'))
+  copyPruningScript(directory)
 }
 
-function layPruning(directory: string): void {
+function copyPruningScript(directory: string): void {
   const path = join('deploy', 'prune-binaries.mjs')
-  cpSync(join(TOP, path), join(directory, path))
+  cpSync(join(ROOT, path), join(directory, path))
 }
 
-describe('the image, its files laid out and its commands run without Docker', () => {
+describe('the image, with its files and commands outside Docker', () => {
   const directory = mkdtempSync(join(tmpdir(), 'fanfare-image-'))
   const children: Child[] = []
 
   function run([command = '', ...args]: string[], env: Record<string, string> = {}): Child {
-    // An image has no settings but its own, and node is where the PATH says.
+    // An image has only its own settings, and finds node by the PATH.
     const child = new Child(command, args, {
       cwd: directory,
       env: { PATH: `${dirname(process.execPath)}:${process.env['PATH']}`, NODE_ENV: 'production', ...env },
@@ -64,7 +65,7 @@ describe('the image, its files laid out and its commands run without Docker', ()
     return child
   }
 
-  beforeAll(() => layFiles(directory))
+  beforeAll(() => copyFiles(directory))
 
   afterAll(async () => {
     await Promise.all(children.map((child) => child.stop('SIGKILL')))
@@ -79,14 +80,14 @@ describe('the image, its files laid out and its commands run without Docker', ()
     expect(readdirSync(join(directory, UWS)).filter((name) => name.endsWith('.node'))).toEqual([OWN_BINARY])
   })
 
-  it('fails to build where there is no binary for its platform', async () => {
+  it('fails to build without a binary for its platform', async () => {
     const elsewhere = join(directory, 'elsewhere')
     mkdirSync(join(elsewhere, UWS), { recursive: true })
     for (const name of ['uws.js', 'package.json']) {
       cpSync(join(directory, UWS, name), join(elsewhere, UWS, name))
     }
     writeFileSync(join(elsewhere, UWS, 'uws_linux_none_1.node'), '')
-    layPruning(elsewhere)
+    copyPruningScript(elsewhere)
     const cleanup = run(['sh', '-c', `cd elsewhere && ${dockerfileInstruction('RUN', /prune-binaries/)}`])
     expect((await cleanup.exited).code).not.toBe(0)
   })
@@ -105,7 +106,7 @@ describe('the image, its files laid out and its commands run without Docker', ()
       ...execForm(dockerfileInstruction('ENTRYPOINT')),
       ...execForm(dockerfileInstruction('CMD')),
     ]
-    // Loopback here, where the image says 0.0.0.0: a test is no server for others.
+    // On the loopback address instead of 0.0.0.0: a test serves no other machines.
     const node = run(command, { ...settings, FANFARE_HOST: '127.0.0.1', FANFARE_INTERNAL_HOST: '127.0.0.1' })
     await node.line(/"msg":"ready"/)
     expect((await healthCheck()).code).toBe(0)

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Child } from '../support/child-process.js'
-import { freePort } from '../support/free-port.js'
+import { Child } from '../../deploy/local/child-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
 import { PackedPackage } from '../support/packed-package.js'
 import { SdkClient } from '../support/sdk-client.js'
 
@@ -14,7 +14,7 @@ describe('the package', () => {
   })
   afterAll(() => project.remove())
 
-  it('holds the command, the library and its types, and nothing that is for developers', () => {
+  it('contains the command, the library and its types, and no files for developers', () => {
     const rest = project.files.filter((path) => !path.startsWith('dist/src/'))
     expect(rest.sort()).toEqual(['LICENSE', 'README.md', 'package.json'])
     expect(project.files).toEqual(
@@ -25,7 +25,7 @@ describe('the package', () => {
     expect(project.files.filter((path) => !/\.(js|d\.ts)$/.test(path)).sort()).toEqual(expected.sort())
   })
 
-  it('tells the compiler of a wrong setting, hook or value', async () => {
+  it('has types with which the compiler finds a wrong setting, hook or value', async () => {
     const wrong = [
       `import { createNode } from 'fanfare'`,
       `await createNode({ settings: { prot: 8000 } })`,
@@ -40,7 +40,7 @@ describe('the package', () => {
     expect(lines).toEqual([2, 3, 4])
   })
 
-  it('is enough for an application, whose hooks take part in everything', async () => {
+  it('runs an application with all hooks', async () => {
     const main = await project.compile(APPLICATION)
     const [port, internalPort] = [await freePort(), await freePort()]
     const application = new Child(process.execPath, [main], {
@@ -50,9 +50,9 @@ describe('the package', () => {
     await application.line(new RegExp(`chat on port ${port}`))
     const wsUrl = `ws://127.0.0.1:${port}`
 
-    const stranger = new SdkClient(wsUrl, { token: 'wrong' })
-    stranger.sdk.connect()
-    expect((await stranger.disconnected.first(1))[0]).toMatchObject({
+    const refused = new SdkClient(wsUrl, { token: 'wrong' })
+    refused.sdk.connect()
+    expect((await refused.disconnected.first(1))[0]).toMatchObject({
       code: 103,
       reason: 'permission denied: log in first',
     })
@@ -68,8 +68,11 @@ describe('the package', () => {
 
     await bob.sdk.publish('chat:lobby', { text: 'darn' })
     await expect(bob.sdk.publish('chat:lobby', { no: 'text' })).rejects.toMatchObject({ code: 107 })
-    const [said] = await lobby.publications.first(1)
-    expect(said).toMatchObject({ data: { text: '****' }, info: { user: '42', connInfo: { name: 'Bob' } } })
+    const [published] = await lobby.publications.first(1)
+    expect(published).toMatchObject({
+      data: { text: '****' },
+      info: { user: '42', connInfo: { name: 'Bob' } },
+    })
 
     await bob.sdk.send({ typing: true })
     expect(await lobby.data(2)).toEqual([{ text: '****' }, { typing: '42' }])

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 
 describe('the internal listener', () => {
   let node: FanfareProcess
@@ -9,7 +9,7 @@ describe('the internal listener', () => {
   })
   afterAll(() => node.child.stop())
 
-  it('says that the node is healthy and ready', async () => {
+  it('answers that the node is healthy and ready', async () => {
     for (const path of ['/health', '/ready']) {
       const response = await fetch(`${node.internalUrl}${path}`)
       expect(response.status).toBe(200)
@@ -17,7 +17,7 @@ describe('the internal listener', () => {
     }
   })
 
-  it('exposes metrics that Prometheus has nothing to say against', async () => {
+  it('exposes metrics without any complaint of promtool', async () => {
     const response = await fetch(`${node.internalUrl}/metrics`)
     expect(response.headers.get('content-type')).toContain('text/plain')
     const exposition = await response.text()
@@ -39,12 +39,12 @@ describe('the internal listener', () => {
     expect(await response.text()).toBe('')
   })
 
-  it('knows no other path and no other method', async () => {
+  it('answers other paths with 404 and other methods with 405', async () => {
     expect((await fetch(`${node.internalUrl}/api/info`)).status).toBe(404)
     expect((await fetch(`${node.internalUrl}/metrics`, { method: 'POST' })).status).toBe(405)
   })
 
-  it('is not to be reached through the public one', async () => {
+  it('cannot be reached through the public port', async () => {
     for (const path of ['/metrics', '/health', '/ready']) {
       expect((await fetch(`${node.httpUrl}${path}`)).status).toBe(404)
     }

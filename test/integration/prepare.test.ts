@@ -10,7 +10,7 @@ const [OWN, NEWER, REFUSED] = [process.versions.modules, '999', '108'].map((abi)
 
 afterEach(cleanUp)
 
-/** A tree with only what Dockerfiles copy before they install, and with empty binaries. */
+/** A tree with only the files that Dockerfiles copy before they install, and with empty binaries. */
 function installed(): SourceTree {
   const tree = new SourceTree()
   afterThisTest(() => tree.dispose())
@@ -30,7 +30,7 @@ function withScript(name: string): SourceTree {
 const left = (tree: SourceTree) => readdirSync(tree.path('node_modules/uWebSockets.js')).sort()
 
 describe('the script after npm ci', () => {
-  it('does nothing where only package.json and the lock file were copied', async () => {
+  it('does nothing in a tree of a Dockerfile before its sources are copied', async () => {
     const tree = installed()
     const prepare = tree.run('npm', 'run', '--silent', 'postprepare')
     expect(await prepare.exited).toEqual({ code: 0, signal: null })
@@ -38,14 +38,14 @@ describe('the script after npm ci', () => {
     expect(existsSync(tree.path('dist'))).toBe(false)
   })
 
-  it('is not one that npm would run, or warn of, where the package is installed', () => {
+  it('is not a script that npm runs, or warns of, where the package is installed', () => {
     const { scripts } = JSON.parse(shipped('package.json')) as { scripts: Record<string, string> }
     expect(Object.keys(scripts)).not.toEqual(
       expect.arrayContaining([expect.stringMatching(/^(preinstall|install|postinstall|prepare)$/)]),
     )
   })
 
-  it('removes the binaries of other platforms and of versions of Node that are not admitted, and says so', async () => {
+  it('removes the binaries of other platforms and of unsupported versions of Node, and prints it', async () => {
     const tree = withScript('prune-binaries.mjs')
     const prune = async () => {
       const child = tree.run('node', 'deploy/prune-binaries.mjs')

@@ -1,27 +1,30 @@
-import { createSigner } from 'fast-jwt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { API_KEY, callApi } from '../support/api.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { metric } from '../support/metric.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
+import { SECRET, sign } from '../support/signed-tokens.js'
 
-const SECRET = 'a secret that signs tokens, long enough'
-const tokenOf = (claims: object) => createSigner({ key: SECRET, algorithm: 'HS256' })(claims)
-
-const MEMBERS = { allow_subscribe_for_client: true, allow_publish_for_subscriber: true }
+const SUBSCRIBERS_PUBLISH = { allow_subscribe_for_client: true, allow_publish_for_subscriber: true }
 const NAMESPACES = [
-  { name: 'chat', ...MEMBERS, presence: true, join_leave: true, allow_user_limited_channels: true },
-  { name: 'anybody', ...MEMBERS, allow_subscribe_for_anonymous: true },
+  {
+    name: 'chat',
+    ...SUBSCRIBERS_PUBLISH,
+    presence: true,
+    join_leave: true,
+    allow_user_limited_channels: true,
+  },
+  { name: 'public', ...SUBSCRIBERS_PUBLISH, allow_subscribe_for_anonymous: true },
   { name: 'news', allow_subscribe_for_client: true, presence: true },
-  { name: 'door', ...MEMBERS, join_leave: true },
-  { name: 'numbers', ...MEMBERS, channel_regex: '^\\d+$' },
-  { name: 'data', ...MEMBERS, publication_data_format: 'json' },
+  { name: 'door', ...SUBSCRIBERS_PUBLISH, join_leave: true },
+  { name: 'numbers', ...SUBSCRIBERS_PUBLISH, channel_regex: '^\\d+$' },
+  { name: 'data', ...SUBSCRIBERS_PUBLISH, publication_data_format: 'json' },
   { name: 'closed', allow_publish_for_subscriber: true },
 ]
 
 describe('a raw client of a node with namespaces', () => {
   let node: FanfareProcess
-  const ann = tokenOf({ sub: 'ann' })
+  const ann = sign({ sub: 'ann' })
   const open = (channel: string, token?: string, query = '') =>
     RawClient.connect(`${node.wsUrl}/ws/${encodeURIComponent(channel)}${query}`, {
       ...(token !== undefined && { token }),
@@ -40,20 +43,20 @@ describe('a raw client of a node with namespaces', () => {
   afterAll(() => node.child.stop())
 
   it.each(['nowhere:room', 'room', 'Chat:room', '$nowhere:room', ':room', '__proto__:room'])(
-    'is refused with 403 in %s, which belongs to no namespace',
+    'is refused with 403 in %s, which has no namespace',
     async (channel) => {
       const { status, body } = await refused(channel, ann)
       expect(status).toBe(403)
       expect(body).toContain('no such namespace')
       // Not even with a token that names it.
-      expect((await refused(channel, tokenOf({ sub: 'ann', channels: [channel] }))).status).toBe(403)
+      expect((await refused(channel, sign({ sub: 'ann', channels: [channel] }))).status).toBe(403)
     },
   )
 
-  it('joins where the namespace lets its user join, and nowhere else', async () => {
+  it('subscribes to channels that the namespace allows for its user, and to no other', async () => {
     await open('chat:room', ann)
-    await open('anybody:room', ann)
-    await open('anybody:room')
+    await open('public:room', ann)
+    await open('public:room')
     await open('numbers:17', ann)
     for (const [channel, token] of [
       ['closed:room', ann],
@@ -63,15 +66,15 @@ describe('a raw client of a node with namespaces', () => {
     }
   })
 
-  it('joins whatever channel its token names, and no other', async () => {
-    const token = tokenOf({ sub: 'ann', channels: ['closed:room'] })
+  it('subscribes to the channels of its token, and to no other', async () => {
+    const token = sign({ sub: 'ann', channels: ['closed:room'] })
     await open('closed:room', token)
     expect((await refused('chat:room', token)).body).toContain('does not allow this channel')
   })
 
-  it('joins no channel that its namespace does not have, not even with a token that names it', async () => {
+  it('subscribes to no channel that the namespace excludes, not even with a token that names it', async () => {
     for (const channel of ['numbers:seventeen', 'numbers:', '$numbers:x']) {
-      for (const token of [ann, tokenOf({ sub: 'ann', channels: [channel] })]) {
+      for (const token of [ann, sign({ sub: 'ann', channels: [channel] })]) {
         const { status, body } = await refused(channel, token)
         expect([channel, status]).toEqual([channel, 403])
         expect(body).toContain('may not join')
@@ -79,54 +82,57 @@ describe('a raw client of a node with namespaces', () => {
     }
   })
 
-  it('joins a private channel only with a token that names it', async () => {
-    for (const token of [ann, undefined, tokenOf({ sub: 'ann', channels: ['chat:room', '$chat:other'] })]) {
+  it('subscribes to a private channel only with a token that names it', async () => {
+    for (const token of [ann, undefined, sign({ sub: 'ann', channels: ['chat:room', '$chat:other'] })]) {
       expect((await refused('$chat:room', token)).status).toBe(403)
     }
     const { body } = await refused('$chat:room', ann)
     expect(body).toContain('must name this channel')
-    const named = tokenOf({ sub: 'ann', channels: ['$chat:room'] })
-    const [speaker, listener] = await Promise.all([open('$chat:room', named), open('$chat:room', named)])
-    speaker.send('in private')
-    expect(await listener.nextText()).toBe('in private')
-    // A subscription's token is for clients that can send it with their command.
-    expect((await refused('$chat:room', tokenOf({ sub: 'ann', channel: '$chat:room' }))).status).toBe(401)
+    const named = sign({ sub: 'ann', channels: ['$chat:room'] })
+    const [publisher, subscriber] = await Promise.all([open('$chat:room', named), open('$chat:room', named)])
+    publisher.send('in private')
+    expect(await subscriber.nextText()).toBe('in private')
+    // A subscription token is only for clients that send it with a subscribe command.
+    expect((await refused('$chat:room', sign({ sub: 'ann', channel: '$chat:room' }))).status).toBe(401)
   })
 
-  it('joins a channel of certain users as one of them', async () => {
+  it('subscribes to a user-limited channel as one of its users', async () => {
     const channel = 'chat:talk#ann,bob'
     await open(channel, ann)
-    await open(channel, tokenOf({ sub: 'bob' }))
+    await open(channel, sign({ sub: 'bob' }))
     for (const claims of [{ sub: 'eve' }, { sub: 'ann,bob' }, {}, { sub: 'eve', channels: [channel] }]) {
-      expect((await refused(channel, tokenOf(claims))).body).toContain('may not join')
+      expect((await refused(channel, sign(claims))).body).toContain('may not join')
     }
     expect((await refused(channel)).status).toBe(403)
-    // Where the namespace does not let them in without a token, they need one that names it.
+    // When the namespace requires a token, its users need one that names the channel.
     expect((await refused('news:talk#ann', ann)).body).toContain('must name this channel')
-    await open('news:talk#ann', tokenOf({ sub: 'ann', channels: ['news:talk#ann'] }))
+    await open('news:talk#ann', sign({ sub: 'ann', channels: ['news:talk#ann'] }))
   })
 
-  it('that says something else than JSON where only that is allowed is closed with 1003', async () => {
-    const [speaker, listener] = await Promise.all([open('data:room', ann), open('data:room', ann)])
-    speaker.send('{"some": "data"}')
-    speaker.send('text')
-    expect(await speaker.closed).toEqual({ code: 1003, reason: 'This channel takes JSON only' })
+  it('that publishes other data than JSON in a JSON-only channel is closed with 1003', async () => {
+    const [publisher, subscriber] = await Promise.all([open('data:room', ann), open('data:room', ann)])
+    publisher.send('{"some": "data"}')
+    publisher.send('text')
+    expect(await publisher.closed).toEqual({ code: 1003, reason: 'This channel takes JSON only' })
     const binary = await open('data:room', ann)
     binary.send(Buffer.from('{}'))
     expect((await binary.closed).code).toBe(1003)
     const last = await open('data:room', ann)
     last.send('17')
-    expect(await listener.nextTexts(2)).toEqual(['{"some": "data"}', '17'])
+    expect(await subscriber.nextTexts(2)).toEqual(['{"some": "data"}', '17'])
   })
 
-  it('that speaks where it may not is closed with 1008, and nobody hears it', async () => {
-    const [speaker, listener] = await Promise.all([open('news:today', ann), open('news:today', ann)])
-    speaker.send('ping')
-    expect(await speaker.nextText()).toBe('pong')
-    speaker.send('false news')
-    expect(await speaker.closed).toEqual({ code: 1008, reason: 'Publishing is not allowed in this channel' })
+  it('that publishes without permission is closed with 1008, and its publication is not delivered', async () => {
+    const [publisher, subscriber] = await Promise.all([open('news:today', ann), open('news:today', ann)])
+    publisher.send('ping')
+    expect(await publisher.nextText()).toBe('pong')
+    publisher.send('false news')
+    expect(await publisher.closed).toEqual({
+      code: 1008,
+      reason: 'Publishing is not allowed in this channel',
+    })
     expect((await publish('news:today', { true: 'news' })).status).toBe(200)
-    expect(await listener.nextText()).toBe('{"true":"news"}')
+    expect(await subscriber.nextText()).toBe('{"true":"news"}')
     const closes = metric(
       await node.metrics(),
       'fanfare_connections_closed_total',
@@ -135,7 +141,7 @@ describe('a raw client of a node with namespaces', () => {
     expect(closes).toBe(1)
   })
 
-  it('is told who comes and goes only where the namespace tells it, and how many only where it knows', async () => {
+  it('receives joins and leaves only with join_leave, and the number online only with presence', async () => {
     const events = '?events=join,leave'
     const [chat, door, news] = await Promise.all([
       open('chat:events', ann, events),
@@ -146,28 +152,28 @@ describe('a raw client of a node with namespaces', () => {
     expect(JSON.parse(await chat.nextText())).toEqual({ ...join, online: 1 })
     expect(JSON.parse(await door.nextText())).toEqual(join)
     for (const channel of ['chat:events', 'door:events', 'news:events']) {
-      const guest = await open(channel, ann)
-      guest.close()
-      await guest.closed
+      const visitor = await open(channel, ann)
+      visitor.close()
+      await visitor.closed
     }
-    const seen = async (watcher: RawClient) =>
+    const nextEvents = async (watcher: RawClient) =>
       (await watcher.nextTexts(2)).map((text) => JSON.parse(text) as unknown)
     const leave = { ...join, event: 'leave' }
-    expect(await seen(chat)).toEqual([
+    expect(await nextEvents(chat)).toEqual([
       { ...join, online: 2 },
       { ...leave, online: 1 },
     ])
-    expect(await seen(door)).toEqual([join, leave])
-    await publish('news:events', 'the first that is heard')
-    expect(await news.nextText()).toBe('"the first that is heard"')
+    expect(await nextEvents(door)).toEqual([join, leave])
+    await publish('news:events', 'the first frame')
+    expect(await news.nextText()).toBe('"the first frame"')
   })
 
-  it('is counted by its namespace', async () => {
+  it('is counted in the metrics of its namespace', async () => {
     const clients = await Promise.all([open('numbers:1', ann), open('numbers:2', ann)])
     clients[0]?.send('hello')
-    const listener = await open('numbers:1', ann)
+    const subscriber = await open('numbers:1', ann)
     clients[0]?.send('again')
-    expect(await listener.nextText()).toBe('again')
+    expect(await subscriber.nextText()).toBe('again')
     const exposition = await node.metrics()
     const labels = '{namespace="numbers",source="raw"}'
     expect(metric(exposition, 'fanfare_publications_total', labels)).toBe(2)

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { eventually, metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
 
@@ -12,18 +12,18 @@ describe('a raw connection', () => {
   })
   afterAll(() => node.child.stop())
 
-  it('hears what others in its channel say, text as text and binary as binary, and never itself', async () => {
-    const [speaker, listener, elsewhere] = await Promise.all([
+  it('receives publications of others in its channel, text as text and binary as binary, and never its own', async () => {
+    const [publisher, subscriber, elsewhere] = await Promise.all([
       open('/ws/room'),
       open('/ws/room'),
       open('/ws/elsewhere'),
     ])
-    speaker.send('grüße')
-    speaker.send(Buffer.from([0, 255, 10]))
-    expect(await listener.next()).toEqual({ data: Buffer.from('grüße'), isBinary: false })
-    expect(await listener.next()).toEqual({ data: Buffer.from([0, 255, 10]), isBinary: true })
-    listener.send('answer')
-    expect(await speaker.nextText()).toBe('answer')
+    publisher.send('grüße')
+    publisher.send(Buffer.from([0, 255, 10]))
+    expect(await subscriber.next()).toEqual({ data: Buffer.from('grüße'), isBinary: false })
+    expect(await subscriber.next()).toEqual({ data: Buffer.from([0, 255, 10]), isBinary: true })
+    subscriber.send('answer')
+    expect(await publisher.nextText()).toBe('answer')
     expect(elsewhere.frames).toEqual([])
   })
 
@@ -34,23 +34,23 @@ describe('a raw connection', () => {
     ['1 MiB of text', Buffer.alloc(1024 * 1024, 'x'), false],
     ['1 MiB of bytes that are not UTF-8', Buffer.alloc(1024 * 1024, 0xff), true],
   ])('relays %s unchanged', async (_what, data, isBinary) => {
-    const [speaker, listener] = await Promise.all([open('/ws/bytes'), open('/ws/bytes')])
-    speaker.socket.send(data, { binary: isBinary })
-    const frame = await listener.next()
+    const [publisher, subscriber] = await Promise.all([open('/ws/bytes'), open('/ws/bytes')])
+    publisher.socket.send(data, { binary: isBinary })
+    const frame = await subscriber.next()
     expect(frame.isBinary).toBe(isBinary)
     expect(frame.data.equals(data)).toBe(true)
-    speaker.close()
-    listener.close()
+    publisher.close()
+    subscriber.close()
   })
 
-  it('keeps the order of a burst that is repeated and mixed', async () => {
-    const [speaker, listener] = await Promise.all([open('/ws/burst'), open('/ws/burst')])
-    const said = Array.from({ length: 1_000 }, (_, index) => `${index % 7} again`)
-    for (const text of said) speaker.send(text)
-    expect(await listener.nextTexts(said.length)).toEqual(said)
+  it('keeps the order of a burst with repeated messages', async () => {
+    const [publisher, subscriber] = await Promise.all([open('/ws/burst'), open('/ws/burst')])
+    const messages = Array.from({ length: 1_000 }, (_, index) => `${index % 7} again`)
+    for (const text of messages) publisher.send(text)
+    expect(await subscriber.nextTexts(messages.length)).toEqual(messages)
   })
 
-  it('is answered pong to the text ping, which nobody else gets', async () => {
+  it('is answered pong to the text ping, which no other client receives', async () => {
     const [pinging, other] = await Promise.all([open('/ws/pings'), open('/ws/pings')])
     pinging.send('ping')
     expect(await pinging.nextText()).toBe('pong')
@@ -58,7 +58,7 @@ describe('a raw connection', () => {
     expect(await other.next()).toEqual({ data: Buffer.from('ping'), isBinary: true })
   })
 
-  it('has the code and reason of its close echoed, logged and counted', async () => {
+  it('is closed with the code and reason of its client, which are logged and counted', async () => {
     const client = await open('/ws/closing')
     client.close(4321, 'enough\n{"for":"today"}')
     expect(await client.closed).toEqual({ code: 4321, reason: 'enough\n{"for":"today"}' })
@@ -89,7 +89,7 @@ describe('a raw connection', () => {
     await node.child.line(/"channel":"huge","code":1006/)
   })
 
-  it('is cut when its text is not UTF-8, and the node goes on', async () => {
+  it('is cut when its text is not UTF-8, and the node continues', async () => {
     const client = await open('/ws/invalid')
     client.socket.send(Buffer.from([0xc3, 0x28]), { binary: false })
     expect((await client.closed).code).toBe(1006)
@@ -98,44 +98,44 @@ describe('a raw connection', () => {
     expect(await next.nextText()).toBe('pong')
   })
 
-  it('is told who comes and goes if it asks, itself included, with the number online', async () => {
+  it('receives joins and leaves if it watches them, including its own join, with the number online', async () => {
     const watcher = await open('/ws/lobby?events=join,leave')
     const own = JSON.parse(await watcher.nextText()) as { client: string }
     expect(own).toEqual({ event: 'join', client: expect.any(String), user: 'alice', online: 1 })
-    const guest = await open('/ws/lobby')
+    const visitor = await open('/ws/lobby')
     const joined = JSON.parse(await watcher.nextText()) as { client: string }
     expect(joined).toEqual({ event: 'join', client: expect.any(String), user: 'alice', online: 2 })
     expect(joined.client).not.toBe(own.client)
-    guest.close()
+    visitor.close()
     expect(JSON.parse(await watcher.nextText())).toEqual({ ...joined, event: 'leave', online: 1 })
-    expect(guest.frames).toEqual([])
+    expect(visitor.frames).toEqual([])
   })
 
-  it('is told only of leaves if it asks only for them', async () => {
+  it('receives only leaves if it watches only them', async () => {
     const watcher = await open('/ws/exit?events=leave')
-    const guest = await open('/ws/exit')
-    guest.close()
+    const visitor = await open('/ws/exit')
+    visitor.close()
     expect(JSON.parse(await watcher.nextText())).toMatchObject({ event: 'leave', online: 1 })
   })
 
-  it('takes a channel name from the path, percent-decoded, slashes included', async () => {
-    const [speaker, listener] = await Promise.all([open('/ws/a%20b/c%2Fd'), open('/ws/a%20b/c/d')])
-    speaker.send('same')
-    expect(await listener.nextText()).toBe('same')
+  it('has its channel name from the percent-decoded path, including slashes', async () => {
+    const [publisher, subscriber] = await Promise.all([open('/ws/a%20b/c%2Fd'), open('/ws/a%20b/c/d')])
+    publisher.send('same')
+    expect(await subscriber.nextText()).toBe('same')
   })
 
-  it('leaves every gauge at zero when it is gone', async () => {
+  it('is removed from the gauges when it is closed', async () => {
     const clients = await Promise.all([open('/ws/g1'), open('/ws/g1'), open('/ws/g2'), open('/echo')])
     expect(metric(await node.metrics(), 'fanfare_connections', '{protocol="echo"}')).toBe(1)
     for (const client of clients) client.socket.terminate()
-    // Those of the tests before go by themselves or with the first to look for them.
+    // The echo connections are closed asynchronously.
     const left = async () => metric(await node.metrics(), 'fanfare_connections', '{protocol="echo"}')
     await eventually(async () => (await left()) === 0, 'no echo connection is left')
   })
 })
 
-describe('a node that everybody left', () => {
-  it('has all its gauges at zero', async () => {
+describe('a node without connections', () => {
+  it('has all gauges at zero', async () => {
     const node = await FanfareProcess.start({ FANFARE_AUTH_ANONYMOUS: 'true' })
     const paths = ['/ws/a?events=join', '/ws/a', '/ws/b', '/echo']
     const clients = await Promise.all(paths.map((path) => RawClient.connect(`${node.wsUrl}${path}`)))

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
-import { freePort } from '../support/free-port.js'
+import { FanfareProcess, runFanfare } from '../../deploy/local/fanfare-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
 import { Issuer, IssuerKey } from '../support/issuer.js'
 import { metric } from '../support/metric.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
@@ -24,14 +24,14 @@ describe('a node whose tokens come from an issuer with published keys', () => {
     return node
   }
 
-  it('lets raw and SDK clients in', async () => {
+  it('accepts raw and SDK clients', async () => {
     issuer.publish(key)
     const node = await start()
     const raw = await RawClient.connect(`${node.wsUrl}/ws/room`, { token: key.token({ sub: 'ann' }) })
     const sdk = await SdkClient.connect(node.wsUrl, { token: key.token({ sub: 'bob' }) })
-    const heard = await sdk.subscribe('room')
+    const subscription = await sdk.subscribe('room')
     raw.send('hello')
-    expect(await heard.data(1)).toEqual(['hello'])
+    expect(await subscription.data(1)).toEqual(['hello'])
     expect(metric(await node.metrics(), 'fanfare_auth_keys')).toBe(1)
     const refusal = await refusalOf(
       RawClient.connect(`${node.wsUrl}/ws/room`, { token: nextKey.token({ sub: 'eve' }, { kid: 'first' }) }),
@@ -41,7 +41,7 @@ describe('a node whose tokens come from an issuer with published keys', () => {
     sdk.close()
   })
 
-  it('is not ready before it has the keys, says so once, and lets nobody in for good or bad until then', async () => {
+  it('is not ready before it has the keys, logs it once, and answers clients until then that they may retry', async () => {
     issuer.answer('out of order', 500)
     const [port, internalPort] = [String(await freePort()), String(await freePort())]
     const child = runFanfare(['serve'], {

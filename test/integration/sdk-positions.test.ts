@@ -1,13 +1,10 @@
-import { createSigner } from 'fast-jwt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { API_KEY, callApi } from '../support/api.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { SdkClient } from '../support/sdk-client.js'
+import { SECRET, sign } from '../support/signed-tokens.js'
 
-const SECRET = 'a secret that signs tokens, long enough'
-const sign = createSigner({ key: SECRET, algorithm: 'HS256' })
-
-describe('where an SDK client stands in a stream', () => {
+describe('the position of an SDK client in a stream', () => {
   let node: FanfareProcess
   const publish = async (channel: string, ...numbers: number[]) => {
     for (const data of numbers) await callApi(node, 'publish', { channel, data })
@@ -33,23 +30,23 @@ describe('where an SDK client stands in a stream', () => {
   })
   afterAll(() => node.child.stop())
 
-  it('is behind what it has been handed: who leaves amid recovered publications gets the rest later', async () => {
+  it('is before recovered publications that it has not received: they are recovered again after a reconnect', async () => {
     const alice = await SdkClient.connect(node.wsUrl, { token: 'secret-a' })
-    const heard = await alice.subscribe('amid', { recoverable: true, positioned: true })
+    const subscription = await alice.subscribe('amid', { recoverable: true, positioned: true })
     await publish('amid', 1)
-    await heard.data(1)
+    await subscription.data(1)
     alice.close()
     await publish('amid', 2, 3, 4)
-    // Told that it is subscribed, and not yet of what it missed.
-    heard.sdk.once('subscribed', () => alice.close())
+    // By then it has received the subscribe reply, and none of the recovered publications.
+    subscription.sdk.once('subscribed', () => alice.close())
     alice.sdk.connect()
     await alice.disconnected.first(2)
     alice.sdk.connect()
-    expect(await heard.data(4)).toEqual([1, 2, 3, 4])
+    expect(await subscription.data(4)).toEqual([1, 2, 3, 4])
     alice.close()
   })
 
-  it('is where the server’s API says it was, and all since then comes', async () => {
+  it('is set by recover_since of the server API, and the publications since then are delivered', async () => {
     await publish('since', 1, 2, 3)
     const { body } = await callApi(node, 'history', { channel: 'since', limit: 1 })
     const epoch = body.result?.['epoch']
@@ -57,8 +54,8 @@ describe('where an SDK client stands in a stream', () => {
     const recoverSince = { epoch, offset: 1 }
     await callApi(node, 'subscribe', { user: 'alice', channel: 'since', recover_since: recoverSince })
     await publish('since', 4)
-    const heard = await alice.publications.first(3)
-    expect(heard.map(({ data, offset }) => [data, offset])).toEqual([
+    const publications = await alice.publications.first(3)
+    expect(publications.map(({ data, offset }) => [data, offset])).toEqual([
       [2, 2],
       [3, 3],
       [4, 4],
@@ -66,7 +63,7 @@ describe('where an SDK client stands in a stream', () => {
     alice.close()
   })
 
-  it('does not change what it hears of others: joins come after it has come back, too', async () => {
+  it('does not change which presence events it receives: joins are delivered after a reconnect too', async () => {
     const carol = new SdkClient(node.wsUrl, { token: sign({ sub: 'carol', channels: ['hall'] }) })
     for (const times of [1, 2]) {
       carol.sdk.connect()

@@ -1,13 +1,11 @@
-import { createSigner } from 'fast-jwt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { API_KEY, callApi } from '../support/api.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { eventually, metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
 import { SdkClient } from '../support/sdk-client.js'
+import { SECRET, sign } from '../support/signed-tokens.js'
 
-const SECRET = 'a secret that signs tokens, long enough'
-const sign = createSigner({ key: SECRET, algorithm: 'HS256' })
 const inOneHour = () => Math.floor(Date.now() / 1_000) + 3_600
 
 describe('the official SDK', () => {
@@ -32,15 +30,15 @@ describe('the official SDK', () => {
     for (const client of [alice, carol]) client.close()
   })
 
-  it('hears what others publish, and what it publishes itself, in order', async () => {
+  it('receives the publications of others and its own, in order', async () => {
     const alice = await connect('secret-a')
     const bob = await connect('secret-b')
-    const [heardByAlice, heardByBob] = [await alice.subscribe('room'), await bob.subscribe('room')]
-    for (let index = 0; index < 20; index++) await heardByAlice.sdk.publish({ index })
-    const said = Array.from({ length: 20 }, (_, index) => ({ index }))
-    expect(await heardByBob.data(20)).toEqual(said)
-    expect(await heardByAlice.data(20)).toEqual(said)
-    expect(heardByBob.publications.items[0]?.info).toMatchObject({
+    const [ofAlice, ofBob] = [await alice.subscribe('room'), await bob.subscribe('room')]
+    for (let index = 0; index < 20; index++) await ofAlice.sdk.publish({ index })
+    const published = Array.from({ length: 20 }, (_, index) => ({ index }))
+    expect(await ofBob.data(20)).toEqual(published)
+    expect(await ofAlice.data(20)).toEqual(published)
+    expect(ofBob.publications.items[0]?.info).toMatchObject({
       user: 'alice',
       client: alice.connected.items[0]?.client,
     })
@@ -49,12 +47,12 @@ describe('the official SDK', () => {
 
   it('shares channels with raw clients', async () => {
     const alice = await connect('secret-a')
-    const heard = await alice.subscribe('shared')
+    const subscription = await alice.subscribe('shared')
     const raw = await RawClient.connect(`${node.wsUrl}/ws/shared`, { token: 'secret-b' })
-    await heard.sdk.publish({ text: 'grüße' })
+    await subscription.sdk.publish({ text: 'grüße' })
     expect(await raw.nextText()).toBe('{"text":"grüße"}')
     for (const data of ['{"n": 1}', '{\n "n": 2\n}', 'no JSON', Buffer.from([0, 255])]) raw.send(data)
-    expect(await heard.data(5)).toEqual([
+    expect(await subscription.data(5)).toEqual([
       { text: 'grüße' },
       { n: 1 },
       { n: 2 },
@@ -65,40 +63,40 @@ describe('the official SDK', () => {
     raw.close()
   })
 
-  it('sees who is in a channel, and who comes and goes', async () => {
+  it('receives the presence of a channel, and its joins and leaves', async () => {
     const info = { name: 'Carol' }
     const carol = await connect(sign({ sub: 'carol', info }))
-    const seen = await carol.subscribe('lobby', { joinLeave: true })
+    const subscription = await carol.subscribe('lobby', { joinLeave: true })
     const alice = await connect('secret-a')
     await alice.subscribe('lobby')
     const raw = await RawClient.connect(`${node.wsUrl}/ws/lobby`, { token: 'secret-b' })
-    const joined = await seen.joins.find(({ info: who }) => who.user === 'bob')
-    const { clients } = await seen.sdk.presence()
+    const joined = await subscription.joins.find(({ info: who }) => who.user === 'bob')
+    const { clients } = await subscription.sdk.presence()
     expect(
       Object.values(clients)
         .map(({ user }) => user)
         .sort(),
     ).toEqual(['alice', 'bob', 'carol'])
     expect(Object.values(clients).find(({ user }) => user === 'carol')?.connInfo).toEqual(info)
-    expect(await seen.sdk.presenceStats()).toMatchObject({ numClients: 3, numUsers: 3 })
+    expect(await subscription.sdk.presenceStats()).toMatchObject({ numClients: 3, numUsers: 3 })
     raw.close()
     alice.close()
-    expect((await seen.leaves.find(({ info: who }) => who.user === 'bob')).info.client).toBe(
+    expect((await subscription.leaves.find(({ info: who }) => who.user === 'bob')).info.client).toBe(
       joined.info.client,
     )
-    await seen.leaves.find(({ info: who }) => who.user === 'alice')
-    expect(await seen.sdk.presenceStats()).toMatchObject({ numClients: 1, numUsers: 1 })
+    await subscription.leaves.find(({ info: who }) => who.user === 'alice')
+    expect(await subscription.sdk.presenceStats()).toMatchObject({ numClients: 1, numUsers: 1 })
     carol.close()
   })
 
-  it('hears nothing of a channel after it has unsubscribed', async () => {
+  it('receives no publications of a channel after it has unsubscribed', async () => {
     const alice = await connect('secret-a')
-    const heard = await alice.subscribe('left')
+    const subscription = await alice.subscribe('left')
     const other = await alice.subscribe('other')
-    heard.sdk.unsubscribe()
+    subscription.sdk.unsubscribe()
     await callApi(node, 'broadcast', { channels: ['left', 'other'], data: 1 })
     await other.publications.first(1)
-    expect(heard.publications.items).toEqual([])
+    expect(subscription.publications.items).toEqual([])
     alice.close()
   })
 
@@ -106,23 +104,23 @@ describe('the official SDK', () => {
     const token = sign({ sub: 'carol', channels: ['personal', 'news'] })
     const carol = await connect(token)
     await callApi(node, 'publish', { channel: 'personal', data: 'for carol' })
-    const heard = await carol.publications.first(1)
-    expect(heard[0]).toMatchObject({ channel: 'personal', data: 'for carol' })
+    const publications = await carol.publications.first(1)
+    expect(publications[0]).toMatchObject({ channel: 'personal', data: 'for carol' })
     carol.close()
   })
 
-  it('hears nobody come where the server subscribes it, unless the namespace says so', async () => {
+  it('receives no joins in a server-side subscription, unless the namespace enables them', async () => {
     const carol = await connect(sign({ sub: 'carol', channels: ['hall'] }))
     const alice = await connect('secret-a')
-    const seen = await alice.subscribe('hall', { joinLeave: true })
-    await seen.joins.find(({ info }) => info.user === 'alice')
-    await seen.sdk.publish('after the join')
+    const subscription = await alice.subscribe('hall', { joinLeave: true })
+    await subscription.joins.find(({ info }) => info.user === 'alice')
+    await subscription.sdk.publish('after the join')
     await carol.publications.first(1)
     expect(carol.joins.items).toEqual([])
     for (const client of [carol, alice]) client.close()
   })
 
-  it('is told that there is nothing to call, and that a channel’s name is not right', async () => {
+  it('receives errors for rpc without hooks, an invalid channel name and unavailable history', async () => {
     const alice = await connect('secret-a')
     await expect(alice.sdk.rpc('sum', [1, 2])).rejects.toMatchObject({ code: 108 })
     await expect(alice.sdk.publish('grün', 1)).rejects.toMatchObject({ code: 107 })
@@ -130,7 +128,7 @@ describe('the official SDK', () => {
     alice.close()
   })
 
-  it('gives up after a wrong token, and without any', async () => {
+  it('does not reconnect after a wrong token or without one', async () => {
     for (const [options, code] of [
       [{ token: 'wrong' }, 3500],
       [{}, 3501],
@@ -141,7 +139,7 @@ describe('the official SDK', () => {
     }
   })
 
-  it('fetches a new token when its own has expired, on connecting and later', async () => {
+  it('fetches a new token when its own has expired, at connect and later', async () => {
     const tokens = [
       sign({ sub: 'carol', exp: 1 }),
       sign({ sub: 'carol', exp: Math.floor(Date.now() / 1_000) + 2 }),
@@ -151,15 +149,15 @@ describe('the official SDK', () => {
     const getToken = () => Promise.resolve(tokens[fetched++] ?? 'none left')
     const carol = new SdkClient(node.wsUrl, { getToken })
     carol.sdk.connect()
-    const heard = await carol.subscribe('kept')
-    await eventually(() => Promise.resolve(fetched === 3), 'it fetched three tokens')
+    const subscription = await carol.subscribe('kept')
+    await eventually(() => Promise.resolve(fetched === 3), 'the client fetched three tokens')
     await callApi(node, 'publish', { channel: 'kept', data: 1 })
-    expect(await heard.data(1)).toEqual([1])
+    expect(await subscription.data(1)).toEqual([1])
     expect(carol.connected.items).toHaveLength(1)
     carol.close()
   })
 
-  it('resubscribes 500 channels with one frame, large tokens and all', async () => {
+  it('resubscribes to 500 channels with one frame of large tokens', async () => {
     const generous = await FanfareProcess.start({
       FANFARE_AUTH_TOKENS: 'alice=secret-a',
       FANFARE_AUTH_HMAC_SECRET: SECRET,
@@ -179,7 +177,7 @@ describe('the official SDK', () => {
     await generous.child.stop()
   })
 
-  it('with more channels than it may have is in as many as it may, and told of the others', async () => {
+  it('is subscribed up to the channel limit, and receives an error for each further channel', async () => {
     const alice = new SdkClient(node.wsUrl, { token: 'secret-a' })
     const subscriptions = Array.from({ length: 500 }, (_, index) => alice.add(`channel-${index}`))
     alice.sdk.connect()
@@ -192,24 +190,24 @@ describe('the official SDK', () => {
     alice.close()
   })
 
-  it('fetches a new token for a subscription whose own says that it has expired', async () => {
+  it('fetches a new token for a subscription whose token sets an expired expiry', async () => {
     const claims = { sub: 'alice', channel: '$later' }
-    const over = sign({ ...claims, exp: inOneHour(), expire_at: Math.floor(Date.now() / 1_000) - 26 })
+    const expired = sign({ ...claims, exp: inOneHour(), expire_at: Math.floor(Date.now() / 1_000) - 26 })
     const alice = await connect('secret-a')
     let fetched = 0
     const getToken = async () => {
       fetched++
       return sign(claims)
     }
-    const heard = await alice.subscribe('$later', { token: over, getToken })
+    const subscription = await alice.subscribe('$later', { token: expired, getToken })
     expect(fetched).toBe(1)
-    expect(heard.subscribed.items).toHaveLength(1)
+    expect(subscription.subscribed.items).toHaveLength(1)
     const final = alice.add('$later-2', { token: sign({ ...claims, channel: '$later-2', expire_at: 1 }) })
     expect((await final.unsubscribed.first(1))[0]).toMatchObject({ code: 1, reason: 'unauthorized' })
     alice.close()
   })
 
-  it('leaves every gauge at zero when all have gone', async () => {
+  it('is removed from the gauges when it is closed', async () => {
     const alice = await connect('secret-a')
     await alice.subscribe('room')
     alice.close()

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { API_KEY, callApi } from '../support/api.js'
-import { FanfareProcess } from '../support/fanfare-process.js'
 import { metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
 
@@ -38,7 +38,7 @@ describe('the server API', () => {
     expect(await client.nextText()).toBe('{"id":9007199254740993,"x":[0.10000000000000000001]}')
   })
 
-  it('leaves out the client that is excluded', async () => {
+  it('publishes to all but the excluded client', async () => {
     const watcher = await open('/ws/excluding?events=join')
     const { client } = JSON.parse(await watcher.nextText()) as { client: string }
     const other = await open('/ws/excluding')
@@ -75,7 +75,7 @@ describe('the server API', () => {
     })
   })
 
-  it('takes the key from either header, and refuses any other', async () => {
+  it('accepts the key from either header, and refuses any other', async () => {
     const body = { channel: 'keys', data: 1 }
     expect((await callApi(node, 'publish', body, { Authorization: `apikey ${API_KEY}` })).status).toBe(200)
     for (const headers of [{}, { 'X-API-Key': 'wrong' }, { Authorization: `Bearer ${API_KEY}` }]) {
@@ -99,7 +99,7 @@ describe('the server API', () => {
     ['a long tag', 'publish', { channel: 'c', data: 1, tags: { a: 'é'.repeat(128) } }, '255 bytes'],
     ['a number for a tag', 'publish', '{"channel":"c","data":1,"tags":{"a":9007199254740993}}', 'tags.a'],
     ['a long idempotency key', 'publish', { channel: 'c', data: 1, idempotency_key: 'k'.repeat(256) }, '255'],
-    ['nobody to disconnect', 'disconnect', { user: '' }, 'user: is required'],
+    ['no user to disconnect', 'disconnect', { user: '' }, 'user: is required'],
     ['no user', 'unsubscribe', { channel: 'c' }, 'user'],
     ['a close code of the protocol', 'disconnect', { user: 'u', code: 1000 }, 'code: must be 3000 to 4999'],
     ['a close code above all', 'disconnect', { user: 'u', code: 5000 }, 'code: must be 3000 to 4999'],
@@ -115,20 +115,20 @@ describe('the server API', () => {
     ['a command of two methods', 'batch', { commands: [{ info: {}, channels: {} }] }, 'commands.0'],
     ['1,001 commands', 'batch', { commands: Array(1_001).fill({ info: {} }) }, 'commands'],
     ['absurd depth', 'publish', `{"channel":"c","data":${'['.repeat(1e5)}${']'.repeat(1e5)}}`, 'deep'],
-  ])('answers %s with error 107 that says what is wrong', async (_what, method, body, hint) => {
+  ])('answers %s with error 107 and the reason', async (_what, method, body, hint) => {
     const answer = await callApi(node, method, body)
     expect(answer.status).toBe(200)
     expect(answer.body.error).toEqual({ code: 107, message: expect.stringContaining(hint) })
   })
 
-  it('answers what is not JSON with 400, a wrong method with 405, an unknown one with 404', async () => {
+  it('answers invalid JSON with 400, a wrong HTTP method with 405 and an unknown API method with 404', async () => {
     expect((await callApi(node, 'publish', '{')).status).toBe(400)
     expect((await callApi(node, 'nonsense', {})).status).toBe(404)
     const headers = { 'X-API-Key': API_KEY }
     expect((await fetch(`${node.httpUrl}/api/publish`, { headers })).status).toBe(405)
   })
 
-  it('refuses data above the limit with error 106, and a far larger body with 413 unread', async () => {
+  it('refuses data above the limit with error 106, and a far larger body unread with 413', async () => {
     const big = (bytes: number) => ({ channel: 'c', data: 'x'.repeat(bytes) })
     expect((await callApi(node, 'publish', big(1024 * 1024 - 2))).body).toEqual({ result: {} })
     expect((await callApi(node, 'publish', big(1024 * 1024 - 1))).body.error?.code).toBe(106)
@@ -189,7 +189,7 @@ describe('a batch', () => {
     },
   )
 
-  it('counts its commands by method and code, and unknown methods not at all', async () => {
+  it('counts its commands by method and code, except unknown methods', async () => {
     const before = await node.metrics()
     await callApi(node, 'batch', { commands: [{ info: {} }, { info: { no: 1 } }, { nonsense: {} }] })
     const after = await node.metrics()
@@ -216,7 +216,7 @@ describe('control of connections', () => {
   })
   afterAll(() => node.child.stop())
 
-  it('disconnects a user with 3503 force disconnect, and nobody else', async () => {
+  it('disconnects a user with 3503 force disconnect, and no other user', async () => {
     const [alice, echo, bob] = await Promise.all([
       open('alice', '/ws/c'),
       open('alice', '/echo'),
@@ -226,25 +226,25 @@ describe('control of connections', () => {
     for (const client of [alice, echo]) {
       expect(await client.closed).toEqual({ code: 3503, reason: 'force disconnect' })
     }
-    await callApi(node, 'publish', { channel: 'c', data: 'still here' })
-    expect(await bob.nextText()).toBe('"still here"')
+    await callApi(node, 'publish', { channel: 'c', data: 'still connected' })
+    expect(await bob.nextText()).toBe('"still connected"')
     bob.close()
   })
 
-  it('disconnects with a code and a reason of the application, sparing who is listed', async () => {
-    const stays = await open('alice', '/ws/seats?events=join')
-    const { client } = JSON.parse(await stays.nextText()) as { client: string }
-    const goes = await open('alice', '/ws/seats')
+  it('disconnects with a code and a reason of the application, except the clients of the whitelist', async () => {
+    const spared = await open('alice', '/ws/seats?events=join')
+    const { client } = JSON.parse(await spared.nextText()) as { client: string }
+    const disconnected = await open('alice', '/ws/seats')
     const reason = `${'é'.repeat(61)}x`
     const body = { user: 'alice', code: 4123, reason, whitelist: [client] }
     expect((await callApi(node, 'disconnect', body)).body.result).toEqual({ num_clients: 1 })
-    expect(await goes.closed).toEqual({ code: 4123, reason })
+    expect(await disconnected.closed).toEqual({ code: 4123, reason })
     const named = { user: '', client, code: 3011 }
     expect((await callApi(node, 'disconnect', named)).body.result).toEqual({ num_clients: 1 })
-    expect(await stays.closed).toEqual({ code: 3011, reason: 'force reconnect' })
+    expect(await spared.closed).toEqual({ code: 3011, reason: 'force reconnect' })
   })
 
-  it('touches nobody whose user, client or session is another', async () => {
+  it('affects no connection with another user, client or session', async () => {
     const client = await open('alice', '/ws/alone')
     for (const body of [
       { user: 'bob' },
@@ -258,36 +258,36 @@ describe('control of connections', () => {
     await client.closed
   })
 
-  it('takes a raw client out of its channel by closing it, and not out of another', async () => {
-    const [here, there] = await Promise.all([open('alice', '/ws/here'), open('alice', '/ws/there')])
-    const body = { user: 'alice', channel: 'here' }
+  it('unsubscribes a raw client by closing it, and only from its channel', async () => {
+    const [first, second] = await Promise.all([open('alice', '/ws/one'), open('alice', '/ws/two')])
+    const body = { user: 'alice', channel: 'one' }
     expect((await callApi(node, 'unsubscribe', body)).body.result).toEqual({ num_clients: 1 })
-    expect(await here.closed).toEqual({ code: 3503, reason: 'Unsubscribed by the server' })
+    expect(await first.closed).toEqual({ code: 3503, reason: 'Unsubscribed by the server' })
     expect((await callApi(node, 'unsubscribe', body)).body.result).toEqual({ num_clients: 0 })
-    there.close()
-    await there.closed
+    second.close()
+    await second.closed
   })
 
-  it('does not subscribe anybody until a time that is past', async () => {
+  it('refuses a subscription with an expiry in the past', async () => {
     const body = { user: 'alice', channel: 'two', expire_at: Math.floor(Date.now() / 1_000) - 20 }
     expect((await callApi(node, 'subscribe', body)).body.error).toMatchObject({ code: 110 })
   })
 
-  it('cannot subscribe a raw client to another channel, and says so with 108', async () => {
+  it('refuses to subscribe a raw client to another channel with 108', async () => {
     const client = await open('alice', '/ws/one')
     const body = { user: 'alice', channel: 'two', data: { a: 1 }, recover_since: { epoch: 'e', offset: 1 } }
     expect((await callApi(node, 'subscribe', body)).body.error).toEqual({
       code: 108,
       message: expect.stringContaining('raw connections'),
     })
-    expect((await callApi(node, 'subscribe', { ...body, user: 'nobody' })).body.result).toEqual({
+    expect((await callApi(node, 'subscribe', { ...body, user: 'unknown' })).body.result).toEqual({
       num_clients: 0,
     })
     client.close()
     await client.closed
   })
 
-  it('closes a connection with 3005 that it is told is expired, or when it expires', async () => {
+  it('closes a connection with 3005 when it is set as expired, and when it expires', async () => {
     const [now, soon] = await Promise.all([open('alice', '/ws/now'), open('bob', '/ws/soon')])
     expect((await callApi(node, 'refresh', { user: 'alice', expired: true })).body.result).toEqual({
       num_clients: 1,
@@ -301,7 +301,7 @@ describe('control of connections', () => {
 })
 
 describe('the description of the server API', () => {
-  it('is served to everybody', async () => {
+  it('is served without a key', async () => {
     const node = await FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'secret' })
     const response = await fetch(`${node.httpUrl}/api/openapi.json`)
     expect(response.status).toBe(200)
@@ -315,7 +315,7 @@ describe('the description of the server API', () => {
 })
 
 describe('the server API of a node without a key', () => {
-  it('is closed, and says so', async () => {
+  it('refuses every request with a message about the missing key', async () => {
     const node = await FanfareProcess.start({ FANFARE_AUTH_TOKENS: 'secret' })
     const { status, body } = await callApi(node, 'info', {})
     expect(status).toBe(401)

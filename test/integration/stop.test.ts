@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
 
 const start = (settings: Record<string, string> = {}) =>
@@ -7,13 +7,16 @@ const start = (settings: Record<string, string> = {}) =>
 const open = (node: FanfareProcess, path = '/ws/room') =>
   RawClient.connect(`${node.wsUrl}${path}`, { token: 'secret' })
 
-describe('a node that is told to stop', () => {
-  it.each(['SIGTERM', 'SIGINT'] as const)('ends with 0 after %s when nobody is connected', async (signal) => {
-    const node = await start()
-    expect(await node.child.stop(signal)).toEqual({ code: 0, signal: null })
-    // Closing at the slowest pace would take the window of 20 s, after which the test's patience is over too.
-    expect(node.child.output).toContain('"isClean":true')
-  })
+describe('a node that is stopped', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    'ends with 0 after %s when no client is connected',
+    async (signal) => {
+      const node = await start()
+      expect(await node.child.stop(signal)).toEqual({ code: 0, signal: null })
+      // It does not wait for the drain window of 20 s, and ends cleanly.
+      expect(node.child.output).toContain('"isClean":true')
+    },
+  )
 
   it('closes its connections with 1001 Going away, then ends with 0', async () => {
     const node = await start()
@@ -25,7 +28,7 @@ describe('a node that is told to stop', () => {
     expect(await node.child.exited).toEqual({ code: 0, signal: null })
   })
 
-  it('spreads the closes over the window, not ready and letting nobody in meanwhile', async () => {
+  it('spreads the closes over the window, and is not ready and accepts no connections meanwhile', async () => {
     const node = await start({ FANFARE_DRAIN_WINDOW: '5s' })
     const clients = await Promise.all(Array.from({ length: 500 }, () => open(node)))
     let closed = 0
@@ -45,7 +48,7 @@ describe('a node that is told to stop', () => {
     expect(closed).toBe(500)
   })
 
-  it('keeps serving while it waits for the balancer to notice', async () => {
+  it('continues to serve during the drain delay, in which the balancer detects the drain', async () => {
     const node = await start({ FANFARE_DRAIN_DELAY: '5s' })
     const early = await open(node)
     node.child.kill('SIGTERM')
@@ -58,10 +61,10 @@ describe('a node that is told to stop', () => {
     expect(await node.child.exited).toEqual({ code: 0, signal: null })
   })
 
-  it('refuses whoever comes over a connection that is open already', async () => {
+  it('refuses a handshake on a TCP connection that was open before', async () => {
     const node = await start({ FANFARE_DRAIN_WINDOW: '20s', FANFARE_LOG_LEVEL: 'debug' })
-    await Promise.all(Array.from({ length: 300 }, () => open(node)))
-    // Opened before the doors close; its handshake comes after.
+    await Promise.all(Array.from({ length: 800 }, () => open(node)))
+    // Opened before the node stops listening; its handshake comes after that.
     const { connect } = await import('node:net')
     const socket = connect(node.port, '127.0.0.1')
     await new Promise((resolve) => socket.once('connect', resolve))
@@ -86,7 +89,7 @@ describe('a node that is told to stop', () => {
     expect(await node.child.exited).toEqual({ code: 0, signal: null })
   })
 
-  it('takes a signal that comes twice at once for one, as Ctrl-C does through npm', async () => {
+  it('counts two signals in quick succession as one, as Ctrl-C sends them through npm', async () => {
     const node = await start()
     const clients = await Promise.all(Array.from({ length: 100 }, () => open(node)))
     node.child.kill('SIGINT')
@@ -99,7 +102,7 @@ describe('a node that is told to stop', () => {
 
   it('ends at once with 1 at the second signal', async () => {
     const node = await start()
-    const clients = await Promise.all(Array.from({ length: 500 }, () => open(node)))
+    const clients = await Promise.all(Array.from({ length: 800 }, () => open(node)))
     node.child.kill('SIGTERM')
     await Promise.race(clients.map((client) => client.closed))
     node.child.kill('SIGINT')

@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { FanfareProcess } from '../support/fanfare-process.js'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { eventually, metric } from '../support/metric.js'
 import { RawClient } from '../support/raw-client.js'
-import { RedisServer } from '../support/redis-server.js'
 
 /** Subscriptions that a connection may have by default. */
 const MAX_CHANNELS = 128
 const PAIRS_IN_FRAME = 500
 const DRAIN_WINDOW_MS = 1_000
-/** Beyond the window, as the README says. */
+/** How much longer than its window a drain may take, as documented. */
 const DRAIN_GRACE_MS = 10_000
 
 let redis: RedisServer
@@ -27,18 +27,18 @@ afterEach(async () => {
   await redis.remove()
 })
 
-/** A connected client, in no channel, of a node that hears the channels and has nothing under way. */
+/** Connects a client without subscriptions. The node has subscribed to the channels and has no pending changes. */
 async function connected(channels: readonly string[]): Promise<RawClient> {
   const client = await RawClient.connect(`${node.wsUrl}/connection/websocket`)
   client.send('{"id":1,"connect":{}}')
   await client.nextText()
   client.send(pairs(channels, 0).join('\n'))
   await answers(client, 2 * channels.length)
-  await eventually(async () => (await pending()) === 0, 'all is told')
+  await eventually(async () => (await pending()) === 0, 'no presence change is pending')
   return client
 }
 
-/** Lines that come to each of the channels and leave it. */
+/** Commands that subscribe to and unsubscribe from each of the channels. */
 function pairs(channels: readonly string[], firstId: number): string[] {
   return channels.flatMap((channel, index) => [
     `{"id":${firstId + 2 * index + 2},"subscribe":{"channel":"${channel}"}}`,
@@ -46,7 +46,7 @@ function pairs(channels: readonly string[], firstId: number): string[] {
   ])
 }
 
-/** Waits for so many answers; throws at one that is an error. */
+/** Waits for `count` answers. Rejects with an answer that is an error. */
 async function answers(client: RawClient, count: number): Promise<void> {
   for (let left = count; left > 0; ) {
     const lines = (await client.nextText()).split('\n')
@@ -62,8 +62,8 @@ const pending = async () => metric(await node.metrics(), 'fanfare_presence_pendi
 const done = async () =>
   metric(await node.metrics(), 'fanfare_command_duration_seconds_count', '{command="unsubscribe"}')
 
-/** SIGTERM ends the node cleanly and in time. */
-async function expectToEnd(): Promise<void> {
+/** Expects that SIGTERM ends the node cleanly and in time. */
+async function expectCleanStop(): Promise<void> {
   const startMs = performance.now()
   node.child.kill('SIGTERM')
   expect(await node.child.exited).toEqual({ code: 0, signal: null })
@@ -75,25 +75,25 @@ describe('a client that subscribes and unsubscribes without pause', () => {
     ['one channel', 1],
     ['many channels', 100],
   ])(
-    'to %s is served as fast as the cluster is told, with no more under way than it may',
+    'to %s is served at the pace of the presence changes, with a bounded number of them pending',
     async (_, count) => {
       const channels = Array.from({ length: PAIRS_IN_FRAME }, (_, index) => `room-${index % count}`)
       const flooder = await connected([...new Set(channels)])
       const other = await connected(['other'])
       const watcher = await RawClient.connect(`${node.wsUrl}/ws/room-0?events=join,leave`)
-      const most: number[] = []
+      const pendingSamples: number[] = []
       const frames = 20
       for (let frame = 0; frame < frames; frame++) {
         flooder.send(pairs(channels, 1_000).join('\n'))
         if (frame % 5 === 0) {
           other.send('{"id":7,"ping":{}}')
           await answers(other, 1)
-          most.push(await pending())
+          pendingSamples.push(await pending())
         }
         await answers(flooder, 2 * PAIRS_IN_FRAME)
       }
-      expect(Math.max(...most)).toBeLessThanOrEqual(2 * MAX_CHANNELS)
-      await eventually(async () => (await pending()) === 0, 'all is told')
+      expect(Math.max(...pendingSamples)).toBeLessThanOrEqual(2 * MAX_CHANNELS)
+      await eventually(async () => (await pending()) === 0, 'no presence change is pending')
       expect(await done()).toBeGreaterThanOrEqual(frames * PAIRS_IN_FRAME)
       const events = watcher.frames.map(
         ({ data }) => JSON.parse(data.toString()) as { event: string; client: string },
@@ -105,15 +105,15 @@ describe('a client that subscribes and unsubscribes without pause', () => {
       )
       expect(others.at(-1)?.event).toBe('leave')
       expect(others.length).toBeLessThan(2 * frames * (PAIRS_IN_FRAME / count))
-      await expectToEnd()
+      await expectCleanStop()
     },
   )
 
-  it('is closed with 3013 where it does not wait for answers, and leaves no work behind', async () => {
+  it('is closed with 3013 when it does not wait for answers, and leaves no pending work', async () => {
     const channels = Array.from({ length: PAIRS_IN_FRAME }, () => 'room')
     const flooder = await connected(['room'])
     const other = await connected(['other'])
-    // While Redis stands still nothing can be told, and all that the node takes on piles up.
+    // While Redis is frozen no presence change is written, and all accepted commands accumulate.
     redis.freeze()
     for (let frame = 0; frame < 20; frame++) flooder.send(pairs(channels, 1_000).join('\n'))
     expect(await flooder.closed).toEqual({ code: 3013, reason: 'too many requests' })
@@ -121,8 +121,8 @@ describe('a client that subscribes and unsubscribes without pause', () => {
     other.send('{"id":7,"ping":{}}')
     await answers(other, 1)
     redis.resume()
-    await eventually(async () => (await pending()) === 0, 'all is told')
+    await eventually(async () => (await pending()) === 0, 'no presence change is pending')
     expect(await done()).toBeLessThan(2 * MAX_CHANNELS)
-    await expectToEnd()
+    await expectCleanStop()
   })
 })

@@ -1,14 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { request } from 'node:https'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FanfareProcess, runFanfare } from '../support/fanfare-process.js'
+import { FanfareProcess, runFanfare } from '../../deploy/local/fanfare-process.js'
 import { RawClient } from '../support/raw-client.js'
+import { CERT_PATH, KEY_PATH } from '../support/tls/files.js'
 
-const path = (name: string) => fileURLToPath(new URL(`../support/tls/${name}`, import.meta.url))
-const CERT = path('cert.pem')
-const KEY = path('key.pem')
-const ca = readFileSync(CERT)
+const ca = readFileSync(CERT_PATH)
 
 function status(url: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
@@ -25,32 +22,32 @@ describe('a node with certificates', () => {
   beforeAll(async () => {
     node = await FanfareProcess.start({
       FANFARE_AUTH_TOKENS: 'secret',
-      FANFARE_TLS_CERT: CERT,
-      FANFARE_TLS_KEY: KEY,
-      FANFARE_INTERNAL_TLS_CERT: CERT,
-      FANFARE_INTERNAL_TLS_KEY: KEY,
+      FANFARE_TLS_CERT: CERT_PATH,
+      FANFARE_TLS_KEY: KEY_PATH,
+      FANFARE_INTERNAL_TLS_CERT: CERT_PATH,
+      FANFARE_INTERNAL_TLS_KEY: KEY_PATH,
     })
     address = `127.0.0.1:${node.port}`
   })
   afterAll(() => node.child.stop())
 
-  it('speaks wss:// and https://, and nothing else', async () => {
+  it('accepts wss:// and https://, and no plain connections', async () => {
     const open = () => RawClient.connect(`wss://${address}/ws/room`, { token: 'secret', ca })
-    const [speaker, listener] = await Promise.all([open(), open()])
-    speaker.send('in private')
-    expect(await listener.nextText()).toBe('in private')
+    const [publisher, subscriber] = await Promise.all([open(), open()])
+    publisher.send('in private')
+    expect(await subscriber.nextText()).toBe('in private')
     await expect(RawClient.connect(`ws://${address}/ws/room`, { token: 'secret' })).rejects.toThrow()
   })
 
-  it('is asked for its health over https:// too', async () => {
+  it('answers its readiness over https:// too', async () => {
     expect(await status(`https://127.0.0.1:${node.internalPort}/ready`)).toBe(200)
   })
 
-  it('is watched over wss:// by the monitor', async () => {
+  it('accepts the monitor over wss://', async () => {
     const monitor = runFanfare(
       ['monitor', `wss://${address}`, '--token', 'secret', '--report', '100ms'],
       {},
-      { env: { NODE_EXTRA_CA_CERTS: CERT } },
+      { env: { NODE_EXTRA_CA_CERTS: CERT_PATH } },
     )
     await monitor.line(/connected to wss:/)
     expect(await monitor.stop('SIGINT')).toEqual({ code: 0, signal: null })

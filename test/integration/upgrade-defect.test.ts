@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from 'vitest'
-import type { Acceptance, Verdict } from '../../src/transport/transport.js'
+import type { Acceptance, HandshakeDecision } from '../../src/transport/transport.js'
 import { UwsTransport } from '../../src/transport/uws/uws-transport.js'
 import { RawClient, refusalOf } from '../support/raw-client.js'
 
@@ -7,7 +7,7 @@ let transport: UwsTransport
 let abandoned = 0
 const defects: unknown[] = []
 
-/** Let in, and then nothing comes of it. */
+/** An accepted handshake whose upgrade fails. */
 const broken: Acceptance = {
   get handler(): never {
     throw new Error('no handler')
@@ -18,7 +18,7 @@ const broken: Acceptance = {
   },
 }
 
-async function listen(handshake: () => Verdict | Promise<Verdict>): Promise<string> {
+async function listen(handshake: () => HandshakeDecision | Promise<HandshakeDecision>): Promise<string> {
   abandoned = 0
   defects.length = 0
   transport = new UwsTransport({
@@ -38,8 +38,8 @@ afterEach(() => transport.close())
 
 it.each([
   ['at once', () => broken],
-  ['later', () => new Promise<Verdict>((resolve) => setImmediate(() => resolve(broken)))],
-])('gives back what a handshake holds when its upgrade fails %s', async (_, handshake) => {
+  ['later', () => new Promise<HandshakeDecision>((resolve) => setImmediate(() => resolve(broken)))],
+])('abandons an accepted handshake when its upgrade fails %s', async (_, handshake) => {
   const refusal = await refusalOf(RawClient.connect(await listen(handshake)))
   expect(refusal.status).toBe(500)
   expect(abandoned).toBe(1)

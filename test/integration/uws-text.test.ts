@@ -2,19 +2,17 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { HttpResponse, Socket, TransportOptions } from '../../src/transport/transport.js'
 import { UwsTransport } from '../../src/transport/uws/uws-transport.js'
 import { RawClient } from '../support/raw-client.js'
-
-const tlsFile = (name: string) => fileURLToPath(new URL(`../support/tls/${name}`, import.meta.url))
+import { CERT_PATH, KEY_PATH } from '../support/tls/files.js'
 
 let transport: UwsTransport
 let sockets: Socket[]
 afterEach(() => transport.close())
 
-/** Starts a listener; returns its host and port. */
+/** Starts a transport. Resolves with its host and port. */
 async function listen(
   response: HttpResponse,
   subprotocol: string,
@@ -50,7 +48,7 @@ async function listen(
   return `127.0.0.1:${await transport.listen({ host: '127.0.0.1', port: 0 })}`
 }
 
-/** What is answered; Node reads headers as Latin-1, one character for each byte. */
+/** Resolves with the answer. Node decodes headers as Latin-1, one character for each byte. */
 function get(url: string, headers = {}): Promise<{ head: IncomingMessage; body: Buffer }> {
   return new Promise((resolve, reject) => {
     request(url, { headers, agent: false }, (head) => {
@@ -71,7 +69,7 @@ function bytesOf(header: string | string[] | undefined): string {
   return Buffer.from(String(header), 'latin1').toString('utf8')
 }
 
-/** The same text, as V8 keeps what was cut out of a text with wider characters. */
+/** The same text in the form in which V8 stores a slice of a string with wider characters. */
 function cutOut(text: string): string {
   return `${text}${'€'.repeat(20)}`.slice(0, text.length)
 }
@@ -106,7 +104,7 @@ describe.each([
     expect(await client.closed).toEqual({ code: 4000, reason: text })
   })
 
-  it('takes it for one topic, however the string is kept', async () => {
+  it('uses one topic for it, however V8 stores the string', async () => {
     const url = `ws://${await listen({ status: 404 }, '')}/socket`
     const clients = [await RawClient.connect(url), await RawClient.connect(url)]
     const [first, second] = sockets
@@ -125,7 +123,7 @@ describe.each([
     expect(await clients[1]?.nextText()).toBe('to the second alone')
   })
 
-  it('keeps it apart from the topic whose characters are its bytes', async () => {
+  it('separates its topic from the topic whose characters are its bytes', async () => {
     const url = `ws://${await listen({ status: 404 }, '')}/socket`
     const client = await RawClient.connect(url)
     sockets[0]?.subscribe(Buffer.from(text).toString('latin1'))
@@ -138,8 +136,8 @@ describe.each([
     const folder = await mkdtemp(join(tmpdir(), `${text}-`))
     try {
       const [certPath, keyPath] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
-      await copyFile(tlsFile('cert.pem'), certPath)
-      await copyFile(tlsFile('key.pem'), keyPath)
+      await copyFile(CERT_PATH, certPath)
+      await copyFile(KEY_PATH, keyPath)
       const address = await listen({ status: 404 }, '', { certPath, keyPath })
       const client = await RawClient.connect(`wss://${address}/socket`, { rejectUnauthorized: false })
       client.close()

@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load.js'
 import { type Config, SETTING_KEYS } from '../../src/config/settings.js'
@@ -11,9 +10,10 @@ import { forkWorker } from '../../src/workers/fork.js'
 import type { FromWorker, ToWorker } from '../../src/workers/messages.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { IssuerKey } from '../support/issuer.js'
+import { CERT_PATH, KEY_PATH } from '../support/tls/files.js'
 
-/** A process that sends back what it is sent, started as the supervisor starts workers. */
-async function sentAndBack(message: ToWorker | FromWorker): Promise<unknown> {
+/** Sends a message to a process that echoes it, started as the supervisor starts workers. Resolves with the echo. */
+async function echoed(message: ToWorker | FromWorker): Promise<unknown> {
   const directory = mkdtempSync(join(tmpdir(), 'fanfare-echo-'))
   afterThisTest(() => rmSync(directory, { recursive: true, force: true }))
   const file = join(directory, 'echo.mjs')
@@ -21,21 +21,18 @@ async function sentAndBack(message: ToWorker | FromWorker): Promise<unknown> {
   const worker = forkWorker(file)
   afterThisTest(() => worker.kill('SIGKILL'))
   worker.send(message)
-  const [back] = (await once(worker, 'message')) as [unknown]
-  return back
+  const [echo] = (await once(worker, 'message')) as [unknown]
+  return echo
 }
-
-const CERT = fileURLToPath(new URL('../support/tls/cert.pem', import.meta.url))
-const KEY = fileURLToPath(new URL('../support/tls/key.pem', import.meta.url))
 
 /** A configuration in which every setting has a value, and every option of a namespace. */
 function everySetting(): Config {
   const { config, problems } = loadConfig({
     options: {
-      tlsCert: CERT,
-      tlsKey: KEY,
-      internalTlsCert: CERT,
-      internalTlsKey: KEY,
+      tlsCert: CERT_PATH,
+      tlsKey: KEY_PATH,
+      internalTlsCert: CERT_PATH,
+      internalTlsKey: KEY_PATH,
       redisUrl: 'redis://user:password@redis.example:6379',
       authTokens: 'ann=secret-a,secret-b',
       authHmacSecret: 'a secret that signs tokens, long enough',
@@ -54,22 +51,22 @@ function everySetting(): Config {
 
 afterEach(cleanUp)
 
-describe('what a supervisor and its workers tell each other', () => {
-  it('arrives as it was sent, every setting of the configuration included', async () => {
+describe('a message between a supervisor and its workers', () => {
+  it('is received unchanged, including every setting of the configuration', async () => {
     const config = everySetting()
     expect(SETTING_KEYS.filter((key) => config[key] === undefined)).toEqual([])
     expect(Object.values(config.namespaces?.[0] ?? {})).not.toContain(undefined)
     const start: ToWorker = { type: 'start', config, worker: 1 }
-    expect(await sentAndBack(start)).toStrictEqual(start)
+    expect(await echoed(start)).toStrictEqual(start)
   })
 
-  it('arrives as it was sent, metrics that are no finite number included', async () => {
+  it('is received unchanged, including metrics that are not finite numbers', async () => {
     const metrics = new Metrics('test')
     metrics.redisUp.set({ shard: '0', role: 'publisher' }, Number.NaN)
     metrics.draining.set(Number.POSITIVE_INFINITY)
     const readiness = { status: 'deaf', relaySilenceMs: Number.POSITIVE_INFINITY } as const
     const report = { readiness, metrics: await metrics.snapshot() }
     const message: FromWorker = { type: 'report', id: 1, report }
-    expect(await sentAndBack(message)).toEqual(message)
+    expect(await echoed(message)).toEqual(message)
   })
 })

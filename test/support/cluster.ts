@@ -1,13 +1,13 @@
 import type { Options } from 'centrifuge'
+import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import { API_KEY } from './api.js'
-import { FanfareProcess } from './fanfare-process.js'
 import { RawClient } from './raw-client.js'
-import { RedisServer } from './redis-server.js'
 import { SdkClient } from './sdk-client.js'
 
 export const TOKEN = 'the-token'
 
-/** Three nodes on a Redis of their own. */
+/** Three nodes that share a Redis of their own. */
 export class Cluster {
   private constructor(
     readonly redis: RedisServer,
@@ -26,12 +26,12 @@ export class Cluster {
     return new Cluster(redis, await Promise.all([start(), start(), start()]))
   }
 
-  /** A client of the node with this number. */
+  /** Connects a raw client to the node with this number. */
   open(node: 0 | 1 | 2, path: string): Promise<RawClient> {
     return RawClient.connect(`${this.nodes[node].wsUrl}${path}`, { token: TOKEN })
   }
 
-  /** A connected client of the official SDK on the node with this number. */
+  /** Connects a client of the official SDK to the node with this number. */
   sdk(node: 0 | 1 | 2, options: Partial<Options> = {}): Promise<SdkClient> {
     return SdkClient.connect(this.nodes[node].wsUrl, { token: TOKEN, ...options })
   }

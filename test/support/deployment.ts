@@ -1,13 +1,11 @@
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { ROOT } from './repository.js'
 
-/** The top of the repository, where the shipped files are. */
-export const TOP = fileURLToPath(new URL('../../', import.meta.url))
-
+/** The text of a shipped file. The path is from the root of the repository. */
 export function shipped(path: string): string {
-  return readFileSync(`${TOP}${path}`, 'utf8')
+  return readFileSync(`${ROOT}${path}`, 'utf8')
 }
 
 const service = z.object({
@@ -35,7 +33,7 @@ export function composeService(name: string): ComposeService {
   return found
 }
 
-/** What the shipped Redis is started with, besides the program's name. */
+/** The arguments that the shipped Redis is started with, without the program's name. */
 export function redisArguments(): string[] {
   return (composeService('redis').command ?? []).slice(1)
 }
@@ -49,7 +47,7 @@ const prometheus = z.object({
   ),
 })
 
-/** What each job of the shipped Prometheus scrapes. */
+/** The targets of the shipped Prometheus, by the name of their job. */
 export function scrapeTargets(): Record<string, string[]> {
   const jobs = prometheus.parse(parse(shipped('deploy/prometheus/prometheus.yml'))).scrape_configs
   return Object.fromEntries(
@@ -71,7 +69,7 @@ export function dockerfileInstructions(): { name: string; value: string }[] {
     })
 }
 
-/** The one instruction of the shipped Dockerfile that the pattern matches. */
+/** The one instruction of the shipped Dockerfile that the pattern matches. Throws unless there is exactly one. */
 export function dockerfileInstruction(name: string, pattern = /./): string {
   const found = dockerfileInstructions().filter(
     (instruction) => instruction.name === name && pattern.test(instruction.value),

@@ -1,6 +1,6 @@
 import { settingsMarkdown } from '../../src/config/describe.js'
 
-/** A section of a page that is written from the code. */
+/** A section of a page that is generated from the code. */
 export interface GeneratedSection {
   readonly path: string
   readonly section: string

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 
-/** Once before all tests: the command as users run it. */
+/** Builds the command as users run it, once before all tests. */
 export default function setup(): void {
   execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
 }

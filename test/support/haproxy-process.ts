@@ -2,27 +2,27 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Child } from './child-process.js'
-import { freePort } from './free-port.js'
+import { Child } from '../../deploy/local/child-process.js'
+import { freePort } from '../../deploy/local/free-port.js'
 import { eventually } from './metric.js'
 
 export const HAPROXY_CONFIGURATION = fileURLToPath(new URL('../../deploy/proxy/haproxy.cfg', import.meta.url))
 
-/** What HAProxy balances: a node's public port and the internal one that answers /ready, both on 127.0.0.1. */
+/** A server that HAProxy balances: a node's public port and the internal one that answers /ready, both on 127.0.0.1. */
 export interface ProxiedNode {
   port: number
   internalPort: number
 }
 
-/** Fails on text that is not there, so that a test never runs against a file that has moved on. */
+/** Throws unless the text contains `from` once, so that no test runs with a configuration that has changed since. */
 function replaceOnce(text: string, from: string, to: string): string {
   if (text.split(from).length !== 2) throw new Error(`haproxy.cfg should contain exactly one "${from}"`)
   return text.replace(from, () => to)
 }
 
 /**
- * A real HAProxy with the shipped configuration, in which nothing is replaced but addresses, ports, and how long a check
- * may take: a node on a busy machine is no dead one.
+ * A real HAProxy with the shipped configuration, in which only addresses, ports and the timeout of checks are replaced:
+ * a node that answers late on a busy machine is not dead.
  */
 export class HaproxyProcess {
   private constructor(
@@ -71,7 +71,7 @@ export class HaproxyProcess {
     return `http://127.0.0.1:${this.port}`
   }
 
-  /** Connections that HAProxy now holds to each node, by the node's name. */
+  /** The number of current connections from HAProxy to each node, by the node's name. */
   async sessions(): Promise<Record<string, number>> {
     return Object.fromEntries((await this.statistics()).map((row) => [row[1], Number(row[4])]))
   }
@@ -86,7 +86,7 @@ export class HaproxyProcess {
     return rows.filter(([proxy, server]) => proxy === 'nodes' && server?.startsWith('node'))
   }
 
-  /** Until then a node counts as up, and a single check that comes late on a busy machine takes it out. */
+  /** Before its first check a node counts as up, and a single late check on a busy machine takes it out. */
   private allChecked(): Promise<void> {
     const isUp = (row: string[]) => row[17] === 'UP' && row[36] === 'L7OK'
     return eventually(async () => (await this.statistics()).every(isUp), 'HAProxy has found all nodes up')

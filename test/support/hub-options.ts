@@ -1,8 +1,13 @@
 import type { HubOptions } from '../../src/hub/hub.js'
 import type { ChannelRules } from '../../src/hub/local-channel.js'
 
-/** Of a hub whose channels keep no stream and in which nothing waits, but for what is said. Defects are thrown. */
-export function hubOptions(rules: Partial<ChannelRules> = {}, options: Partial<HubOptions> = {}): HubOptions {
+type HubDefaults = Pick<HubOptions, 'rulesOf' | 'busyDeliveryDelayMs' | 'onDefect'>
+
+/** Options of a hub whose channels have no stream and no delivery delay unless given. Defects are thrown. */
+export function hubOptions(
+  rules: Partial<ChannelRules> = {},
+  options: Partial<HubDefaults> = {},
+): HubDefaults {
   return {
     rulesOf: () => ({ namespace: '', metaTtlMs: undefined, deliveryDelayMs: 0, ...rules }),
     busyDeliveryDelayMs: 0,

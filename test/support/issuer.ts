@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { unsigned } from './forged-jwt.js'
 
-/** A key of an issuer, under the id that tokens name it by. */
+/** A key pair of an issuer, with the `kid` that tokens name it by. */
 export class IssuerKey {
   private readonly pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 
@@ -24,10 +24,10 @@ export class IssuerKey {
   }
 }
 
-/** Publishes keys over HTTP, as those do who issue tokens. */
+/** An HTTP server that publishes keys, as an issuer of tokens does. */
 export class Issuer {
   requests = 0
-  /** What it answers with. */
+  /** Answers its requests. */
   handle: RequestListener = (_request, response) => response.writeHead(404).end()
   private readonly server: Server
   private port = 0
@@ -39,7 +39,7 @@ export class Issuer {
     })
   }
 
-  /** On a port of its own; the same again after `stop`. */
+  /** Listens on a free port, and on the same one again after `stop`. */
   async start(): Promise<void> {
     await new Promise<void>((resolve) => this.server.listen(this.port, '127.0.0.1', resolve))
     this.port = (this.server.address() as AddressInfo).port

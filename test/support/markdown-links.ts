@@ -5,11 +5,14 @@ export interface Link {
   readonly line: number
 }
 
-/** The links of a page, `[text](target)`, without those that are only shown in code. */
+/** The links of a page, `[text](target)`, without those in code. */
 export function linksOf(page: Page): readonly Link[] {
   return page.prose.split('\n').flatMap((text, index) => {
-    const shown = text.replace(/`[^`]*`/g, (code) => 'x'.repeat(code.length))
-    return [...shown.matchAll(/\]\(([^()\s]+)\)/g)].map(({ 1: target = '' }) => ({ target, line: index + 1 }))
+    const visible = text.replace(/`[^`]*`/g, (code) => 'x'.repeat(code.length))
+    return [...visible.matchAll(/\]\(([^()\s]+)\)/g)].map(({ 1: target = '' }) => ({
+      target,
+      line: index + 1,
+    }))
   })
 }
 
@@ -26,7 +29,7 @@ export function anchorsOf(page: Page): ReadonlySet<string> {
   return anchors
 }
 
-/** Of a link only its text is looked at; all but letters, digits, spaces, - and _ is dropped. */
+/** Takes only the text of links, and drops every character but letters, digits, spaces, - and _. */
 function anchorOf(heading: string): string {
   return heading
     .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')

@@ -1,12 +1,10 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { Child } from './child-process.js'
+import { Child } from '../../deploy/local/child-process.js'
+import { ROOT } from './repository.js'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-
-/** What a user's compiler is told, who looks into the types of the packages too. */
+/** The options of a user's compiler that also checks the declaration files of packages. */
 const USERS_COMPILER_OPTIONS = {
   target: 'es2023',
   module: 'nodenext',
@@ -16,7 +14,7 @@ const USERS_COMPILER_OPTIONS = {
   types: ['node'],
 }
 
-/** Somebody else's project, with Fanfare in it as `npm install` would put it there. */
+/** A user's project in which Fanfare is installed as `npm install` would do it. */
 export class PackedPackage {
   private constructor(
     readonly directory: string,
@@ -24,10 +22,10 @@ export class PackedPackage {
     readonly files: readonly string[],
   ) {}
 
-  /** Packs what is compiled, and unpacks it beside symbolic links to its dependencies: no registry is asked. */
+  /** Packs the compiled code, and unpacks it beside symbolic links to its dependencies, so that no registry is needed. */
   static async install(): Promise<PackedPackage> {
     const directory = mkdtempSync(join(tmpdir(), 'fanfare-packed-'))
-    // Its scripts would compile again, under the feet of other tests.
+    // Its scripts would compile again, while other tests run the compiled code.
     const packed = await run(
       'npm',
       ['pack', '--ignore-scripts', '--json', '--pack-destination', directory],
@@ -49,7 +47,7 @@ export class PackedPackage {
     )
   }
 
-  /** Compiles a module of the user's as the user would, and gives the path of what came of it. */
+  /** Compiles a module as a user would. Resolves with the path of the compiled file. */
   async compile(source: string): Promise<string> {
     writeFileSync(join(this.directory, 'package.json'), JSON.stringify({ type: 'module' }))
     const configuration = { compilerOptions: USERS_COMPILER_OPTIONS, files: ['main.ts'] }

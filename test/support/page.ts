@@ -1,10 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-
-/** The top of the repository, seen from the sources and from dist/ alike. */
-export const TOP = fileURLToPath(
-  new URL(import.meta.url.includes('/dist/') ? '../../../' : '../../', import.meta.url),
-)
+import { ROOT } from './repository.js'
 
 /** A row of a table: its cells, and the line of the page that it is on. */
 export interface TableRow {
@@ -12,19 +7,19 @@ export interface TableRow {
   readonly cells: readonly string[]
 }
 
-/** A fenced block: the word behind its fence, what it holds, and the line of the fence. */
+/** A fenced block: the word behind its fence, its content, and the line of the fence. */
 export interface Fence {
   readonly language: string
   readonly content: string
   readonly line: number
 }
 
-/** A Markdown page of the repository. What is not found in it is an error that names the file. */
+/** A Markdown page of the repository. Its methods throw an error that names the file for what they do not find. */
 export class Page {
   constructor(
-    /** From the top of the repository. */
+    /** From the root of the repository. */
     readonly path: string,
-    readonly text = readFileSync(`${TOP}${path}`, 'utf8'),
+    readonly text = readFileSync(`${ROOT}${path}`, 'utf8'),
   ) {}
 
   get lines(): readonly string[] {
@@ -46,7 +41,7 @@ export class Page {
     return `${this.at(this.lineOf(`<!-- ${name} -->`))} (section ${name})`
   }
 
-  /** What stands between `<!-- name -->` and `<!-- /name -->`. */
+  /** The text between `<!-- name -->` and `<!-- /name -->`. */
   section(name: string): string {
     const content = this.text.split(`<!-- ${name} -->\n`)[1]?.split(`<!-- /${name} -->`)[0]
     if (content === undefined) throw new Error(`${this.path} has no section ${name}`)
@@ -76,7 +71,7 @@ export class Page {
     )
   }
 
-  /** The page with nothing in the place of its fenced blocks, so that lines keep their numbers. */
+  /** The page with its fenced blocks emptied, so that lines keep their numbers. */
   get prose(): string {
     return this.text.replace(/^```[\s\S]*?^```$/gm, (block) => block.replace(/[^\n]/g, ''))
   }
@@ -100,21 +95,21 @@ function cellsOf(row: string): readonly string[] {
     .map((cell) => cell.trim())
 }
 
-/** What stands in backquotes, in order. */
+/** The texts in backquotes, in order. */
 export function codesIn(text: string): readonly string[] {
   return [...text.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code)
 }
 
 /** The paths of the pages in docs/. */
 export function docsPaths(): readonly string[] {
-  return readdirSync(`${TOP}docs`)
+  return readdirSync(`${ROOT}docs`)
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`)
     .sort()
 }
 
-/** The paths of every page that people read. */
+/** The paths of every page of the documentation. */
 export function pagePaths(): readonly string[] {
   const others = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md']
-  return [...others, 'deploy/README.md', 'load/README.md', ...docsPaths()]
+  return [...others, 'deploy/README.md', 'deploy/local/README.md', 'load/README.md', ...docsPaths()]
 }

@@ -7,7 +7,7 @@ export interface Frame {
   isBinary: boolean
 }
 
-/** A handshake that the server answered with something else than 101. */
+/** A handshake that the server answered with another status than 101. */
 export class Refused extends Error {
   constructor(
     readonly status: number,
@@ -23,7 +23,7 @@ export interface ConnectOptions extends ClientOptions {
   subprotocols?: string[]
 }
 
-/** A real WebSocket client that keeps what it gets, and lets tests wait for it. */
+/** A real WebSocket client that records its frames, and lets tests wait for them. */
 export class RawClient {
   readonly frames: Frame[] = []
   readonly closed: Promise<{ code: number; reason: string }>
@@ -60,7 +60,7 @@ export class RawClient {
     this.socket.send(data)
   }
 
-  /** The next frame that was not asked for yet. */
+  /** Resolves with the next frame that was not read yet. */
   async next(): Promise<Frame> {
     for (;;) {
       const frame = this.frames[this.read]
@@ -83,7 +83,7 @@ export class RawClient {
     return data.toString()
   }
 
-  /** The next so many frames, as text. */
+  /** Resolves with the texts of the next `count` frames. */
   async nextTexts(count: number): Promise<string[]> {
     const texts: string[] = []
     while (texts.length < count) texts.push(await this.nextText())
@@ -95,7 +95,7 @@ export class RawClient {
   }
 }
 
-/** What a handshake was refused with; throws if it was not. */
+/** Resolves with the refusal of a handshake. Rejects when it was not refused. */
 export async function refusalOf(connecting: Promise<RawClient>): Promise<Refused> {
   try {
     const client = await connecting

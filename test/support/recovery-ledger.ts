@@ -1,6 +1,6 @@
 import type { PublicationContext, SubscribedContext } from 'centrifuge'
 
-/** Checks what one subscriber of a stream hears, and writes down what must not be. */
+/** Checks the order and the payloads of the publications of one subscriber of a stream, and records violations. */
 export class RecoveryLedger {
   readonly violations: string[] = []
   recovered = 0
@@ -10,11 +10,11 @@ export class RecoveryLedger {
 
   constructor(
     private readonly name: string,
-    /** Of all subscribers together: one payload for an offset. */
+    /** The payload of each position, shared by all subscribers. */
     private readonly payloads: Map<string, string>,
   ) {}
 
-  /** The offset of the latest publication, or of where it began. */
+  /** The offset of the latest publication, or of the position that the subscription began at. */
   get top(): number {
     return this.offset
   }
@@ -45,10 +45,10 @@ export class RecoveryLedger {
       this.violations.push(`${this.name}: ${offset} ${what}, the last one was ${this.offset}`)
     }
     this.offset = offset
-    const place = `${this.epoch} ${offset}`
+    const position = `${this.epoch} ${offset}`
     const payload = JSON.stringify(data)
-    const known = this.payloads.get(place)
-    if (known === undefined) this.payloads.set(place, payload)
+    const known = this.payloads.get(position)
+    if (known === undefined) this.payloads.set(position, payload)
     else if (known !== payload) this.violations.push(`${this.name}: ${offset} is ${payload} and ${known}`)
   }
 }

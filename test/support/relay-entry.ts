@@ -1,7 +1,7 @@
 const KINDS = ['publication', 'join', 'leave', 'control'] as const
 const FLAG_CLIENT = 2
 
-/** An entry as its format says, byte by byte, whether or not a node would have written it. */
+/** Encodes an entry by its documented format, including entries that no node would write. */
 export function relayEntry({
   kind,
   client,

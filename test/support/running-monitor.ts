@@ -1,7 +1,8 @@
-import { type MonitorOptions, type MonitorTimings, runMonitor } from '../../src/cli/monitor.js'
+import { type MonitorOptions, type MonitorTimings, runMonitor } from '../../src/cli/monitor/monitor.js'
 import { afterThisTest } from './clean-ups.js'
+import { EventLog } from './event-log.js'
 
-/** Timings that a test need not wait for. */
+/** Intervals short enough for tests, and timeouts that no test reaches. */
 export const QUICK: MonitorTimings = {
   pingIntervalMs: 50,
   pongTimeoutMs: 10_000,
@@ -10,35 +11,26 @@ export const QUICK: MonitorTimings = {
   reconnectDelayMs: 50,
 }
 
-/** A monitor in this process, stopped after the test. */
+/** A monitor in this process. It is stopped after the test. */
 export class RunningMonitor {
-  readonly lines: string[] = []
   readonly ended: Promise<void>
   private readonly abort = new AbortController()
-  private readonly watchers = new Set<() => void>()
+  private readonly printed = new EventLog<string>()
 
   constructor(options: Partial<MonitorOptions> & { url: string }) {
-    const print = (line: string) => {
-      this.lines.push(line)
-      for (const watch of this.watchers) watch()
-    }
     const complete = { reportIntervalMs: 50, binary: false, timings: QUICK, ...options }
-    this.ended = runMonitor(complete, { print, signal: this.abort.signal })
+    this.ended = runMonitor(complete, { print: this.printed.add, signal: this.abort.signal })
     afterThisTest(() => this.stop())
   }
 
-  /** The first line, printed or yet to come, that the pattern matches. */
+  /** The lines that it has printed so far. */
+  get lines(): readonly string[] {
+    return this.printed.items
+  }
+
+  /** Resolves with the first line that the pattern matches, printed already or later. */
   line(pattern: RegExp): Promise<string> {
-    return new Promise((resolve) => {
-      const look = () => {
-        const found = this.lines.find((line) => pattern.test(line))
-        if (found === undefined) return
-        this.watchers.delete(look)
-        resolve(found)
-      }
-      this.watchers.add(look)
-      look()
-    })
+    return this.printed.find((line) => pattern.test(line))
   }
 
   stop(): Promise<void> {

@@ -16,18 +16,18 @@ import {
   type UnsubscribedContext,
 } from 'centrifuge'
 import WebSocket from 'ws'
-import { LogOf } from './log-of.js'
-import { PATIENCE } from './patience.js'
+import { EventLog } from './event-log.js'
+import { POLL_OPTIONS } from './poll-options.js'
 
-/** A subscription of the official SDK, and what happened in it. */
+/** A subscription of the official SDK, and a log of each of its events. */
 export class SdkSubscription {
-  readonly publications = new LogOf<PublicationContext>()
-  readonly subscribed = new LogOf<SubscribedContext>()
-  readonly unsubscribed = new LogOf<UnsubscribedContext>()
-  readonly subscribing = new LogOf<{ code: number; reason: string }>()
-  readonly joins = new LogOf<JoinContext>()
-  readonly leaves = new LogOf<LeaveContext>()
-  readonly errors = new LogOf<{ code: number; message: string }>()
+  readonly publications = new EventLog<PublicationContext>()
+  readonly subscribed = new EventLog<SubscribedContext>()
+  readonly unsubscribed = new EventLog<UnsubscribedContext>()
+  readonly subscribing = new EventLog<{ code: number; reason: string }>()
+  readonly joins = new EventLog<JoinContext>()
+  readonly leaves = new EventLog<LeaveContext>()
+  readonly errors = new EventLog<{ code: number; message: string }>()
 
   constructor(readonly sdk: Subscription) {
     sdk.on('publication', this.publications.add)
@@ -39,22 +39,22 @@ export class SdkSubscription {
     sdk.on('error', ({ error }) => this.errors.add(error))
   }
 
-  /** Data of the first so many publications. */
+  /** Resolves with the data of the first `count` publications. */
   async data(count: number): Promise<unknown[]> {
     return (await this.publications.first(count)).map(({ data }) => data as unknown)
   }
 }
 
-/** A client of the official SDK, and what happened to it. */
+/** A client of the official SDK, and a log of each of its events. */
 export class SdkClient {
-  readonly connected = new LogOf<ConnectedContext>()
-  readonly connecting = new LogOf<{ code: number; reason: string }>()
-  readonly disconnected = new LogOf<DisconnectedContext>()
-  readonly subscribed = new LogOf<ServerSubscribedContext>()
-  readonly publications = new LogOf<ServerPublicationContext>()
-  readonly messages = new LogOf<MessageContext>()
-  readonly joins = new LogOf<ServerJoinContext>()
-  readonly errors = new LogOf<{ code: number; message: string }>()
+  readonly connected = new EventLog<ConnectedContext>()
+  readonly connecting = new EventLog<{ code: number; reason: string }>()
+  readonly disconnected = new EventLog<DisconnectedContext>()
+  readonly subscribed = new EventLog<ServerSubscribedContext>()
+  readonly publications = new EventLog<ServerPublicationContext>()
+  readonly messages = new EventLog<MessageContext>()
+  readonly joins = new EventLog<ServerJoinContext>()
+  readonly errors = new EventLog<{ code: number; message: string }>()
   readonly sdk: Centrifuge
 
   constructor(wsUrl: string, options: Partial<Options> = {}) {
@@ -62,8 +62,8 @@ export class SdkClient {
       websocket: WebSocket,
       minReconnectDelay: 10,
       maxReconnectDelay: 200,
-      // However slow the machine is, no answer is given up.
-      timeout: PATIENCE.timeout,
+      // No command times out, however slow the machine is.
+      timeout: POLL_OPTIONS.timeout,
       ...options,
     })
     this.sdk.on('connected', this.connected.add)
@@ -76,7 +76,7 @@ export class SdkClient {
     this.sdk.on('error', ({ error }) => this.errors.add(error))
   }
 
-  /** Connects, and resolves once it is. */
+  /** Resolves once the client is connected. */
   static async connect(wsUrl: string, options: Partial<Options> = {}): Promise<SdkClient> {
     const client = new SdkClient(wsUrl, options)
     client.sdk.connect()
@@ -84,13 +84,14 @@ export class SdkClient {
     return client
   }
 
-  /** Asks for a subscription; `subscribed` tells when it is there. */
+  /** Starts a subscription without waiting for its answer, which `subscribed` records. */
   add(channel: string, options: Partial<SubscriptionOptions> = {}): SdkSubscription {
     const subscription = new SdkSubscription(this.sdk.newSubscription(channel, options))
     subscription.sdk.subscribe()
     return subscription
   }
 
+  /** Resolves once the client is subscribed. */
   async subscribe(channel: string, options: Partial<SubscriptionOptions> = {}): Promise<SdkSubscription> {
     const subscription = this.add(channel, options)
     await subscription.subscribed.first(1)

@@ -10,14 +10,14 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
-import { Child } from './child-process.js'
-import { TOP } from './deployment.js'
-import { cleanEnvironment } from './fanfare-process.js'
+import { Child } from '../../deploy/local/child-process.js'
+import { cleanEnvironment } from '../../deploy/local/fanfare-process.js'
+import { ROOT } from './repository.js'
 
 const COMPILER = join('node_modules', 'typescript', 'bin', 'tsc')
 const COMPILER_RUNS = 'compiler-runs'
 
-/** A copy of what `npm start` needs of a fresh clone, not built; its dependencies are links to those of this one. */
+/** An unbuilt copy of the files that `npm start` needs of a fresh clone. Its dependencies are links to those of this clone. */
 export class SourceTree {
   readonly directory = mkdtempSync(join(tmpdir(), 'fanfare-build-'))
   private readonly children: Child[] = []
@@ -27,24 +27,25 @@ export class SourceTree {
       this.copy(name)
     }
     mkdirSync(this.path('node_modules'))
-    for (const name of readdirSync(join(TOP, 'node_modules'))) {
-      if (name !== 'typescript') symlinkSync(join(TOP, 'node_modules', name), this.path('node_modules', name))
+    for (const name of readdirSync(join(ROOT, 'node_modules'))) {
+      if (name !== 'typescript')
+        symlinkSync(join(ROOT, 'node_modules', name), this.path('node_modules', name))
     }
-    // A file of its own, to be changed.
+    // A copy instead of a link, since tests change it.
     rmSync(this.path('node_modules/.package-lock.json'))
     this.copy('node_modules/.package-lock.json')
-    // The compiler, after a note that it was started.
+    // A compiler that records each of its starts.
     this.write(COMPILER_RUNS, '')
     this.write('node_modules/typescript/package.json', '{ "type": "module" }')
     this.write(
       COMPILER,
       `import { appendFileSync } from 'node:fs'
       appendFileSync(${JSON.stringify(this.path(COMPILER_RUNS))}, 'run\\n')
-      await import(${JSON.stringify(join(TOP, COMPILER))})`,
+      await import(${JSON.stringify(join(ROOT, COMPILER))})`,
     )
   }
 
-  /** How often the compiler was started so far. */
+  /** How often the compiler has been started. */
   get compilerRuns(): number {
     return this.read(COMPILER_RUNS).split('\n').length - 1
   }
@@ -66,12 +67,12 @@ export class SourceTree {
     rmSync(this.path(name), { recursive: true })
   }
 
-  /** From this clone. */
+  /** Copies a file or directory from this clone. */
   copy(name: string): void {
-    cpSync(join(TOP, name), this.path(name), { recursive: true })
+    cpSync(join(ROOT, name), this.path(name), { recursive: true })
   }
 
-  /** Names and content of all files in dist/. */
+  /** The content of all files in dist/, by their names. */
   dist(): Record<string, string> {
     const files = readdirSync(this.path('dist'), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
@@ -81,7 +82,7 @@ export class SourceTree {
     )
   }
 
-  /** What building leaves beside dist/ while it is under way. */
+  /** The temporary files and directories of a build beside dist/. */
   leftovers(): string[] {
     return readdirSync(this.directory).filter((name) => name.startsWith('dist.'))
   }
@@ -95,7 +96,7 @@ export class SourceTree {
     return child
   }
 
-  /** `npm run build`, without what npm itself prints. */
+  /** Runs `npm run build`. Resolves with its exit code and its output, without what npm itself prints. */
   async build(...options: string[]): Promise<{ code: number | null; output: string }> {
     const child = this.run('npm', 'run', '--silent', 'build', '--', ...options)
     const { code } = await child.exited

@@ -10,17 +10,17 @@ function listen(server: Server): Promise<number> {
 }
 
 /**
- * What a proxy sees of a node, and nothing more, in the hands of a test. It accepts every handshake and answers every
- * message with its name.
+ * The listeners that a proxy sees of a node, controlled by a test. It accepts every handshake and answers every message
+ * with its name.
  */
 export class StandInNode {
   port = 0
   internalPort = 0
-  /** What /ready answers. */
+  /** The status that /ready is answered with. */
   readyStatus = 200
-  /** What the public port answers other requests with than handshakes. */
+  /** The status that requests other than handshakes are answered with on the public port. */
   publicStatus = 200
-  /** Whether the public port cuts every connection as soon as there is a request on it. */
+  /** Whether the public port cuts every connection at its first request. */
   isDying = false
   /** Every request that reached the public port, handshakes included. */
   readonly requests: IncomingMessage[] = []

@@ -1,9 +1,9 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Transform } from 'node:stream'
 
-/** Stands between clients and a port of 127.0.0.1, and can cut or slow down what goes through it when the server itself cannot. */
+/** A proxy of a port of 127.0.0.1 that can cut connections and delay the server's data. */
 export class TcpProxy {
-  /** How long each piece of what the server says is kept, one after the other. */
+  /** The delay of each chunk of the server's data, one after the other. */
   latencyMs = 0
   private readonly sockets = new Set<Socket>()
   private readonly server = createServer((client) => {
@@ -13,7 +13,7 @@ export class TcpProxy {
       [target, client],
     ] as const) {
       this.sockets.add(from)
-      // An error is followed by the end, which is all that matters here.
+      // `close` follows each error.
       from.on('error', () => undefined)
       from.on('close', () => {
         this.sockets.delete(from)
@@ -41,14 +41,14 @@ export class TcpProxy {
 
   private delay(): Transform {
     return new Transform({
-      transform: (piece, _encoding, passOn) => {
-        if (this.latencyMs === 0) passOn(null, piece)
-        else setTimeout(() => passOn(null, piece), this.latencyMs)
+      transform: (chunk, _encoding, done) => {
+        if (this.latencyMs === 0) done(null, chunk)
+        else setTimeout(() => done(null, chunk), this.latencyMs)
       },
     })
   }
 
-  /** Ends every connection that is open now; new ones go through. */
+  /** Ends every open connection; new ones go through. */
   cut(): void {
     for (const socket of this.sockets) socket.destroy()
   }

@@ -11,8 +11,8 @@ import { clientInfo, publication } from '../contract/publications.js'
 
 const POSITION: StreamPosition = { epoch: 'AbCd', offset: 7 }
 
-/** Channels that write down what they are asked, and answer what the test says. */
-class RecordedChannels implements ApiChannels {
+/** Records the calls, and answers with what a test has set. */
+class RecordingChannels implements ApiChannels {
   readonly calls: unknown[] = []
   publications: readonly Publication[] = []
   clients: ReadonlyMap<string, ClientInfo> = new Map()
@@ -46,11 +46,11 @@ function askNoNode(): never {
   throw new Error('no other node is asked')
 }
 
-let channels: RecordedChannels
+let channels: RecordingChannels
 let methods: ApiMethods
 
 beforeEach(() => {
-  channels = new RecordedChannels()
+  channels = new RecordingChannels()
   methods = new ApiMethods({
     maxMessageBytes: 100,
     channels,
@@ -62,7 +62,7 @@ beforeEach(() => {
   })
 })
 
-/** Calls with a body of JSON text, and gives the text of the result. */
+/** Calls a method with a body of JSON text. Resolves with the text of the result. */
 async function call(method: Parameters<ApiMethods['run']>[0], body: string): Promise<string> {
   const result = await methods.run(method, parseExactly(body))
   const text = stringifyExactly(result)
@@ -71,12 +71,12 @@ async function call(method: Parameters<ApiMethods['run']>[0], body: string): Pro
 }
 
 describe('publish', () => {
-  it('tells the place of what is kept, and nothing of what is not', async () => {
+  it('returns the position of a publication in a stream, and nothing otherwise', async () => {
     expect(await call('publish', '{"channel":"kept","data":1}')).toBe('{"offset":7,"epoch":"AbCd"}')
     expect(await call('publish', '{"channel":"other","data":1}')).toBe('{}')
   })
 
-  it('hands on everything that it is asked for', async () => {
+  it('passes on every field', async () => {
     await call(
       'publish',
       '{"channel":"c","data":{"a": [9007199254740993]},"exclude":"x","skip_history":true,"tags":{"t":"1"},"idempotency_key":"k"}',
@@ -93,7 +93,7 @@ describe('publish', () => {
     ])
   })
 
-  it('names the field that an unknown one is nearest to', async () => {
+  it('suggests the field that is nearest to an unknown one', async () => {
     await expect(call('publish', '{"chanel":"c","channel":"c","data":1}')).rejects.toMatchObject({
       code: 107,
       message: expect.stringContaining('body: chanel is not a field; did you mean channel?'),
@@ -103,13 +103,13 @@ describe('publish', () => {
     })
   })
 
-  it('names a few of many unknown fields, each cut short', async () => {
+  it('names a few of many unknown fields, each truncated', async () => {
     const body = Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`${i}${'x'.repeat(1_000)}`, 1]))
     const failure = await call('info', JSON.stringify(body)).catch((error: Error) => error)
     expect((failure as Error).message.length).toBeLessThan(600)
   })
 
-  it('refuses delta instead of pretending', async () => {
+  it('refuses delta, which is not available', async () => {
     await expect(call('publish', '{"channel":"c","data":1,"delta":true}')).rejects.toMatchObject({
       code: 108,
     })
@@ -127,7 +127,7 @@ describe('publish', () => {
 })
 
 describe('history', () => {
-  it('asks for what the body says, and only for the position by default', async () => {
+  it('reads what the body asks for, and only the position by default', async () => {
     const whole = '{"channel":"c","limit":-1,"reverse":true,"since":{"epoch":"e","offset":3}}'
     await call('history', whole)
     await call('history', '{"channel":"c"}')
@@ -137,7 +137,7 @@ describe('history', () => {
     ])
   })
 
-  it('gives JSON as it was published, other text as a string, and binary data in Base64', async () => {
+  it('returns JSON as it was published, other text as a string, and binary data in Base64', async () => {
     const at = (offset: number) => ({ position: { epoch: 'AbCd', offset } })
     const info = { ...clientInfo('c-1', 'ann'), connInfo: '{"n":9007199254740993}', chanInfo: '[]' }
     channels.publications = [
@@ -164,7 +164,7 @@ describe('history', () => {
 })
 
 describe('presence', () => {
-  it('tells who is there, by client', async () => {
+  it('returns the clients of the channel by their ids', async () => {
     channels.clients = new Map([
       ['c-1', { ...clientInfo('c-1', 'ann'), connInfo: '{"a":1}' }],
       ['c-2', clientInfo('c-2', '')],
@@ -183,7 +183,7 @@ describe('presence', () => {
 })
 
 describe('subscribe', () => {
-  it('refuses infos and data that are larger than a message, before anybody is asked', async () => {
+  it('refuses infos and data that are larger than a message, before any node is asked', async () => {
     const body = (field: string) => `{"user":"ann","channel":"c","${field}":"${'x'.repeat(99)}"}`
     for (const field of ['info', 'data']) {
       await expect(call('subscribe', body(field))).rejects.toMatchObject({

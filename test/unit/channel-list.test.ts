@@ -5,8 +5,8 @@ function* sizes(count: number): IterableIterator<[string, number]> {
   for (let index = 0; index < count; index++) yield [`room:${index}`, index + 1]
 }
 
-describe('the channels that a node tells others of', () => {
-  it('are those that match the pattern, with how many clients they have', () => {
+describe('the channels that a node lists in a survey', () => {
+  it('are those that match the pattern, with their numbers of subscribers', () => {
     expect(listChannels(sizes(12), 'room:1?')).toEqual({
       channels: [
         ['room:10', 11],
@@ -16,7 +16,7 @@ describe('the channels that a node tells others of', () => {
     })
   })
 
-  it('are at most 10,000, and then it says that there are more', () => {
+  it('are at most 10,000, and a longer list is marked as truncated', () => {
     expect(listChannels(sizes(MAX_LISTED_CHANNELS), '*').isTruncated).toBe(false)
     const list = listChannels(sizes(MAX_LISTED_CHANNELS + 1), '*')
     expect(list.isTruncated).toBe(true)
@@ -24,7 +24,7 @@ describe('the channels that a node tells others of', () => {
     expect(channelList.safeParse(list).success).toBe(true)
   })
 
-  it('keep names that mean something to JavaScript', () => {
+  it('keep names that are special in JavaScript', () => {
     const list = listChannels([['__proto__', 1]], '*')
     expect(channelList.parse(JSON.parse(JSON.stringify(list)))).toEqual({
       channels: [['__proto__', 1]],

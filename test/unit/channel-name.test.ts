@@ -21,7 +21,7 @@ describe('a channel name', () => {
     )
   })
 
-  it('that is very long is judged promptly', () => {
+  it('that is very long is checked promptly', () => {
     expect(channelNameProblem('x'.repeat(1_000_000))).toContain('at most 255 bytes')
   })
 })

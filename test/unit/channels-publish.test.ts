@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { DEFAULT_NAMESPACE_OPTIONS, Namespaces } from '../../src/channel/namespaces.js'
 import { Channels } from '../../src/hub/channels.js'
 import type { Logger } from '../../src/log.js'
@@ -7,24 +6,12 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
 import { PresenceAnnouncer } from '../../src/presence/presence-announcer.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
-import type { ChannelEvent } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
-
-/** Takes everything, until it is told to refuse. */
-class FickleBroker extends MemoryBroker {
-  readonly events: ChannelEvent[] = []
-  failure: Error | undefined
-
-  override publish(_channel: string, event: ChannelEvent): Promise<undefined> {
-    if (this.failure !== undefined) return Promise.reject(this.failure)
-    this.events.push(event)
-    return Promise.resolve(undefined)
-  }
-}
+import { RecordingBroker } from '../support/recording-broker.js'
 
 const TEXT = { data: Buffer.from('text'), isBinary: false, isJson: false }
 
-let broker: FickleBroker
+let broker: RecordingBroker
 let channels: Channels
 let metrics: Metrics
 let lines: string[]
@@ -32,18 +19,25 @@ let log: Logger
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })
-  broker = new FickleBroker()
+  broker = new RecordingBroker()
   metrics = new Metrics('test')
   lines = []
   const write = (_facts: unknown, sentence?: unknown) => void lines.push(String(sentence))
   log = { debug: write, info: write, warn: write, error: write }
   const namespaces = new Namespaces(['', 'chat'].map((name) => ({ ...DEFAULT_NAMESPACE_OPTIONS, name })))
-  channels = new Channels(namespaces, broker, new MemoryPresenceStore(), 100, metrics, log)
+  channels = new Channels({
+    namespaces,
+    broker,
+    presenceStore: new MemoryPresenceStore(),
+    maxHistoryPublications: 100,
+    metrics,
+    log,
+  })
 })
 afterEach(() => vi.useRealTimers())
 
 describe('a publication', () => {
-  it('is stamped with the time and counted by where it came from, once it is taken', async () => {
+  it('is stamped with the time, and counted by its source once the broker has accepted it', async () => {
     const data = Buffer.from('hello')
     const channel = 'chat:room'
     await channels.publish({
@@ -56,16 +50,16 @@ describe('a publication', () => {
     })
     expect(broker.events).toEqual([publication(data, { isBinary: true, excludedClient: 'ann' })])
     await channels.publish({ channel: 'room', source: 'api', ...TEXT })
-    const counts = [metrics.publications('chat', 'raw'), metrics.publications('', 'api')]
+    const counts = [metrics.publicationCounter('chat', 'raw'), metrics.publicationCounter('', 'api')]
     expect(counts.map(({ value }) => value)).toEqual([1, 1])
   })
 
-  it('that the relay refuses is counted by reason, and its publisher is told', async () => {
+  it('that the relay refuses is counted by reason, and rejected with the error of the broker', async () => {
     broker.failure = new BrokerError('timeout', 'Redis did not answer in time')
     await expect(channels.publish({ channel: 'room', source: 'api', ...TEXT })).rejects.toBe(broker.failure)
     const { values } = await metrics.publicationFailures.get()
     expect(values).toEqual([{ labels: { source: 'api', reason: 'timeout' }, value: 1 }])
-    expect(metrics.publications('', 'api').value).toBe(0)
+    expect(metrics.publicationCounter('', 'api').value).toBe(0)
   })
 
   it('that is refused is logged at most once a second', async () => {
@@ -80,8 +74,8 @@ describe('a publication', () => {
 
 const BOTH = { presence: true, joinLeave: true }
 
-describe('who comes and goes', () => {
-  it('is announced with the number of those who are there', async () => {
+describe('a client that joins and leaves', () => {
+  it('is announced with the number of clients in the channel', async () => {
     const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log, 4)
     presence.joined('room', clientInfo('c-1', 'ann'), BOTH)
     presence.joined('room', clientInfo('c-2', ''), BOTH)
@@ -94,7 +88,7 @@ describe('who comes and goes', () => {
     ])
   })
 
-  it('is not logged as an error while the relay is down, but a defect is', async () => {
+  it('causes no log line while the relay is down, but a defect does', async () => {
     const presence = new PresenceAnnouncer(new MemoryPresenceStore(), broker, log, 4)
     broker.failure = new BrokerError('unavailable', 'Redis cannot be reached')
     presence.joined('room', clientInfo('c-1', 'ann'), BOTH)

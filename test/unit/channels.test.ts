@@ -12,7 +12,14 @@ it('lists up to 10,000 clients of a channel, and only counts those of a larger o
   const store = new MemoryPresenceStore()
   const metrics = new Metrics('test')
   const log = createLogger({ level: 'silent', format: 'json' })
-  const channels = new Channels(new Namespaces(undefined), broker, store, 100, metrics, log)
+  const channels = new Channels({
+    namespaces: new Namespaces(undefined),
+    broker,
+    presenceStore: store,
+    maxHistoryPublications: 100,
+    metrics,
+    log,
+  })
   for (let index = 0; index < 10_000; index++) await store.add('room', clientInfo(`c-${index}`, 'ann'))
   expect((await channels.presence('room')).size).toBe(10_000)
   await store.add('room', clientInfo('one more', 'bob'))

@@ -15,7 +15,7 @@ const read = (text: string, maxCommandBytes = 65_536): ClientLine[] => [
 ]
 
 describe('a frame of a client', () => {
-  it('holds commands on lines, in order', () => {
+  it('contains commands on lines, in order', () => {
     const lines = read('{"id":1,"ping":{}}\n{"id":2,"unsubscribe":{"channel":"a"}}\n\n{}\n')
     expect(lines).toEqual([
       { type: 'command', command: { id: 1, name: 'ping', request: {} }, bytes: 18 },
@@ -24,14 +24,14 @@ describe('a frame of a client', () => {
     ])
   })
 
-  it('has what is published as it was written, on one line', () => {
+  it('keeps the data of a publication as it was written, on one line', () => {
     const [line] = read('{"id":1,"publish":{"channel":"a","data":{"n":\r1.50,"text":"\\r"}}}')
     expect(line).toMatchObject({
       command: { request: { data: new JsonText('{"n": 1.50,"text":"\\r"}') } },
     })
   })
 
-  it('gives absent fields their zero values, and ignores fields that are not known', () => {
+  it('gives absent fields their zero values, and ignores unknown fields', () => {
     const [line] = read('{"id":1,"subscribe":{"channel":"a","flag":1,"delta":"fossil"}}')
     expect(line).toEqual({
       type: 'command',
@@ -73,11 +73,11 @@ describe('a frame of a client', () => {
 
   it.each([
     ['an unknown command', '{"id":7,"shutdown":{}}', 104],
-    ['a member of every object', '{"id":7,"__proto__":{}}', 104],
-    ['another one', '{"id":7,"constructor":{}}', 104],
+    ['a field that every object has', '{"id":7,"__proto__":{}}', 104],
+    ['another such field', '{"id":7,"constructor":{}}', 104],
     ['a wrong type', '{"id":7,"subscribe":{"channel":1}}', 107],
     ['a missing field', '{"id":7,"subscribe":{}}', 107],
-    ['a request that is none', '{"id":7,"history":[]}', 107],
+    ['a request that is no object', '{"id":7,"history":[]}', 107],
     ['a publication without data', '{"id":7,"publish":{"channel":"a"}}', 107],
     ['a negative offset', '{"id":7,"subscribe":{"channel":"a","offset":-1}}', 107],
     ['too many bytes', `{"id":7,"publish":{"channel":"a","data":"${'x'.repeat(70_000)}"}}`, 106],
@@ -90,8 +90,8 @@ describe('a frame of a client', () => {
   })
 })
 
-describe('what a client is sent', () => {
-  it('leaves zero values out, and splices texts in as they are', () => {
+describe('a frame to a client', () => {
+  it('leaves out zero values, and inserts JSON texts unchanged', () => {
     expect(encodeReply(3, 'history', { publications: [], epoch: 'x', offset: 0 })).toBe(
       '{"id":3,"history":{"publications":[],"epoch":"x"}}',
     )
@@ -100,7 +100,7 @@ describe('what a client is sent', () => {
     )
   })
 
-  it('names the error, and whether trying again may help', () => {
+  it('contains the error, and whether it is temporary', () => {
     expect(encodeErrorReply(4, errors.alreadySubscribed('a'))).toBe(
       '{"id":4,"error":{"code":105,"message":"already subscribed: a"}}',
     )
@@ -109,7 +109,7 @@ describe('what a client is sent', () => {
     })
   })
 
-  it('writes nested objects and lists', () => {
+  it('contains nested objects and lists', () => {
     expect(writeJson({ a: [{ b: '' }, 0, 'x'], c: { d: true, e: false } })).toBe(
       '{"a":[{},0,"x"],"c":{"d":true}}',
     )

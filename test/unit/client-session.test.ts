@@ -1,6 +1,5 @@
 import { createSigner } from 'fast-jwt'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { JwtVerifier } from '../../src/auth/jwt-verifier.js'
 import { TokenAuthenticator } from '../../src/auth/token-authenticator.js'
 import type { History } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
@@ -20,19 +19,20 @@ import { type Close, UNSUBSCRIBES } from '../../src/protocol/closes.js'
 import { errors } from '../../src/protocol/errors.js'
 import type { ClientSessionContext } from '../../src/session/client-connection.js'
 import { ClientSession } from '../../src/session/client-session.js'
-import type { Socket } from '../../src/transport/transport.js'
 import { publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
+import { jwtVerifier } from '../support/jwt-verifier.js'
 import { namespace } from '../support/namespace.js'
-import { PATIENCE } from '../support/patience.js'
+import { POLL_OPTIONS } from '../support/poll-options.js'
+import { stubSocket } from '../support/stub-socket.js'
 
 const SECRET = 'a secret that signs tokens, long enough'
 const START_MS = 1_800_000_000_000
 const PING_INTERVAL_MS = 25_000
 const PONG_TIMEOUT_MS = 8_000
 const TICK_MS = 100
-/** Joins and leaves of a client that may be under way. */
-const MAX_MOVES = 4
+/** Joins and leaves of a client that may be pending. */
+const MAX_PENDING_CHANGES = 4
 
 let context: ClientSessionContext
 
@@ -44,28 +44,35 @@ function createContext(
   const metrics = new Metrics('test')
   const broker = new MemoryBroker()
   const connections = new Connections()
-  const hub = new Hub(connections, broker, () => undefined, metrics, hubOptions(rules))
+  const hub = new Hub({
+    connections,
+    broker,
+    broadcastToTopic: () => undefined,
+    metrics,
+    ...hubOptions(rules),
+  })
   broker.start(hub)
   const store = new MemoryPresenceStore()
   return {
     connections,
     hub,
     slots: new ConnectionSlots(10),
-    channels: new Channels(namespaces, broker, store, 100, metrics, log),
-    presence: new PresenceAnnouncer(store, broker, log, MAX_MOVES),
+    channels: new Channels({
+      namespaces,
+      broker,
+      presenceStore: store,
+      maxHistoryPublications: 100,
+      metrics,
+      log,
+    }),
+    presence: new PresenceAnnouncer(store, broker, log, MAX_PENDING_CHANGES),
     wheel: new TimerWheel(() => Date.now(), TICK_MS),
     metrics,
     log,
     broker,
     authenticator: new TokenAuthenticator({
       staticTokens: [{ user: 'ann', token: 'secret-a' }],
-      jwts: new JwtVerifier({
-        hmacSecret: SECRET,
-        publicKeys: undefined,
-        remoteKeys: undefined,
-        audience: undefined,
-        issuer: undefined,
-      }),
+      jwts: jwtVerifier({ hmacSecret: SECRET }),
       allowAnonymous: false,
     }),
     hooks: {},
@@ -81,35 +88,30 @@ function createContext(
   }
 }
 
-/** The other end of a session: keeps what it is sent, and when. */
+/** The client of a session: records the frames and the closes that it receives, with their times. */
 class Client {
   readonly session = new ClientSession(context, '')
   readonly received: { readonly atMs: number; readonly text: string }[] = []
   readonly closes: { readonly atMs: number; readonly close: Close }[] = []
 
   constructor() {
-    const socket: Socket = {
+    const socket = stubSocket({
       send: (data) => this.received.push({ atMs: Date.now() - START_MS, text: Buffer.from(data).toString() }),
-      ping: () => undefined,
       close: (close) => {
         this.closes.push({ atMs: Date.now() - START_MS, close })
         this.session.closed(close.code, close.reason)
       },
-      subscribe: () => undefined,
-      unsubscribe: () => undefined,
-      broadcastToOthers: () => undefined,
-      bufferedBytes: () => 0,
-    }
+    })
     this.session.opened(socket)
   }
 
   static connected(token: string): Client {
     const client = new Client()
-    client.say({ id: 1, connect: { token } })
+    client.send({ id: 1, connect: { token } })
     return client
   }
 
-  say(...commands: object[]): void {
+  send(...commands: object[]): void {
     this.session.message(Buffer.from(commands.map((one) => JSON.stringify(one)).join('\n')), false)
   }
 
@@ -130,16 +132,16 @@ function pass(durationMs: number): void {
   }
 }
 
-/** The same, while the client answers what it is pinged. */
+/** Lets time pass while the client answers each ping. */
 function passAnswering(client: Client, durationMs: number): void {
   for (let passedMs = 0; passedMs < durationMs; passedMs += TICK_MS) {
     const before = client.pings.length
     pass(TICK_MS)
-    if (client.pings.length > before) client.say({})
+    if (client.pings.length > before) client.send({})
   }
 }
 
-/** Signed now: of these tests' time, not of the machine's. */
+/** Signs claims as they are, without `iat`, which would come from the machine's clock. */
 function sign(claims: object): string {
   return createSigner({ key: SECRET, algorithm: 'HS256', noTimestamp: true })(claims)
 }
@@ -151,8 +153,8 @@ beforeEach(() => {
 })
 afterEach(() => vi.useRealTimers())
 
-describe('channels that a token names', () => {
-  it.each(['news#bob', 'news#bob,carol', 'news#'])('let nobody connect whom %s leaves out', (channel) => {
+describe('a token that names channels', () => {
+  it.each(['news#bob', 'news#bob,carol', 'news#'])('is refused when %s does not list its user', (channel) => {
     for (const claims of [{ channels: ['room', channel] }, { subs: { [channel]: {} } }]) {
       const client = Client.connected(sign({ sub: 'ann', ...claims }))
       expect(client.reply(1)).toMatchObject({ error: { code: 103 } })
@@ -160,7 +162,7 @@ describe('channels that a token names', () => {
     }
   })
 
-  it('may be limited to the user, or be anybody’s when the application says so', async () => {
+  it('may name channels that are limited to its user, while a connect hook may name any channel', async () => {
     const client = Client.connected(sign({ sub: 'ann', channels: ['news#ann', '$news'] }))
     expect(client.reply(1)).toMatchObject({ connect: { subs: { 'news#ann': {}, $news: {} } } })
     const connect = () => Promise.resolve({ user: 'ann', channels: ['news#bob'] })
@@ -171,7 +173,7 @@ describe('channels that a token names', () => {
 })
 
 describe('a client of the Centrifuge protocol', () => {
-  it('is told who it is, how long, where and when, and how it is pinged', () => {
+  it('gets its id, its expiry, the node, the time and the ping interval in the reply to connect', () => {
     const client = Client.connected(sign({ sub: 'ann', exp: inSeconds(60) }))
     const id = client.session.client
     const ping = Math.ceil(context.pingIntervalMs / 1_000)
@@ -191,7 +193,7 @@ describe('a client of the Centrifuge protocol', () => {
     })
   })
 
-  it('that does not say who it is within the stale time is closed with 3502', () => {
+  it('that does not connect within the stale timeout is closed with 3502', () => {
     const client = new Client()
     pass(9_900)
     expect(client.closes).toEqual([])
@@ -199,16 +201,16 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.closes[0]?.close).toMatchObject({ code: 3502, reason: 'stale' })
   })
 
-  it('that was refused may try again until then', () => {
+  it('that was refused may send connect again', () => {
     const client = new Client()
-    client.say({ id: 1, connect: { token: sign({ sub: 'ann', exp: inSeconds(-1) }) } }, { id: 2, ping: {} })
+    client.send({ id: 1, connect: { token: sign({ sub: 'ann', exp: inSeconds(-1) }) } }, { id: 2, ping: {} })
     expect(client.reply(1)).toMatchObject({ error: { code: 109 } })
     expect(client.reply(2)).toBeUndefined()
-    client.say({ id: 3, connect: { token: 'secret-a' } }, { id: 4, ping: {} })
+    client.send({ id: 3, connect: { token: 'secret-a' } }, { id: 4, ping: {} })
     expect(client.reply(4)).toEqual({ id: 4, ping: {} })
   })
 
-  it('is pinged first in the second half of the interval, then once an interval, as long as it answers', () => {
+  it('is first pinged in the second half of the interval, then once per interval, as long as it answers', () => {
     const client = Client.connected('secret-a')
     passAnswering(client, 100_000)
     const [first = 0, second = 0, third = 0] = client.pings
@@ -229,7 +231,7 @@ describe('a client of the Centrifuge protocol', () => {
     expect(waitedMs).toBeLessThanOrEqual(PONG_TIMEOUT_MS + 2 * TICK_MS)
   })
 
-  it('is told when it expires, and closed with 3005 once 25 s more have passed', () => {
+  it('gets the ttl of its token, and is closed with 3005 25 s after it has expired', () => {
     const client = Client.connected(sign({ sub: 'ann', exp: inSeconds(60) }))
     expect(client.reply(1)).toMatchObject({ connect: { expires: true, ttl: 60 } })
     passAnswering(client, 84_000)
@@ -238,15 +240,15 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.closes[0]?.close).toMatchObject({ code: 3005 })
   })
 
-  it('stays when it refreshes its token in time, as the same user only', () => {
+  it('may refresh its token, but only with one of the same user', () => {
     const client = Client.connected(sign({ sub: 'ann', exp: inSeconds(10) }))
-    client.say({ id: 2, refresh: { token: sign({ sub: 'ann', exp: inSeconds(3_600) }) } })
+    client.send({ id: 2, refresh: { token: sign({ sub: 'ann', exp: inSeconds(3_600) }) } })
     expect(client.reply(2)).toMatchObject({ refresh: { expires: true, ttl: 3_600 } })
-    client.say({ id: 3, refresh: { token: sign({ sub: 'eve', exp: inSeconds(3_600) }) } })
+    client.send({ id: 3, refresh: { token: sign({ sub: 'eve', exp: inSeconds(3_600) }) } })
     expect(client.closes[0]?.close).toMatchObject({ code: 3500 })
   })
 
-  it('is told when the server has set its expiry, and is closed with 3005 when that is over', () => {
+  it('gets a refresh push when the server sets its expiry, and is closed with 3005 when that has passed', () => {
     const client = Client.connected('secret-a')
     client.session.refresh(START_MS + 60_000)
     client.session.refresh(undefined)
@@ -256,10 +258,10 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.closes).toMatchObject([{ close: { code: 3005 } }])
   })
 
-  it('is told with 2501 that a subscription has expired, unless its token is refreshed', () => {
+  it('is unsubscribed with 2501 when its subscription has expired, unless it refreshes the token', () => {
     const client = Client.connected('secret-a')
     const token = (channel: string, seconds: number) => sign({ sub: 'ann', channel, exp: inSeconds(seconds) })
-    client.say(
+    client.send(
       { id: 2, subscribe: { channel: '$kept', token: token('$kept', 5) } },
       { id: 3, subscribe: { channel: '$lost', token: token('$lost', 5) } },
       { id: 4, sub_refresh: { channel: '$kept', token: token('$kept', 3_600) } },
@@ -278,9 +280,9 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.session.isSubscribed('$kept')).toBe(true)
   })
 
-  it('needs a token for a private channel, of its own and for that channel', () => {
+  it('needs a token of its user and for that channel to subscribe to a private channel', () => {
     const client = Client.connected('secret-a')
-    client.say(
+    client.send(
       { id: 2, subscribe: { channel: '$room' } },
       { id: 3, subscribe: { channel: '$room', token: sign({ sub: 'bob', channel: '$room' }) } },
       { id: 4, subscribe: { channel: '$room', token: sign({ sub: 'ann', channel: '$other' }) } },
@@ -295,9 +297,9 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.reply(6)).toEqual({ id: 6, subscribe: {} })
   })
 
-  it('may have so many subscriptions, and each only once', () => {
+  it('may have subscriptions up to the limit, one per channel', () => {
     const client = Client.connected('secret-a')
-    client.say(
+    client.send(
       { id: 2, subscribe: { channel: 'a' } },
       { id: 3, subscribe: { channel: 'a' } },
       { id: 4, subscribe: { channel: 'b' } },
@@ -310,36 +312,39 @@ describe('a client of the Centrifuge protocol', () => {
     expect(client.reply(7)).toEqual({ id: 7, subscribe: {} })
   })
 
-  it('is refused when its token or the application says that it has expired, and leaves nothing behind', async () => {
+  it('is refused when its token or the connect hook gives an expiry in the past, and leaves no subscription', async () => {
     const past = { sub: 'ann', channels: ['personal'], expire_at: inSeconds(-60) }
     const byToken = Client.connected(sign(past))
     expect(byToken.reply(1)).toMatchObject({ error: { code: 109 } })
     const connect = () => Promise.resolve({ user: 'ann', channels: ['personal'], expireAt: inSeconds(-60) })
     context = { ...context, hooks: { connect } }
     const byApplication = Client.connected('')
-    await vi.waitFor(() => expect(byApplication.reply(1)).toMatchObject({ error: { code: 109 } }), PATIENCE)
+    await vi.waitFor(
+      () => expect(byApplication.reply(1)).toMatchObject({ error: { code: 109 } }),
+      POLL_OPTIONS,
+    )
     expect(context.hub.channelCount).toBe(0)
     expect(await context.channels.presenceStats('personal')).toEqual({ clients: 0, users: 0 })
   })
 
-  it('is refused a subscription that the application lets expire in the past', async () => {
+  it('is refused a subscription for which a hook gives an expiry in the past', async () => {
     let isOver = true
     const expiry = () => ({ expireAt: inSeconds(isOver ? -60 : 60) })
     context = { ...context, hooks: { subscribe: expiry, refresh: expiry } }
     const client = Client.connected('secret-a')
-    client.say({ id: 2, subscribe: { channel: 'room' } })
+    client.send({ id: 2, subscribe: { channel: 'room' } })
     expect(client.reply(2)).toMatchObject({ error: { code: 110 } })
     expect(context.hub.channelCount).toBe(0)
     isOver = false
-    client.say({ id: 3, subscribe: { channel: 'room' } })
+    client.send({ id: 3, subscribe: { channel: 'room' } })
     expect(client.reply(3)).toMatchObject({ subscribe: { expires: true, ttl: 60 } })
     isOver = true
-    client.say({ id: 4, sub_refresh: { channel: 'room', token: '' } })
+    client.send({ id: 4, sub_refresh: { channel: 'room', token: '' } })
     expect(client.reply(4)).toMatchObject({ error: { code: 110 } })
     expect(client.session.isSubscribed('room')).toBe(true)
   })
 
-  it('is not subscribed any more when the server says so while the application decides', async () => {
+  it('is not subscribed when the server unsubscribes it while the subscribe hook decides', async () => {
     let decide: (decision: undefined) => void = () => undefined
     const subscribe = () =>
       new Promise<undefined>((resolve) => {
@@ -347,16 +352,16 @@ describe('a client of the Centrifuge protocol', () => {
       })
     context = { ...context, hooks: { subscribe } }
     const client = Client.connected('secret-a')
-    client.say({ id: 2, subscribe: { channel: 'room' } })
+    client.send({ id: 2, subscribe: { channel: 'room' } })
     expect(client.session.unsubscribe('room', UNSUBSCRIBES.server)).toBe(true)
     decide(undefined)
-    await vi.waitFor(() => expect(client.reply(2)).toMatchObject({ error: { code: 103 } }), PATIENCE)
+    await vi.waitFor(() => expect(client.reply(2)).toMatchObject({ error: { code: 103 } }), POLL_OPTIONS)
     expect(context.hub.channelCount).toBe(0)
     expect(client.closes).toEqual([])
   })
 
-  it('has its publications in the order in which it made them, however long the application takes', async () => {
-    // The later it is asked, the sooner it answers.
+  it('publishes in order, however long the publish hook takes', async () => {
+    // Each call of the hook takes less time than the one before.
     let roundsToTake = 4
     const publish = async (): Promise<undefined> => {
       const rounds = --roundsToTake
@@ -364,69 +369,69 @@ describe('a client of the Centrifuge protocol', () => {
     }
     context = { ...context, hooks: { publish } }
     const client = Client.connected('secret-a')
-    client.say(...[1, 2, 3, 4].map((n) => ({ id: n + 1, publish: { channel: 'room', data: n } })))
-    await vi.waitFor(() => expect(client.reply(5)).toEqual({ id: 5, publish: {} }), PATIENCE)
+    client.send(...[1, 2, 3, 4].map((n) => ({ id: n + 1, publish: { channel: 'room', data: n } })))
+    await vi.waitFor(() => expect(client.reply(5)).toEqual({ id: 5, publish: {} }), POLL_OPTIONS)
     const order = client.received.map(({ text }) => (JSON.parse(text) as { id?: number }).id)
     expect(order).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('may have a frame’s worth of commands wait while the application decides on it, no more', async () => {
+  it('may queue commands up to the limit while the connect hook decides, and is closed with 3013 beyond it', async () => {
     const waiting: (() => void)[] = []
     const connect = () =>
       new Promise<{ user: string }>((resolve) => waiting.push(() => resolve({ user: 'ann' })))
     context = { ...context, hooks: { connect } }
     const command = (id: number) => ({ id, rpc: { method: 'x', data: 'x'.repeat(60_000) } })
     const modest = Client.connected('')
-    for (let id = 2; id <= 4; id++) modest.say(command(id))
+    for (let id = 2; id <= 4; id++) modest.send(command(id))
     const greedy = Client.connected('')
-    for (let id = 2; id <= 5; id++) greedy.say(command(id))
+    for (let id = 2; id <= 5; id++) greedy.send(command(id))
     expect(greedy.closes[0]?.close).toMatchObject({ code: 3013 })
     expect(modest.closes).toEqual([])
     for (const decide of waiting) decide()
-    await vi.waitFor(() => expect(modest.reply(4)).toBeDefined(), PATIENCE)
-    for (let id = 5; id <= 7; id++) modest.say(command(id))
+    await vi.waitFor(() => expect(modest.reply(4)).toBeDefined(), POLL_OPTIONS)
+    for (let id = 5; id <= 7; id++) modest.send(command(id))
     expect(modest.closes).toEqual([])
   })
 
   it('that is refused three times is closed with 3509', () => {
     const token = sign({ sub: 'ann', exp: inSeconds(-1) })
     const client = new Client()
-    for (let id = 1; id <= 2; id++) client.say({ id, connect: { token } })
+    for (let id = 1; id <= 2; id++) client.send({ id, connect: { token } })
     expect(client.closes).toEqual([])
-    client.say({ id: 3, connect: 'malformed' }, { id: 4, connect: { token: 'secret-a' } })
+    client.send({ id: 3, connect: 'malformed' }, { id: 4, connect: { token: 'secret-a' } })
     expect(client.reply(3)).toMatchObject({ error: { code: 107 } })
     expect(client.closes[0]?.close).toMatchObject({ code: 3509, reason: 'too many errors' })
     expect(client.reply(4)).toBeUndefined()
   })
 
-  it('that makes nothing but errors is closed with 3509 after 1,000 and one for each channel', () => {
+  it('that only causes errors is closed with 3509 after 1,000 of them and one for each allowed channel', () => {
     const client = Client.connected('secret-a')
     const wrong = (count: number) =>
       Array.from({ length: count }, (_, index) =>
         index % 2 === 0 ? { id: 2, history: 'malformed' } : { id: 2, subscribe: { channel: '$private' } },
       )
     for (let round = 0; round < 3; round++)
-      client.say(
+      client.send(
         ...wrong(1_002),
         { id: 3, subscribe: { channel: 'a' } },
         { id: 4, unsubscribe: { channel: 'a' } },
       )
     expect(client.closes).toEqual([])
-    client.say(...wrong(1_003), { id: 5, ping: {} })
+    client.send(...wrong(1_003), { id: 5, ping: {} })
     expect(client.closes[0]?.close).toMatchObject({ code: 3509 })
     expect(client.reply(5)).toBeUndefined()
   })
 
-  it('is not blamed for what the application makes of its calls', async () => {
+  it('is not closed for errors that come from the rpc hook', async () => {
     const rpc = () => Promise.reject(errors.badRequest('not now'))
     context = { ...context, hooks: { rpc } }
     const client = Client.connected('secret-a')
-    client.say(...Array.from({ length: 500 }, (_, index) => ({ id: index + 2, rpc: { method: 'x' } })))
-    await vi.waitFor(() => expect(client.reply(501)).toMatchObject({ error: { code: 107 } }), PATIENCE)
+    client.send(...Array.from({ length: 500 }, (_, index) => ({ id: index + 2, rpc: { method: 'x' } })))
+    await vi.waitFor(() => expect(client.reply(501)).toMatchObject({ error: { code: 107 } }), POLL_OPTIONS)
     expect(client.closes).toEqual([])
   })
 
-  it('comes to channels and leaves them no faster than the cluster is told, and is closed with 3013 where it goes on', async () => {
+  it('waits while too many of its joins and leaves are pending, and is closed with 3013 when it queues too many commands', async () => {
     let answer = (): void => undefined
     const answered = new Promise<void>((resolve) => {
       answer = resolve
@@ -437,54 +442,54 @@ describe('a client of the Centrifuge protocol', () => {
         return super.add(channel, info)
       }
     }
-    const presence = new PresenceAnnouncer(new SlowStore(), context.broker, context.log, MAX_MOVES)
+    const presence = new PresenceAnnouncer(new SlowStore(), context.broker, context.log, MAX_PENDING_CHANGES)
     context = { ...context, presence }
-    const moves = (pairs: number) =>
+    const joinsAndLeaves = (pairs: number) =>
       Array.from({ length: pairs }, (_, index) => [
         { id: 2 * index + 2, subscribe: { channel: 'a' } },
         { id: 2 * index + 3, unsubscribe: { channel: 'a' } },
       ]).flat()
     const modest = Client.connected('secret-a')
-    modest.say(...moves(100), { id: 1_000, ping: {} })
-    expect(modest.reply(MAX_MOVES + 1)).toEqual({ id: MAX_MOVES + 1, unsubscribe: {} })
-    expect(modest.reply(MAX_MOVES + 2)).toBeUndefined()
+    modest.send(...joinsAndLeaves(100), { id: 1_000, ping: {} })
+    expect(modest.reply(MAX_PENDING_CHANGES + 1)).toEqual({ id: MAX_PENDING_CHANGES + 1, unsubscribe: {} })
+    expect(modest.reply(MAX_PENDING_CHANGES + 2)).toBeUndefined()
     expect(modest.reply(1_000)).toBeUndefined()
     const greedy = Client.connected('secret-a')
-    greedy.say(...moves(1_500))
+    greedy.send(...joinsAndLeaves(1_500))
     expect(greedy.closes[0]?.close).toMatchObject({ code: 3013 })
     const other = Client.connected('secret-a')
-    other.say({ id: 2, subscribe: { channel: 'a' } }, { id: 3, ping: {} })
+    other.send({ id: 2, subscribe: { channel: 'a' } }, { id: 3, ping: {} })
     expect(other.reply(3)).toEqual({ id: 3, ping: {} })
     expect(presence.pendingCount).toBe(3)
     answer()
-    await vi.waitFor(() => expect(modest.reply(1_000)).toEqual({ id: 1_000, ping: {} }))
+    await vi.waitFor(() => expect(modest.reply(1_000)).toEqual({ id: 1_000, ping: {} }), POLL_OPTIONS)
     expect(modest.reply(201)).toEqual({ id: 201, unsubscribe: {} })
     expect(modest.closes).toEqual([])
     await presence.settled()
     expect(presence.pendingCount).toBe(0)
   })
 
-  it('may have 3,072 commands in a frame, also of those that are done at once', () => {
+  it('may send 3,072 commands in a frame, although they are executed at once, and is closed with 3013 beyond that', () => {
     const client = Client.connected('secret-a')
     const pings = Array.from({ length: 3_072 }, (_, index) => ({ id: index + 2, ping: {} }))
-    client.say(...pings)
+    client.send(...pings)
     expect(client.reply(3_073)).toEqual({ id: 3_073, ping: {} })
     expect(client.closes).toEqual([])
-    client.say(...pings, { id: 5_000, ping: {} })
+    client.send(...pings, { id: 5_000, ping: {} })
     expect(client.closes[0]?.close).toMatchObject({ code: 3013 })
     expect(client.reply(5_000)).toBeUndefined()
   })
 
-  it('that waits too long for the application may come back: 3004', () => {
+  it('that waits too long for the connect hook is closed with 3004, which allows it to reconnect', () => {
     context = { ...context, hooks: { connect: () => new Promise(() => undefined) } }
     const client = Client.connected('')
     pass(10_300)
     expect(client.closes[0]?.close.code).toBe(3004)
   })
 
-  it('leaves nothing behind when it goes', () => {
+  it('leaves no subscription, connection or timer when it disconnects', () => {
     const client = Client.connected(sign({ sub: 'ann', channels: ['personal'] }))
-    client.say({ id: 2, subscribe: { channel: 'a' } })
+    client.send({ id: 2, subscribe: { channel: 'a' } })
     expect(context.hub.channelCount).toBe(2)
     client.session.closed(1006, '')
     expect(context.hub.channelCount).toBe(0)
@@ -494,25 +499,25 @@ describe('a client of the Centrifuge protocol', () => {
   })
 })
 
-describe('two sessions that come to a channel without members', () => {
+describe('two sessions that start in a channel without subscribers', () => {
   const top = (offset: number): History => ({ publications: [], position: { epoch: 'epoch', offset } })
 
   it.each([
     [
-      'subscribe',
+      'a subscribe command',
       () => Client.connected('secret-a'),
       { subscribe: { channel: 'a' } },
       { subscribe: { offset: 2 } },
     ],
     [
-      'connect with a token that names it',
+      'a token that names the channel',
       () => new Client(),
       { connect: { token: sign({ sub: 'ann', channels: ['a'] }) } },
       { connect: { subs: { a: { offset: 2 } } } },
     ],
   ])(
-    'and %s both begin, although one has read more than this node has heard',
-    async (_what, open, command, reply) => {
+    'both succeed, although the second, by %s, has read a position that this node has not received',
+    async (_how, open, command, reply) => {
       const namespaces = new Namespaces([namespace({ allowSubscribeForClient: true, forceRecovery: true })])
       context = createContext(namespaces, { metaTtlMs: 60_000 })
       const reads: ((history: History) => void)[] = []
@@ -520,17 +525,20 @@ describe('two sessions that come to a channel without members', () => {
         () => new Promise((resolve) => reads.push(resolve)),
       )
       const [behind, ahead] = [Client.connected('secret-a'), open()]
-      behind.say({ id: 2, subscribe: { channel: 'a' } })
-      ahead.say({ id: 2, ...command })
-      await vi.waitFor(() => expect(reads).toHaveLength(2), PATIENCE)
+      behind.send({ id: 2, subscribe: { channel: 'a' } })
+      ahead.send({ id: 2, ...command })
+      await vi.waitFor(() => expect(reads).toHaveLength(2), POLL_OPTIONS)
       reads[0]?.(top(1))
       reads[1]?.(top(2))
-      await vi.waitFor(() => expect(behind.reply(2)).toMatchObject({ subscribe: { offset: 1 } }), PATIENCE)
-      await vi.waitFor(() => expect(reads).toHaveLength(3), PATIENCE)
+      await vi.waitFor(
+        () => expect(behind.reply(2)).toMatchObject({ subscribe: { offset: 1 } }),
+        POLL_OPTIONS,
+      )
+      await vi.waitFor(() => expect(reads).toHaveLength(3), POLL_OPTIONS)
       expect(ahead.reply(2)).toBeUndefined()
       reads[2]?.(top(2))
-      context.hub.receive('a', [publication('heard', { position: { epoch: 'epoch', offset: 2 } })])
-      await vi.waitFor(() => expect(ahead.reply(2)).toMatchObject(reply), PATIENCE)
+      context.hub.receive('a', [publication('received', { position: { epoch: 'epoch', offset: 2 } })])
+      await vi.waitFor(() => expect(ahead.reply(2)).toMatchObject(reply), POLL_OPTIONS)
     },
   )
 })

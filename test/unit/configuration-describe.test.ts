@@ -32,14 +32,14 @@ describe('the description of a configuration', () => {
     expect(lineOf(described, 'FANFARE_ALLOWED_ORIGINS')).toMatch(/\snone\s+default\s+none\s+list\s/)
   })
 
-  it('shows the default of what was given wrongly, and says so', () => {
+  it('shows the default of an invalid setting, and marks it', () => {
     const wrong = describeConfig(loadConfig({ environment: { FANFARE_PORT: 'http' } }))
     expect(lineOf(wrong, 'FANFARE_PORT')).toMatch(
       /\s8000\s+default \(what the environment says is wrong\)\s+8000\s/,
     )
   })
 
-  it('names namespaces, and cuts off what is long', () => {
+  it('names namespaces, and truncates long values', () => {
     const long = describeConfig(
       loadConfig({
         environment: {
@@ -64,7 +64,7 @@ describe('the description of a configuration', () => {
     expect(lineOf(described, 'FANFARE_REDIS_URL')).toContain(' rediss://ann:***@redis.example.com:6380/3 ')
   })
 
-  it('does not make up a password where Redis has none', () => {
+  it('shows no password where Redis has none', () => {
     const plain = describeConfig(loadConfig({ environment: { FANFARE_REDIS_URL: 'redis://10.0.0.9:6379' } }))
     expect(lineOf(plain, 'FANFARE_REDIS_URL')).toMatch(/ redis:\/\/10\.0\.0\.9:6379 /)
   })

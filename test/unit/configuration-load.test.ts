@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { type Inputs, loadConfig } from '../../src/config/load.js'
+import { type ConfigInputs, loadConfig } from '../../src/config/load.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'fanfare-configuration-'))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -14,14 +14,14 @@ function fileWith(content: string, extension = 'yaml'): string {
   return path
 }
 
-function problemsOf(inputs: Inputs): string[] {
+function problemsOf(inputs: ConfigInputs): string[] {
   return loadConfig(inputs).problems.map(({ where, what }) => `${where}: ${what}`)
 }
 
 describe('a setting', () => {
   const file = fileWith('port: 1001\nhost: 127.0.0.2\nlogLevel: warn\n')
 
-  it('comes from a flag before the environment, from there before the file, from there before its default', () => {
+  it('comes from its flag, else from the environment, else from the file, else from its default', () => {
     const { config, sources, problems } = loadConfig({
       flags: { port: '1003' },
       environment: { FANFARE_PORT: '1002', FANFARE_HOST: '127.0.0.3' },
@@ -50,18 +50,18 @@ describe('a setting', () => {
     ])
   })
 
-  it('that a flag does not give is not taken for one', () => {
+  it('whose flag is undefined has its default', () => {
     expect(loadConfig({ flags: { port: undefined } }).sources.port).toBe('default')
   })
 
-  it('that is wrong in one place is not replaced by another place', () => {
+  it('that is invalid in one source does not fall back to another source', () => {
     expect(problemsOf({ flags: { port: 'x' }, file })).toEqual([
       '--port: "x" is not right; use a port from 0 to 65535',
     ])
   })
 })
 
-describe('a file', () => {
+describe('a configuration file', () => {
   it.each([
     ['YAML', 'yaml', 'port: 1001\nauthTokens:\n  - ann=one\n  - two\nrawTimeout: 45s\n'],
     ['JSON', 'json', '{"port": 1001, "authTokens": ["ann=one", "two"], "rawTimeout": "45s"}'],
@@ -76,11 +76,11 @@ describe('a file', () => {
     ])
   })
 
-  it.each(['', '# nothing but a remark\n', '---\n'])('may hold nothing: %j', (content) => {
+  it.each(['', '# nothing but a remark\n', '---\n'])('may be empty: %j', (content) => {
     expect(problemsOf({ file: fileWith(content) })).toEqual([])
   })
 
-  it.each(['just a line', '[1, 2]', '17', 'true'])('that holds %j is a problem', (content) => {
+  it.each(['just a line', '[1, 2]', '17', 'true'])('with the content %j is a problem', (content) => {
     const file = fileWith(content)
     expect(problemsOf({ file })).toEqual([`${file}: must hold settings, such as "port: 8000"`])
   })
@@ -90,7 +90,7 @@ describe('a file', () => {
     ['broken YAML', 'port: [1\nhost: x'],
     ['a key twice', 'port: 1\nport: 2\n'],
     ['two documents', 'port: 1\n---\nport: 2\n'],
-  ])('with %s is one line that names it', (_, content) => {
+  ])('with %s is reported in one line with its path', (_, content) => {
     const file = fileWith(content)
     const problems = problemsOf({ file })
     expect(problems).toHaveLength(1)
@@ -98,12 +98,12 @@ describe('a file', () => {
     expect(problems[0]).toContain(file)
   })
 
-  it('that is not there is one line that names it', () => {
+  it('that does not exist is reported in one line with its path', () => {
     const file = join(directory, 'missing.yaml')
     expect(problemsOf({ file })).toEqual([expect.stringMatching(/missing\.yaml: ENOENT[^\n]*$/)])
   })
 
-  it('cannot reach the prototype of anything', () => {
+  it('cannot set fields of the object prototype', () => {
     const file = fileWith('{"__proto__": {"port": 1}, "constructor": 1, "toString": 1}', 'json')
     const { config, problems } = loadConfig({ file })
     expect(problems.map(({ where }) => where)).toEqual([
@@ -128,12 +128,12 @@ describe('an unknown key', () => {
     ])
   })
 
-  it('of somebody else in the environment is none of ours', () => {
+  it('without the prefix FANFARE_ in the environment is ignored', () => {
     expect(problemsOf({ environment: { PATH: '/bin', FANFAREN_PORT: 'x', fanfare_port: 'x' } })).toEqual([])
   })
 })
 
-it('every problem is reported at once, each with where it came from', () => {
+it('every problem is reported at once, each with its source', () => {
   const file = fileWith('maxMessageBytes: 1TB\nhosst: x\n')
   expect(
     problemsOf({
@@ -151,7 +151,7 @@ it('every problem is reported at once, each with where it came from', () => {
   ])
 })
 
-it('a wrong secret is not repeated in its problem', () => {
+it('an invalid secret does not appear in its problem', () => {
   const environment = {
     FANFARE_API_KEY: 'hunter 2',
     FANFARE_AUTH_TOKENS: 'ann=hunter 2',
@@ -162,7 +162,7 @@ it('a wrong secret is not repeated in its problem', () => {
   expect(problems.join('\n')).not.toContain('hunter')
 })
 
-describe('what Kubernetes injects for a Service called fanfare', () => {
+describe('the variables that Kubernetes injects for a Service called fanfare', () => {
   const links = {
     FANFARE_PORT: 'tcp://10.0.0.1:8000',
     FANFARE_SERVICE_HOST: '10.0.0.1',
@@ -177,7 +177,7 @@ describe('what Kubernetes injects for a Service called fanfare', () => {
     FANFARE_REDIS_PORT_6379_UDP: 'udp://10.0.0.3:6379',
   }
 
-  it('is ignored with one warning that names it all', () => {
+  it('are ignored with one warning that names all of them', () => {
     const { config, sources, problems, warnings } = loadConfig({ environment: links })
     expect(problems).toEqual([])
     expect([config.port, sources.port]).toEqual([8000, 'default'])
@@ -187,12 +187,12 @@ describe('what Kubernetes injects for a Service called fanfare', () => {
     expect(warnings[0]).toContain('enableServiceLinks: false')
   })
 
-  it('does not hide what the file says', () => {
+  it('do not override the file', () => {
     const { config } = loadConfig({ environment: links, file: fileWith('port: 1001\n') })
     expect(config.port).toBe(1001)
   })
 
-  it('is not confused with a port', () => {
+  it('are not confused with a port', () => {
     const { config, warnings } = loadConfig({ environment: { FANFARE_PORT: '8001' } })
     expect(config.port).toBe(8001)
     expect(warnings).toEqual([])

@@ -15,7 +15,7 @@ function read(input: unknown): readonly NamespaceOptions[] {
 }
 
 /** Every option, with a value that is not its default. */
-const EVERYTHING = {
+const ALL_OPTIONS = {
   name: 'chat',
   presence: true,
   join_leave: true,
@@ -44,9 +44,9 @@ const EVERYTHING = {
 }
 
 describe('namespaces', () => {
-  it('are read from JSON text and from what YAML gave alike, every option of them', () => {
-    const [chat] = read([EVERYTHING])
-    expect(read(JSON.stringify([EVERYTHING]))).toEqual([chat])
+  it('are read alike from JSON text and from parsed YAML, with every option', () => {
+    const [chat] = read([ALL_OPTIONS])
+    expect(read(JSON.stringify([ALL_OPTIONS]))).toEqual([chat])
     expect(chat).toMatchObject({
       name: 'chat',
       historySize: 100,
@@ -61,14 +61,14 @@ describe('namespaces', () => {
       expect(chat?.[key as keyof NamespaceOptions]).not.toEqual(value)
     }
     const documented = Object.keys(DEFAULT_NAMESPACE_OPTIONS).map(namespaceOptionName)
-    expect(Object.keys(EVERYTHING).slice(1).sort()).toEqual(documented.sort())
+    expect(Object.keys(ALL_OPTIONS).slice(1).sort()).toEqual(documented.sort())
   })
 
-  it('are shown as they may be given, without what is at its default', () => {
-    const list = read([EVERYTHING, { name: '' }, { name: 'a', presence: true, history_size: 0 }])
+  it('are shown as text that reads back the same, without options at their default', () => {
+    const list = read([ALL_OPTIONS, { name: '' }, { name: 'a', presence: true, history_size: 0 }])
     const shown = namespaces.show(list)
     expect(read(shown)).toEqual(list)
-    expect(JSON.parse(shown)).toEqual([EVERYTHING, { name: '' }, { name: 'a', presence: true }])
+    expect(JSON.parse(shown)).toEqual([ALL_OPTIONS, { name: '' }, { name: 'a', presence: true }])
   })
 
   it('without options allow and keep nothing', () => {
@@ -76,7 +76,7 @@ describe('namespaces', () => {
     expect(read('[]')).toEqual([])
   })
 
-  it('take true, false and numbers as text too, as environments have them', () => {
+  it('accept booleans and numbers as text, since environment variables are text', () => {
     expect(read([{ name: 'a', presence: 'true', history_size: '7', history_ttl: '1s' }])[0]).toMatchObject({
       presence: true,
       historySize: 7,
@@ -153,7 +153,7 @@ describe('namespaces', () => {
     expect(namespaces.problem?.(input)).toBe(problem)
   })
 
-  it('are told all that is wrong with them at once', () => {
+  it('report all of their problems at once', () => {
     const { problems } = loadConfig({
       environment: { FANFARE_NAMESPACES: '[{"name":"a","presense":true},{"name":"b:c"},{"name":"a"}]' },
     })
@@ -165,7 +165,7 @@ describe('namespaces', () => {
     ])
   })
 
-  it('have no options of their prototype', () => {
+  it('have no options from the object prototype', () => {
     for (const key of ['__proto__', 'constructor', 'toString', 'name ']) {
       expect(namespaces.problem?.(`[{"name":"a","${key}":{"presence":true}}]`)).toContain('is not an option')
     }
@@ -191,12 +191,12 @@ describe('public keys', () => {
     ['P-384', ec('P-384')],
     ['P-521', ec('P-521')],
     ['Ed25519', ed25519.publicKey],
-  ])('of the kind %s are taken as text, on one line too', (_kind, pem) => {
+  ])('of the kind %s are accepted as text, also on one line', (_kind, pem) => {
     expect(publicKeys.read(pem)).toBe(pem.trim())
     expect(publicKeys.read(pem.replaceAll('\n', '\\n'))).toBe(pem.trim())
   })
 
-  it('may be several, in a file, with remarks between them', () => {
+  it('are read from a file with several of them and comments in between', () => {
     const path = join(directory, 'keys.pem')
     writeFileSync(path, `# old\n${rsa.publicKey}\n# new\n${ed25519.publicKey}`)
     expect(publicKeys.read(path)).toBe(`${rsa.publicKey}${ed25519.publicKey}`.trim())
@@ -230,7 +230,7 @@ describe('public keys', () => {
     expect(publicKeys.problem?.(input)).toBe(problem)
   })
 
-  it('that are refused are not repeated in the message', () => {
+  it('that are refused do not appear in the message', () => {
     const { problems } = loadConfig({ environment: { FANFARE_AUTH_PUBLIC_KEY: rsa.privateKey } })
     expect(problems.map(({ what }) => what)).toEqual(['holds a private key; nodes only need the public one'])
   })

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { mostConnections, RESERVED_DESCRIPTORS } from '../../src/config/descriptor-limit.js'
+import { connectionCapacity, RESERVED_DESCRIPTORS } from '../../src/config/descriptor-limit.js'
 import { withGeneratedSecrets } from '../../src/config/first-run.js'
 import { loadConfig } from '../../src/config/load.js'
 
@@ -24,7 +24,7 @@ describe('settings that contradict each other are a problem', () => {
     expect(problemsOf(everywhere)).toEqual([expect.stringContaining('both are 9000')])
   })
 
-  it('when connections are looked at less often than they time out', () => {
+  it('when connections are checked less often than they time out', () => {
     expect(problemsOf({ FANFARE_RAW_CHECK_INTERVAL: '31s' })).toEqual([
       'FANFARE_RAW_CHECK_INTERVAL (environment): must be at most FANFARE_RAW_TIMEOUT',
     ])
@@ -33,14 +33,14 @@ describe('settings that contradict each other are a problem', () => {
 
   it('when more connections are allowed than there are descriptors', () => {
     const problems = problemsOf({ FANFARE_MAX_CONNECTIONS: '1000000' })
-    if (mostConnections() >= 1_000_000) expect(problems).toEqual([])
+    if (connectionCapacity() >= 1_000_000) expect(problems).toEqual([])
     else
       expect(problems).toEqual([
         expect.stringMatching(/^FANFARE_MAX_CONNECTIONS \(environment\): is above \d+,.*ulimit -n/),
       ])
   })
 
-  it('when the largest message does not fit what may wait for Redis', () => {
+  it('when the largest message does not fit into the relay queue', () => {
     expect(problemsOf({ FANFARE_RELAY_QUEUE_BYTES: '1MiB' })).toEqual([
       expect.stringMatching(/^FANFARE_RELAY_QUEUE_BYTES .*above FANFARE_MAX_MESSAGE_BYTES/),
     ])
@@ -50,20 +50,20 @@ describe('settings that contradict each other are a problem', () => {
     ['-----BEGIN PUBLIC KEY-----\nMFkw', 'PEM key'],
     ['{"kty":"RSA","n":"AQAB","e":"AQAB"}', 'JSON Web Key'],
     ['{\n  "kty" : "OKP"\n}', 'JSON Web Key'],
-  ])('when a key stands where the shared secret belongs: %j', (key, form) => {
+  ])('when a key is given as the shared secret: %j', (key, form) => {
     expect(problemsOf({ FANFARE_AUTH_HMAC_SECRET: key })).toEqual([
       `FANFARE_AUTH_HMAC_SECRET (environment): is a ${form}, not a shared secret`,
     ])
   })
 
-  it('but not because of one that cannot be read', () => {
+  it('but not when one of them is invalid by itself', () => {
     expect(problemsOf({ FANFARE_PORT: 'x', FANFARE_INTERNAL_PORT: '8000' })).toHaveLength(1)
     expect(
       problemsOf({ FANFARE_REDIS_URL: 'redis://localhost', FANFARE_AUTH_ANONYMOUS: 'yes' }),
     ).toHaveLength(1)
   })
 
-  it('but a setting that is wrong by itself is named once', () => {
+  it('but a setting that is invalid by itself is reported once', () => {
     expect(problemsOf({ FANFARE_INTERNAL_PORT: 'x', FANFARE_PORT: '9000' })).toEqual([
       'FANFARE_INTERNAL_PORT (environment): "x" is not right; use a port from 0 to 65535',
     ])
@@ -80,18 +80,18 @@ describe('certificate and key', () => {
     ['FANFARE_TLS_KEY', 'FANFARE_TLS_CERT'],
     ['FANFARE_INTERNAL_TLS_CERT', 'FANFARE_INTERNAL_TLS_KEY'],
     ['FANFARE_INTERNAL_TLS_KEY', 'FANFARE_INTERNAL_TLS_CERT'],
-  ])('come together: %s alone misses %s', (given, absent) => {
+  ])('must be set together: %s alone lacks %s', (given, absent) => {
     expect(problemsOf({ [given]: garbage })).toEqual([`${absent}: must be set together with ${given}`])
   })
 
-  it('that are not there are each named', () => {
+  it('that do not exist are each reported', () => {
     expect(problemsOf({ FANFARE_TLS_CERT: missing, FANFARE_TLS_KEY: missing })).toEqual([
       `FANFARE_TLS_CERT (environment): cannot read ${missing} (ENOENT)`,
       `FANFARE_TLS_KEY (environment): cannot read ${missing} (ENOENT)`,
     ])
   })
 
-  it('that are a directory or no certificate are named', () => {
+  it('that are a directory or no certificate are reported', () => {
     expect(problemsOf({ FANFARE_TLS_CERT: directory, FANFARE_TLS_KEY: garbage })).toEqual([
       `FANFARE_TLS_CERT (environment): cannot read ${directory} (EISDIR)`,
     ])
@@ -131,14 +131,14 @@ describe('secrets', () => {
     ['http://127.0.0.1:8080/keys.json', 0],
     ['http://[::1]:8080/keys.json', 0],
     ['https://issuer.example.com/keys.json', 0],
-  ])('are not to come over the network unprotected: %s', (url, count) => {
+  ])('cause a warning when they come over the network without TLS: %s', (url, count) => {
     const warning = /^FANFARE_AUTH_JWKS_URL is not https/
     const { warnings } = loadConfig({ environment: { FANFARE_AUTH_JWKS_URL: url } })
     expect(warnings.filter((line) => warning.test(line))).toHaveLength(count)
   })
 
   it.each(['ftp://issuer.example.com/', 'issuer.example.com', 'https://user:password@issuer.example.com/'])(
-    'come from no address such as %s',
+    'are not fetched from an address such as %s',
     (url) => {
       expect(problemsOf({ FANFARE_AUTH_JWKS_URL: url })).toEqual([
         expect.stringContaining('use https://… or http://…, without a user and a password'),
@@ -146,33 +146,33 @@ describe('secrets', () => {
     },
   )
 
-  it.each(['alice=', 'a=b,bob=', 'YWJj=', '='])('leave no user without a token: %s', (tokens) => {
+  it.each(['alice=', 'a=b,bob=', 'YWJj=', '='])('must not be empty for any user: %s', (tokens) => {
     expect(problemsOf({ FANFARE_AUTH_TOKENS: tokens })).toHaveLength(1)
   })
 
   it.each(['c29tZSBzZWNyZXQgdGhhdA==', 'bob=c29tZSBzZWNyZXQgdGhhdA==', 'bob=a=b'])(
-    'may end in or hold =: %s',
+    'may contain or end in =: %s',
     (tokens) => {
       expect(problemsOf({ FANFARE_AUTH_TOKENS: tokens })).toEqual([])
     },
   )
 
-  it('stand for one user each', () => {
+  it('identify one user each', () => {
     expect(problemsOf({ FANFARE_AUTH_TOKENS: 'alice=one,bob=one' })).toEqual([
       expect.stringContaining('has a token twice'),
     ])
   })
 
-  it('are made up for a node that is alone, different ones each time', () => {
+  it('are generated for a standalone node, different ones each time', () => {
     const { config } = loadConfig({})
     const [one, other] = [withGeneratedSecrets(config), withGeneratedSecrets(config)]
-    expect(one.madeUp?.token).toMatch(/^[\w-]{20,}$/)
-    expect(one.config.authTokens).toEqual([{ user: 'guest', token: one.madeUp?.token }])
-    expect(one.config.apiKey).toBe(one.madeUp?.apiKey)
-    const all = [one, other].flatMap(({ config: made }) => [
-      made.authTokens?.[0]?.token,
-      made.authHmacSecret,
-      made.apiKey,
+    expect(one.generatedSecrets?.token).toMatch(/^[\w-]{20,}$/)
+    expect(one.config.authTokens).toEqual([{ user: 'guest', token: one.generatedSecrets?.token }])
+    expect(one.config.apiKey).toBe(one.generatedSecrets?.apiKey)
+    const all = [one, other].flatMap(({ config: generated }) => [
+      generated.authTokens?.[0]?.token,
+      generated.authHmacSecret,
+      generated.apiKey,
     ])
     expect(new Set(all).size).toBe(6)
   })
@@ -183,35 +183,35 @@ describe('secrets', () => {
     { FANFARE_AUTH_TOKENS: 'one' },
     { FANFARE_AUTH_HMAC_SECRET: 'x' },
     { FANFARE_AUTH_ANONYMOUS: 'true' },
-  ])('are not made up with %j', (environment) => {
+  ])('are not generated with %j', (environment) => {
     const { config } = loadConfig({ environment })
-    expect(withGeneratedSecrets(config)).toEqual({ config, madeUp: undefined })
+    expect(withGeneratedSecrets(config)).toEqual({ config, generatedSecrets: undefined })
   })
 
   it.each(['localhost', '127.0.0.1', '127.8.9.10', '::1'])(
-    'are made up on the loopback address %s',
+    'are generated on the loopback address %s',
     (host) => {
       const { config } = loadConfig({ environment: { FANFARE_HOST: host } })
-      expect(withGeneratedSecrets(config).madeUp).toBeDefined()
+      expect(withGeneratedSecrets(config).generatedSecrets).toBeDefined()
     },
   )
 
-  it('that are configured are kept beside those made up', () => {
+  it('that are configured are kept beside generated ones', () => {
     const { config } = loadConfig({ environment: { FANFARE_API_KEY: 'mine' } })
-    const made = withGeneratedSecrets(config)
-    expect(made.config.apiKey).toBe('mine')
-    expect(made.madeUp?.apiKey).toBeUndefined()
-    expect(made.madeUp?.token).toBeDefined()
+    const result = withGeneratedSecrets(config)
+    expect(result.config.apiKey).toBe('mine')
+    expect(result.generatedSecrets?.apiKey).toBeUndefined()
+    expect(result.generatedSecrets?.token).toBeDefined()
   })
 })
 
-describe('the most connections', () => {
-  it('leave the reserve of descriptors free', () => {
-    expect(mostConnections(20_000)).toBe(20_000 - RESERVED_DESCRIPTORS)
+describe('the connection capacity', () => {
+  it('leaves the reserve of descriptors free', () => {
+    expect(connectionCapacity(20_000)).toBe(20_000 - RESERVED_DESCRIPTORS)
   })
 
-  it('are half of very few descriptors, and a million of endless ones', () => {
-    expect(mostConnections(100)).toBe(50)
-    expect(mostConnections(Number.POSITIVE_INFINITY)).toBe(1_000_000)
+  it('is half of very few descriptors, and a million of unlimited ones', () => {
+    expect(connectionCapacity(100)).toBe(50)
+    expect(connectionCapacity(Number.POSITIVE_INFINITY)).toBe(1_000_000)
   })
 })

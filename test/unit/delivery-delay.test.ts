@@ -11,7 +11,8 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import type { PresenceEvent } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
-import { stubMember } from '../support/stub-member.js'
+import { stubConnection } from '../support/stub-connection.js'
+import { stubSocket } from '../support/stub-socket.js'
 
 const BUSY_DELAY_MS = 20
 const JOIN: PresenceEvent = { type: 'join', info: clientInfo('c', ''), online: 1 }
@@ -24,7 +25,7 @@ afterEach(() => vi.useRealTimers())
 describe('deliveries in a channel', () => {
   let isBusy: boolean
   let metrics: Metrics
-  /** What was sent to raw members, each with its time; and to the others. */
+  /** Publications to raw subscribers, each with its time; and those to JSON subscribers, by frame. */
   let sent: string[]
   let pushed: string[][]
   let fanOut: FanOut
@@ -56,8 +57,8 @@ describe('deliveries in a channel', () => {
     return one
   }
 
-  function say(...texts: string[]): void {
-    // Of one relay message.
+  /** Broadcasts publications of one relay message. */
+  function broadcast(...texts: string[]): void {
     const nowMs = performance.now()
     for (const text of texts) fanOut.broadcastPublication(channel, publication(text), undefined, nowMs)
   }
@@ -67,40 +68,40 @@ describe('deliveries in a channel', () => {
   }
 
   it('never wait while the node is not busy and the namespace asks for no delay', () => {
-    say('1')
+    broadcast('1')
     pass(1)
-    say('2', '3')
+    broadcast('2', '3')
     pass(1)
-    say('4')
+    broadcast('4')
     expect(sent).toEqual(['0 1', '1 2', '1 3', '2 4'])
     expect(metrics.delayedPublications.value).toBe(0)
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('are 20 ms apart while the node is busy: what is said in between leaves together, in order', () => {
+  it('are 20 ms apart while the node is busy: publications in between are delivered together, in order', () => {
     isBusy = true
-    say('1', '2')
+    broadcast('1', '2')
     pass(5)
-    say('3')
+    broadcast('3')
     pass(14)
-    say('4', '5')
+    broadcast('4', '5')
     expect(sent).toEqual(['0 1', '0 2'])
     pass(20)
-    say('6')
+    broadcast('6')
     pass(1)
     expect(sent.slice(2)).toEqual(['20 3', '20 4', '20 5', '40 6'])
     expect(metrics.delayedPublications.value).toBe(4)
     expect(metrics.deliveries.raw.value).toBe(6 * 2)
   })
 
-  it('of the Centrifuge protocol leave as one frame of lines', () => {
+  it('of the Centrifuge protocol are sent as one frame of lines', () => {
     isBusy = true
     channel = channelWith(0, 'json')
-    say('1')
+    broadcast('1')
     pass(1)
-    say('2')
+    broadcast('2')
     pass(1)
-    say('3')
+    broadcast('3')
     expect(pushed).toEqual([['1']])
     pass(18)
     expect(pushed).toEqual([['1'], ['2', '3']])
@@ -108,9 +109,9 @@ describe('deliveries in a channel', () => {
 
   it('do not wait after a pause as long as the delay', () => {
     isBusy = true
-    say('1')
+    broadcast('1')
     pass(BUSY_DELAY_MS)
-    say('2')
+    broadcast('2')
     expect(sent).toEqual(['0 1', '20 2'])
   })
 
@@ -124,9 +125,9 @@ describe('deliveries in a channel', () => {
     (asked, busy, apart) => {
       isBusy = busy
       channel = channelWith(asked)
-      say('1')
+      broadcast('1')
       pass(1)
-      say('2')
+      broadcast('2')
       pass(100)
       expect(sent).toEqual(['0 1', `${apart} 2`])
     },
@@ -134,182 +135,178 @@ describe('deliveries in a channel', () => {
 
   it('do not wait for each other in different channels', () => {
     isBusy = true
-    say('1')
+    broadcast('1')
     channel = channelWith(0)
-    say('2')
+    broadcast('2')
     expect(sent).toEqual(['0 1', '0 2'])
   })
 
   it.each<Codec>(['raw', 'json'])(
-    'to %s members wait for no more than 32 publications, or 16 KiB',
+    'to %s subscribers wait for no more than 32 publications, or 16 KiB',
     (codec) => {
       isBusy = true
       channel = channelWith(0, codec)
-      const left = () => (codec === 'raw' ? sent.length : pushed.flat().length)
-      say('1')
+      const sentCount = () => (codec === 'raw' ? sent.length : pushed.flat().length)
+      broadcast('1')
       pass(1)
-      for (let count = 0; count < 31; count++) say('2')
-      expect(left()).toBe(1)
-      say('3')
-      expect(left()).toBe(33)
+      for (let count = 0; count < 31; count++) broadcast('2')
+      expect(sentCount()).toBe(1)
+      broadcast('3')
+      expect(sentCount()).toBe(33)
       pass(1)
-      say('4'.repeat(8 * 1024))
+      broadcast('4'.repeat(8 * 1024))
       pass(1)
-      expect(left()).toBe(33)
-      say('5'.repeat(8 * 1024))
-      expect(left()).toBe(35)
+      expect(sentCount()).toBe(33)
+      broadcast('5'.repeat(8 * 1024))
+      expect(sentCount()).toBe(35)
       expect(vi.getTimerCount()).toBe(0)
       pass(1)
-      say('6')
-      expect(left()).toBe(35)
+      broadcast('6')
+      expect(sentCount()).toBe(35)
     },
   )
 
-  it('of a push that no frame has room for leave with the tick', () => {
+  it('of a push that is too large for a frame are sent at the end of the tick', () => {
     isBusy = true
     channel = channelWith(0, 'json')
-    say('1')
+    broadcast('1')
     pass(1)
-    say('2')
-    say('3'.repeat(70_000))
+    broadcast('2')
+    broadcast('3'.repeat(70_000))
     pass(0)
     expect(pushed.map((frame) => frame.map((data) => data[0]))).toEqual([['1'], ['2'], ['3']])
   })
 
-  it('are made at once when that is asked for, and not again when they are due', () => {
+  it('are made at once by a flush, and not again when they are due', () => {
     isBusy = true
-    say('1')
+    broadcast('1')
     pass(10)
-    say('2')
+    broadcast('2')
     fanOut.flush(channel)
     expect(sent).toEqual(['0 1', '10 2'])
     fanOut.flush(channel)
     pass(10)
-    say('3')
+    broadcast('3')
     pass(20)
     expect(sent).toEqual(['0 1', '10 2', '30 3'])
   })
 
-  it('hold what was said, although its buffer is used again', () => {
+  it('keep the data of a publication whose buffer is used again', () => {
     isBusy = true
-    say('1')
+    broadcast('1')
     pass(1)
-    const said = publication('mine')
-    fanOut.broadcastPublication(channel, said, undefined, performance.now())
-    said.data.fill(0)
+    const delayed = publication('mine')
+    fanOut.broadcastPublication(channel, delayed, undefined, performance.now())
+    delayed.data.fill(0)
     pass(BUSY_DELAY_MS)
     expect(sent[1]).toBe('20 mine')
   })
 })
 
 describe('a channel with a delivery delay', () => {
-  /** A hub whose topics and members are here. */
-  class World {
-    readonly heard: string[][]
-    private readonly members: Connection[]
+  /** A hub with subscribers, which records the publications and joins that each receives. */
+  class RecordedHub {
+    readonly received: string[][]
+    private readonly subscribers: Connection[]
     private readonly inTopic = new Map<string, Set<number>>()
     private readonly hub: Hub
-    private readonly joined = new Set<number>()
+    private readonly subscribed = new Set<number>()
     private readonly connections = new Connections()
 
     constructor(deliveryDelayMs: number, count: number) {
-      this.hub = new Hub(
-        this.connections,
-        new MemoryBroker(),
-        (topic, data) => this.sendTo(topic, data),
-        new Metrics('test'),
-        hubOptions({ deliveryDelayMs }),
-      )
-      this.heard = Array.from({ length: count }, () => [])
-      this.members = Array.from({ length: count }, (_, index) => this.member(index))
-      for (const member of this.members) this.connections.add(member)
+      this.hub = new Hub({
+        connections: this.connections,
+        broker: new MemoryBroker(),
+        broadcastToTopic: (topic, data) => this.sendTo(topic, data),
+        metrics: new Metrics('test'),
+        ...hubOptions({ deliveryDelayMs }),
+      })
+      this.received = Array.from({ length: count }, () => [])
+      this.subscribers = Array.from({ length: count }, (_, index) => this.subscriberAt(index))
+      for (const subscriber of this.subscribers) this.connections.add(subscriber)
     }
 
-    join(index: number): void {
-      const member = this.members[index]
-      if (member === undefined || this.joined.has(index)) return
-      this.joined.add(index)
+    subscribe(index: number): void {
+      const subscriber = this.subscribers[index]
+      if (subscriber === undefined || this.subscribed.has(index)) return
+      this.subscribed.add(index)
       void this.hub.acquire('room')
-      this.hub.addSubscriber('room', member, { join: true, leave: false })
+      this.hub.addSubscriber('room', subscriber, { join: true, leave: false })
     }
 
-    leave(index: number): void {
-      const member = this.members[index]
-      if (member === undefined || !this.joined.delete(index)) return
-      this.hub.removeSubscriber('room', member, { join: true, leave: false })
+    unsubscribe(index: number): void {
+      const subscriber = this.subscribers[index]
+      if (subscriber === undefined || !this.subscribed.delete(index)) return
+      this.hub.removeSubscriber('room', subscriber, { join: true, leave: false })
     }
 
-    say(text: string, excluded: number): void {
-      const excludedClient = this.members[excluded]?.client
+    publish(text: string, excluded: number): void {
+      const excludedClient = this.subscribers[excluded]?.client
       this.hub.receive('room', [publication(text, { excludedClient })])
     }
 
-    tell(): void {
+    announceJoin(): void {
       this.hub.receive('room', [JOIN])
     }
 
     private sendTo(topic: string, data: Uint8Array, except?: number): void {
       for (const index of this.inTopic.get(topic) ?? []) {
-        if (index !== except) this.heard[index]?.push(...Buffer.from(data).toString().split('\n'))
+        if (index !== except) this.received[index]?.push(...Buffer.from(data).toString().split('\n'))
       }
     }
 
-    private member(index: number): Connection {
+    private subscriberAt(index: number): Connection {
       const codec: Codec = index % 2 === 0 ? 'raw' : 'json'
-      const of = (topic: string) => {
-        const there = this.inTopic.get(topic) ?? new Set()
-        this.inTopic.set(topic, there)
-        return there
+      const indexesIn = (topic: string) => {
+        const indexes = this.inTopic.get(topic) ?? new Set()
+        this.inTopic.set(topic, indexes)
+        return indexes
       }
-      return stubMember({
-        client: `member-${index}`,
+      return stubConnection({
+        client: `client-${index}`,
         codec,
-        socket: {
-          send: () => undefined,
-          ping: () => undefined,
-          close: () => undefined,
-          subscribe: (topic) => of(topic).add(index),
-          unsubscribe: (topic) => of(topic).delete(index),
+        socket: stubSocket({
+          subscribe: (topic) => indexesIn(topic).add(index),
+          unsubscribe: (topic) => indexesIn(topic).delete(index),
           broadcastToOthers: (topic, data) => this.sendTo(topic, data, index),
-          bufferedBytes: () => 0,
-        },
-        isSubscribed: () => this.joined.has(index),
+        }),
+        isSubscribed: () => this.subscribed.has(index),
       })
     }
   }
 
-  const MEMBERS = 4
-  type Act = (world: World) => void
-  const someone = fc.nat(MEMBERS - 1)
-  const acts: fc.Arbitrary<Act> = fc.oneof(
-    someone.map(
-      (index): Act =>
-        (world) =>
-          world.join(index),
+  const SUBSCRIBERS = 4
+  type Action = (recordedHub: RecordedHub) => void
+  const anySubscriber = fc.nat(SUBSCRIBERS - 1)
+  const actions: fc.Arbitrary<Action> = fc.oneof(
+    anySubscriber.map(
+      (index): Action =>
+        (recordedHub) =>
+          recordedHub.subscribe(index),
     ),
-    someone.map(
-      (index): Act =>
-        (world) =>
-          world.leave(index),
+    anySubscriber.map(
+      (index): Action =>
+        (recordedHub) =>
+          recordedHub.unsubscribe(index),
     ),
-    { weight: 4, arbitrary: fc.tuple(fc.nat(999), fc.nat(2 * MEMBERS)).map(said) },
-    fc.constant<Act>((world) => world.tell()),
+    { weight: 4, arbitrary: fc.tuple(fc.nat(999), fc.nat(2 * SUBSCRIBERS)).map(publishing) },
+    fc.constant<Action>((recordedHub) => recordedHub.announceJoin()),
     { weight: 2, arbitrary: fc.nat(70).map((ms) => () => vi.advanceTimersByTime(ms)) },
   )
 
-  function said([text, excluded]: [number, number]): Act {
-    return (world) => world.say(String(text), excluded)
+  function publishing([text, excluded]: [number, number]): Action {
+    return (recordedHub) => recordedHub.publish(String(text), excluded)
   }
 
-  it('lets everybody hear what it would hear without: once each, in order, with joins between', () => {
+  it('delivers to every subscriber what it would receive without the delay: once each, in order, with joins between', () => {
     fc.assert(
-      fc.property(fc.array(acts, { minLength: 5, maxLength: 60 }), (course) => {
+      fc.property(fc.array(actions, { minLength: 5, maxLength: 60 }), (sequence) => {
         const [delayed, prompt] = [50, 0].map((delayMs) => {
-          const world = new World(delayMs, MEMBERS)
-          for (let index = 0; index < MEMBERS; index++) world.join(index)
-          for (const act of course) act(world)
+          const recordedHub = new RecordedHub(delayMs, SUBSCRIBERS)
+          for (let index = 0; index < SUBSCRIBERS; index++) recordedHub.subscribe(index)
+          for (const action of sequence) action(recordedHub)
           vi.advanceTimersByTime(2_000)
-          return world.heard
+          return recordedHub.received
         })
         expect(delayed).toEqual(prompt)
       }),

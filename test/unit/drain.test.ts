@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Connections } from '../../src/connection/connections.js'
-import { closeAll, drainDurationMs, LEAST_CLOSES_PER_SECOND } from '../../src/node/drain.js'
-import { stubMember } from '../support/stub-member.js'
+import { closeConnections, drainDurationMs, MIN_CLOSES_PER_SECOND } from '../../src/node/drain.js'
+import { stubConnection } from '../support/stub-connection.js'
 
-// Vitest's clock does not rule the promises of node:timers.
+// Vitest's fake timers do not cover the promises of node:timers.
 vi.mock('node:timers/promises', () => ({
   setTimeout: (delayMs: number, value?: unknown) =>
     new Promise((resolve) => {
@@ -34,20 +34,20 @@ afterEach(() => {
 function connect(count: number, prefix = 'client'): void {
   const startMs = Date.now()
   for (let index = 0; index < count; index++) {
-    const member = stubMember({
+    const connection = stubConnection({
       client: `${prefix}-${index}`,
       shutDown: () => {
-        connections.remove(member)
-        closed.push({ client: member.client, atMs: Date.now() - startMs })
+        connections.remove(connection)
+        closed.push({ client: connection.client, atMs: Date.now() - startMs })
       },
     })
-    connections.add(member)
+    connections.add(connection)
   }
 }
 
 async function drained(windowMs: number): Promise<number> {
   const startMs = Date.now()
-  const done = closeAll(connections, windowMs).then(() => Date.now() - startMs)
+  const done = closeConnections(connections, windowMs).then(() => Date.now() - startMs)
   await vi.runAllTimersAsync()
   return done
 }
@@ -65,7 +65,7 @@ describe('the duration of a drain', () => {
   })
 
   it('is never longer than the window, nor slower than 100 closes a second', () => {
-    expect(LEAST_CLOSES_PER_SECOND).toBe(100)
+    expect(MIN_CLOSES_PER_SECOND).toBe(100)
     for (let connections = 0; connections < 5_000; connections += 7) {
       const durationMs = drainDurationMs(connections, 20_000)
       expect(durationMs).toBeLessThanOrEqual(20_000)
@@ -75,7 +75,7 @@ describe('the duration of a drain', () => {
 })
 
 describe('a drain', () => {
-  it('shuts everyone down once', async () => {
+  it('shuts down every connection once', async () => {
     connect(300)
     await drained(20_000)
     expect(connections.count).toBe(0)
@@ -83,26 +83,26 @@ describe('a drain', () => {
     expect(closed).toHaveLength(300)
   })
 
-  it('ends at once where nobody is connected, and for a handful', async () => {
+  it('ends at once without connections, and with a few', async () => {
     expect(await drained(20_000)).toBe(0)
     connect(5)
     expect(await drained(20_000)).toBe(0)
     expect(closed).toHaveLength(5)
   })
 
-  it('ends at once where there is no window', async () => {
+  it('ends at once with a window of 0', async () => {
     connect(1_000)
     expect(await drained(0)).toBe(0)
     expect(closed).toHaveLength(1_000)
   })
 
-  it('is quick where there are few', async () => {
+  it('is short for few connections', async () => {
     vi.spyOn(Math, 'random').mockReturnValue(0.5)
     connect(100)
     expect(await drained(20_000)).toBeLessThanOrEqual(1_000)
   })
 
-  it('is spread evenly over the window where there are many', async () => {
+  it('is spread evenly over the window for many connections', async () => {
     vi.spyOn(Math, 'random').mockReturnValue(0.5)
     connect(10_000)
     const durationMs = await drained(20_000)
@@ -129,7 +129,7 @@ describe('a drain', () => {
     }
   })
 
-  it('closes those too whose handshake ends meanwhile', async () => {
+  it('also closes connections whose handshake ends meanwhile', async () => {
     connect(200, 'early')
     setTimeout(() => connect(50, 'late'), 1_000)
     await drained(20_000)
@@ -137,10 +137,10 @@ describe('a drain', () => {
     expect(closed.filter(({ client }) => client.startsWith('late'))).toHaveLength(50)
   })
 
-  it('goes on when somebody leaves by himself', async () => {
+  it('continues when clients disconnect by themselves', async () => {
     connect(500)
     setTimeout(() => {
-      for (const member of [...connections].slice(0, 100)) connections.remove(member)
+      for (const connection of [...connections].slice(0, 100)) connections.remove(connection)
     }, 500)
     await drained(20_000)
     expect(connections.count).toBe(0)

@@ -2,7 +2,7 @@ import { Registry } from 'prom-client'
 import { beforeEach, expect, it } from 'vitest'
 import { EventLoopLag } from '../../src/metrics/event-loop-lag.js'
 
-/** Between two ticks of the timer. */
+/** Time between two ticks of the timer. */
 const TICK_MS = 200
 
 let clockMs: number
@@ -27,11 +27,11 @@ async function secondsOf(name: string): Promise<number | undefined> {
   return metrics.find((metric) => metric.name === `nodejs_eventloop_lag_${name}_seconds`)?.values[0]?.value
 }
 
-it('is nothing before anything was observed', async () => {
+it('the event loop lag is 0 before the first observation', async () => {
   for (const name of ['p50', 'p90', 'p99', 'max']) expect(await secondsOf(name)).toBe(0)
 })
 
-it('is how late timers were, without the time between them', async () => {
+it('the event loop lag is the lateness of timers, without the time between them', async () => {
   pass(97)
   pass(1, 40)
   pass(2, 250)
@@ -40,7 +40,7 @@ it('is how late timers were, without the time between them', async () => {
   expect(await secondsOf('max')).toBeCloseTo(0.25, 2)
 })
 
-it('counts for 30 seconds at least and 60 at most, however often it is asked for', async () => {
+it('the event loop lag covers the last 30 seconds at least and 60 at most, however often it is read', async () => {
   pass(1, 300)
   pass(145)
   expect(await secondsOf('max')).toBeCloseTo(0.3, 2)

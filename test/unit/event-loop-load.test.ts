@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { EventLoopLoad } from '../../src/hub/event-loop-load.js'
 
 let nowMs: number
-/** Since the process began. */
+/** Active time since the process began. */
 let activeMs: number
 let load: EventLoopLoad
 
@@ -13,7 +13,7 @@ const read = ((since?: EventLoopUtilization) => {
   return { active, idle, utilization: active / (active + idle) }
 }) as typeof performance.eventLoopUtilization
 
-/** Lets time pass, of which the event loop works this share. */
+/** Lets time pass, for a share of which the event loop is active. */
 function pass(ms: number, share: number): void {
   nowMs += ms
   activeMs += ms * share
@@ -31,28 +31,28 @@ beforeEach(() => {
 })
 
 describe('the load of the event loop', () => {
-  it('is not high at the start, whatever is asked', () => {
+  it('is not high in the first half second', () => {
     expect(load.isBusy(nowMs)).toBe(false)
     expect(isBusyAfter(499, 1)).toBe(false)
   })
 
-  it('is high when the loop works for 60 % of half a second', () => {
+  it('is high when the event loop is active for 60 % of half a second', () => {
     expect(isBusyAfter(500, 0.59)).toBe(false)
     expect(isBusyAfter(500, 0.61)).toBe(true)
   })
 
-  it('is judged by no less than half a second', () => {
+  it('is measured over half a second at least', () => {
     expect(isBusyAfter(500, 0.1)).toBe(false)
     expect(isBusyAfter(499, 1)).toBe(false)
     expect(isBusyAfter(1, 1)).toBe(true)
   })
 
-  it('is looked at over the time since it was looked at last', () => {
+  it('is measured over the time since the last measurement', () => {
     expect(isBusyAfter(3_600_000, 0.1)).toBe(false)
     expect(isBusyAfter(600, 0.9)).toBe(true)
   })
 
-  it('stays high for 10 s, whatever became of it, and is then looked at anew', () => {
+  it('stays high for 10 s, whatever the load is then, and is measured anew after that', () => {
     expect(isBusyAfter(500, 0.7)).toBe(true)
     expect(isBusyAfter(9_999, 0.1)).toBe(true)
     expect(isBusyAfter(1, 0.1)).toBe(false)

@@ -14,13 +14,13 @@ const META_TTL_MS = 60_000
 
 /** Counts reads, and how many there are at once. */
 class CountingBroker extends MemoryBroker {
-  readonly asked: string[] = []
+  readonly reads: string[] = []
   mostAtOnce = 0
   failures = 0
   private now = 0
 
   override async history(channel: string, query: HistoryQuery): Promise<History> {
-    this.asked.push(channel)
+    this.reads.push(channel)
     this.now++
     this.mostAtOnce = Math.max(this.mostAtOnce, this.now)
     await new Promise(setImmediate)
@@ -32,7 +32,7 @@ class CountingBroker extends MemoryBroker {
 
 let broker: CountingBroker
 let channels: LocalChannel[]
-let watch: GapDetector
+let detector: GapDetector
 let failed: unknown[]
 
 beforeEach(() => {
@@ -47,7 +47,7 @@ beforeEach(() => {
     notifyGap: () => undefined,
   }
   const repair = new GapRepair(broker, new Metrics('test'), deliveries, (error) => failed.push(error))
-  watch = new GapDetector(
+  detector = new GapDetector(
     () => channels.values(),
     broker,
     repair,
@@ -55,14 +55,14 @@ beforeEach(() => {
   )
 })
 afterEach(() => {
-  watch.stop()
+  detector.stop()
   expect(failed).toEqual([])
   vi.useRealTimers()
 })
 
 const rulesWith = (metaTtlMs: number | undefined) => hubOptions({ metaTtlMs }).rulesOf('')
 
-/** Channels with a member each. */
+/** Opens channels with a subscriber each. */
 function open(count: number, metaTtlMs: number | undefined = META_TTL_MS): void {
   for (let index = 0; index < count; index++) {
     const channel = createLocalChannel(`${channels.length}`, new LabelledValue({}), rulesWith(metaTtlMs))
@@ -71,57 +71,57 @@ function open(count: number, metaTtlMs: number | undefined = META_TTL_MS): void 
   }
 }
 
-describe('the watch for gaps', () => {
-  it('looks at all channels after the relay was away, at most 500 at once', async () => {
+describe('the gap detector', () => {
+  it('checks all channels after the relay has resumed, at most 500 at once', async () => {
     open(1_234)
-    watch.checkAll()
+    detector.checkAll()
     await vi.advanceTimersByTimeAsync(5_000)
-    expect(new Set(broker.asked).size).toBe(1_234)
+    expect(new Set(broker.reads).size).toBe(1_234)
     expect(broker.mostAtOnce).toBeLessThanOrEqual(500)
   })
 
-  it('looks at 1,000 channels a round, and goes on from there', async () => {
+  it('checks 1,000 channels per round, and continues after them', async () => {
     open(1_500)
     for (const channel of channels) channel.position = { epoch: 'known', offset: 0 }
     const known = { publications: [], position: { epoch: 'known', offset: 0 } }
-    const asked: string[] = []
+    const reads: string[] = []
     broker.history = (name) => {
-      asked.push(name)
+      reads.push(name)
       return Promise.resolve(known)
     }
-    watch.start()
+    detector.start()
     await vi.advanceTimersByTimeAsync(ROUND_MS)
-    expect(asked).toHaveLength(1_000)
+    expect(reads).toHaveLength(1_000)
     await vi.advanceTimersByTimeAsync(ROUND_MS)
-    expect(new Set(asked).size).toBe(1_500)
+    expect(new Set(reads).size).toBe(1_500)
   })
 
-  it('leaves channels alone that keep no stream, and those that nobody is in', async () => {
+  it('does not check channels without a stream or without subscribers', async () => {
     channels = [createLocalChannel('empty', new LabelledValue({}), rulesWith(META_TTL_MS))]
     const unkept = createLocalChannel('unkept', new LabelledValue({}), rulesWith(undefined))
     unkept.json.subscribers = 1
     channels.push(unkept)
-    watch.checkAll()
-    watch.start()
+    detector.checkAll()
+    detector.start()
     await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
-    expect(broker.asked).toEqual([])
+    expect(broker.reads).toEqual([])
   })
 
-  it('tries again soon where it could not look', async () => {
+  it('retries soon when a check fails', async () => {
     open(1)
     broker.failures = 2
-    watch.checkAll()
+    detector.checkAll()
     await vi.advanceTimersByTimeAsync(1_000)
-    expect(broker.asked).toHaveLength(3)
+    expect(broker.reads).toHaveLength(3)
   })
 
-  it('asks nothing more once it has stopped', async () => {
+  it('reads nothing more once it is stopped', async () => {
     open(1)
     broker.failures = 1
-    watch.start()
-    watch.checkAll()
-    watch.stop()
+    detector.start()
+    detector.checkAll()
+    detector.stop()
     await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
-    expect(broker.asked).toHaveLength(1)
+    expect(broker.reads).toHaveLength(1)
   })
 })

@@ -6,25 +6,26 @@ import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
 import type { ChannelEvent, Publication, StreamPosition } from '../../src/protocol/publication.js'
+import { publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
 import { metric } from '../support/metric.js'
-import { stubMember } from '../support/stub-member.js'
+import { stubConnection } from '../support/stub-connection.js'
 
 const CHANNEL = 'feed'
 const META_TTL_MS = 60_000
 /** Asks for the position only. */
 const TOP = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs: META_TTL_MS }
-const NO_WISHES = { join: false, leave: false }
+const NO_EVENTS = { join: false, leave: false }
 
-/** A broker whose relay loses what it is told to lose, while the streams have it. */
+/** A broker whose relay loses publications while `isLosing` is set, although its streams keep them. */
 class LossyBroker extends MemoryBroker {
   isLosing = false
-  /** Reads of streams that fail from now on. */
+  /** Number of the next reads of streams that fail. */
   failures = 0
-  /** Reads wait for it. */
+  /** Reads of streams wait for it. */
   readable: Promise<void> = Promise.resolve()
   reads = 0
-  /** What happens while a stream is being read. */
+  /** Called while a stream is being read. */
   whileReading: () => void = () => undefined
   private readonly late: ChannelEvent[][] = []
   private hub: Hub | undefined
@@ -49,7 +50,7 @@ class LossyBroker extends MemoryBroker {
     return super.history(channel, query)
   }
 
-  /** What was lost comes after all. */
+  /** Relays the lost publications after all. */
   deliverLate(): void {
     for (const events of this.late.splice(0)) this.hub?.receive(CHANNEL, events)
   }
@@ -59,243 +60,233 @@ let broker: LossyBroker
 let metrics: Metrics
 let hub: Hub
 let connections: Connections
-let heard: string[]
-let missed: number
-let whenHeard: () => void
+let received: string[]
+let gapCount: number
+let onDelivery: () => void
 /** Publications that the stream keeps. */
 let size: number
 
 beforeEach(async () => {
   broker = new LossyBroker()
   metrics = new Metrics('test')
-  heard = []
-  missed = 0
+  received = []
+  gapCount = 0
   size = 100
-  whenHeard = () => undefined
+  onDelivery = () => undefined
   connections = new Connections()
-  hub = new Hub(
+  hub = new Hub({
     connections,
     broker,
-    (_topic, data) => {
+    broadcastToTopic: (_topic, data) => {
       for (const line of Buffer.from(data as Uint8Array)
         .toString()
         .split('\n')) {
-        heard.push(String((JSON.parse(line) as { push: { pub: { data: number } } }).push.pub.data))
+        received.push(String((JSON.parse(line) as { push: { pub: { data: number } } }).push.pub.data))
       }
-      whenHeard()
+      onDelivery()
     },
     metrics,
-    hubOptions({ metaTtlMs: META_TTL_MS }),
-  )
+    ...hubOptions({ metaTtlMs: META_TTL_MS }),
+  })
   broker.start(hub)
-  await join('member')
+  await subscribe('client')
 })
 
-async function join(client: string): Promise<void> {
-  const member = stubMember({
+async function subscribe(client: string): Promise<void> {
+  const connection = stubConnection({
     client,
     codec: 'json',
     isSubscribed: () => true,
     notifyGap: () => {
-      missed++
-      whenHeard()
+      gapCount++
+      onDelivery()
     },
   })
-  connections.add(member)
+  connections.add(connection)
   await hub.acquire(CHANNEL)
-  hub.addSubscriber(CHANNEL, member, NO_WISHES)
+  hub.addSubscriber(CHANNEL, connection, NO_EVENTS)
 }
 
-function said(data: number, position: StreamPosition | undefined): Publication {
-  return {
-    type: 'publication',
-    data: Buffer.from(String(data)),
-    isBinary: false,
-    isJson: true,
-    info: undefined,
-    tags: undefined,
-    position,
-    excludedClient: undefined,
-    publishedAtMs: Date.now(),
-  }
+function jsonPublication(data: number, position: StreamPosition | undefined): Publication {
+  return publication(String(data), { isJson: true, position })
 }
 
-function say(data: number): Promise<StreamPosition | undefined> {
-  const publication = said(data, undefined)
+function publish(data: number): Promise<StreamPosition | undefined> {
   const stream = { size, ttlMs: 60_000, metaTtlMs: META_TTL_MS }
-  return broker.publish(CHANNEL, publication, { stream, idempotencyKey: undefined })
+  return broker.publish(CHANNEL, jsonPublication(data, undefined), { stream, idempotencyKey: undefined })
 }
 
 async function lose(...all: number[]): Promise<void> {
   broker.isLosing = true
-  for (const data of all) await say(data)
+  for (const data of all) await publish(data)
   broker.isLosing = false
 }
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) {
     await new Promise<void>((resolve) => {
-      whenHeard = resolve
+      onDelivery = resolve
     })
   }
 }
 
-async function counted(name: string): Promise<number> {
+async function counterValue(name: string): Promise<number> {
   return metric((await metrics.expose()).body, `fanfare_${name}`)
 }
 
 describe('the hub, when the relay loses publications of a stream', () => {
-  it('hands out what is missing, before what came after it', async () => {
-    await say(1)
+  it('delivers the missing publications before later ones', async () => {
+    await publish(1)
     await lose(2, 3)
-    await say(4)
-    await say(5)
-    await until(() => heard.length >= 5)
-    expect(heard).toEqual(['1', '2', '3', '4', '5'])
-    expect(missed).toBe(0)
-    expect(await counted('relay_gaps_total')).toBe(1)
-    expect(await counted('relay_repaired_publications_total')).toBeGreaterThanOrEqual(2)
-    expect(await counted('relay_unrepaired_gaps_total')).toBe(0)
+    await publish(4)
+    await publish(5)
+    await until(() => received.length >= 5)
+    expect(received).toEqual(['1', '2', '3', '4', '5'])
+    expect(gapCount).toBe(0)
+    expect(await counterValue('relay_gaps_total')).toBe(1)
+    expect(await counterValue('relay_repaired_publications_total')).toBeGreaterThanOrEqual(2)
+    expect(await counterValue('relay_unrepaired_gaps_total')).toBe(0)
   })
 
-  it('hands out what is missing when the relay is back and nothing more is said', async () => {
-    await say(1)
+  it('delivers the missing publications when the relay resumes and nothing more is published', async () => {
+    await publish(1)
     await lose(2, 3)
     hub.resumed()
-    await until(() => heard.length >= 3)
-    expect(heard).toEqual(['1', '2', '3'])
-    expect(missed).toBe(0)
+    await until(() => received.length >= 3)
+    expect(received).toEqual(['1', '2', '3'])
+    expect(gapCount).toBe(0)
   })
 
-  it('hands out nothing twice when what was missing comes after all', async () => {
-    await say(1)
+  it('delivers nothing twice when the missing publications arrive late', async () => {
+    await publish(1)
     await lose(2, 3)
-    await say(4)
-    await until(() => heard.length >= 4)
+    await publish(4)
+    await until(() => received.length >= 4)
     broker.deliverLate()
-    await say(5)
-    await until(() => heard.length >= 5)
-    expect(heard).toEqual(['1', '2', '3', '4', '5'])
+    await publish(5)
+    await until(() => received.length >= 5)
+    expect(received).toEqual(['1', '2', '3', '4', '5'])
   })
 
-  it('repairs more than one read gives', async () => {
+  it('repairs more publications than one read returns', async () => {
     size = 5_000
-    await say(0)
+    await publish(0)
     await lose(...Array.from({ length: 2_500 }, (_, index) => index + 1))
-    await say(2_501)
-    await until(() => heard.length >= 2_502)
-    expect(heard).toEqual(Array.from({ length: 2_502 }, (_, index) => String(index)))
-    expect(missed).toBe(0)
+    await publish(2_501)
+    await until(() => received.length >= 2_502)
+    expect(received).toEqual(Array.from({ length: 2_502 }, (_, index) => String(index)))
+    expect(gapCount).toBe(0)
   })
 
-  it('tries again when the stream cannot be read at once', async () => {
-    await say(1)
+  it('retries when the stream cannot be read at once', async () => {
+    await publish(1)
     broker.failures = 2
     await lose(2)
     hub.resumed()
-    await until(() => heard.length >= 2)
+    await until(() => received.length >= 2)
     await lose(3)
     broker.failures = 2
-    await say(4)
-    await until(() => heard.length >= 4)
-    expect(heard).toEqual(['1', '2', '3', '4'])
-    expect(missed).toBe(0)
+    await publish(4)
+    await until(() => received.length >= 4)
+    expect(received).toEqual(['1', '2', '3', '4'])
+    expect(gapCount).toBe(0)
   })
 
-  it('holds back no more than 10,000 publications while it repairs', async () => {
+  it('buffers no more than 10,000 publications during a repair', async () => {
     size = 20_000
     let read: () => void = () => undefined
     broker.readable = new Promise((resolve) => {
       read = resolve
     })
-    await say(0)
+    await publish(0)
     await lose(1)
-    for (let data = 2; data < 10_003; data++) await say(data)
+    for (let data = 2; data < 10_003; data++) await publish(data)
     read()
-    await until(() => missed > 0)
-    expect(missed).toBe(1)
-    expect(await counted('relay_unrepaired_gaps_total')).toBe(1)
-    // Others than those who follow the stream get what was held back.
-    await until(() => heard.length >= 10_001)
-    expect([heard[0], heard[1], heard.at(-1)]).toEqual(['0', '2', '10001'])
+    await until(() => gapCount > 0)
+    expect(gapCount).toBe(1)
+    expect(await counterValue('relay_unrepaired_gaps_total')).toBe(1)
+    // The buffered publications are still delivered to subscribers that do not follow the stream.
+    await until(() => received.length >= 10_001)
+    expect([received[0], received[1], received.at(-1)]).toEqual(['0', '2', '10001'])
   })
 
-  it('tells members when the stream has lost it too, and goes on', async () => {
+  it('notifies subscribers of the gap when the stream has lost publications too, and continues', async () => {
     size = 2
-    await say(1)
+    await publish(1)
     await lose(2, 3, 4)
-    await say(5)
-    await until(() => missed > 0)
-    await say(6)
-    await until(() => heard.length >= 3)
-    expect(heard).toEqual(['1', '5', '6'])
-    expect(missed).toBe(1)
-    expect(await counted('relay_unrepaired_gaps_total')).toBe(1)
+    await publish(5)
+    await until(() => gapCount > 0)
+    await publish(6)
+    await until(() => received.length >= 3)
+    expect(received).toEqual(['1', '5', '6'])
+    expect(gapCount).toBe(1)
+    expect(await counterValue('relay_unrepaired_gaps_total')).toBe(1)
   })
 
-  it('tells members when the stream began anew', async () => {
-    await say(1)
+  it('notifies subscribers of the gap when the stream has another epoch', async () => {
+    await publish(1)
     const other = new LossyBroker()
     other.start(hub)
     await other.subscribe(CHANNEL)
     broker.history = (channel, query) => other.history(channel, query)
     const { position } = await other.history(CHANNEL, TOP)
     hub.resumed()
-    await until(() => missed > 0)
-    expect(missed).toBe(1)
+    await until(() => gapCount > 0)
+    expect(gapCount).toBe(1)
     expect(hub.canStartAt(CHANNEL, position)).toBe(true)
   })
 
-  it('lets nobody begin ahead of what the others have heard', async () => {
-    await say(1)
+  it('lets no subscriber start ahead of what the others have received', async () => {
+    await publish(1)
     await lose(2, 3)
     const { position } = await broker.history(CHANNEL, TOP)
     expect(hub.canStartAt(CHANNEL, position)).toBe(false)
     await hub.catchUp(CHANNEL, position)
     expect(hub.canStartAt(CHANNEL, position)).toBe(true)
     expect(hub.canStartAt(CHANNEL, { ...position, offset: 2 })).toBe(false)
-    await until(() => heard.length >= 3)
-    expect(heard).toEqual(['1', '2', '3'])
+    await until(() => received.length >= 3)
+    expect(received).toEqual(['1', '2', '3'])
   })
+
   it.each([
     ['an offset that the stream has not reached', (epoch: string) => ({ epoch, offset: 1e9 })],
-    ['an epoch that is over', () => ({ epoch: 'over', offset: 7 })],
-  ])('drops what comes with %s, and goes on', async (_what, placeIn) => {
-    const first = await say(1)
-    hub.receive(CHANNEL, [said(666, placeIn(first?.epoch ?? ''))])
-    hub.receive(CHANNEL, [said(2, undefined)])
-    await until(() => heard.length >= 2)
-    await say(3)
-    await until(() => heard.length >= 3)
-    expect(heard).toEqual(['1', '2', '3'])
-    expect(missed).toBe(0)
+    ['an outdated epoch', () => ({ epoch: 'outdated', offset: 7 })],
+  ])('drops a publication with %s, and continues', async (_what, positionIn) => {
+    const first = await publish(1)
+    hub.receive(CHANNEL, [jsonPublication(666, positionIn(first?.epoch ?? ''))])
+    hub.receive(CHANNEL, [jsonPublication(2, undefined)])
+    await until(() => received.length >= 2)
+    await publish(3)
+    await until(() => received.length >= 3)
+    expect(received).toEqual(['1', '2', '3'])
+    expect(gapCount).toBe(0)
     expect(broker.reads).toBeLessThan(4)
-    expect(await counted('relay_malformed_total')).toBe(1)
+    expect(await counterValue('relay_malformed_total')).toBe(1)
   })
 
-  it('sends members to begin anew who believed a forged offset before any other', async () => {
+  it('notifies subscribers of a gap when their first publication had a forged offset', async () => {
     const { epoch } = (await broker.history(CHANNEL, TOP)).position
-    hub.receive(CHANNEL, [said(666, { epoch, offset: 1e9 })])
-    await say(1)
+    hub.receive(CHANNEL, [jsonPublication(666, { epoch, offset: 1e9 })])
+    await publish(1)
     hub.resumed()
-    await until(() => missed > 0)
-    await say(2)
-    await until(() => heard.length >= 2)
-    expect(heard).toEqual(['666', '2'])
-    expect(await counted('relay_malformed_total')).toBe(1)
+    await until(() => gapCount > 0)
+    await publish(2)
+    await until(() => received.length >= 2)
+    expect(received).toEqual(['666', '2'])
+    expect(await counterValue('relay_malformed_total')).toBe(1)
   })
 
-  it('reads a few times, not for ever, where every read is followed by another gap', async () => {
-    const { epoch = '' } = (await say(1)) ?? {}
-    const forge = () => hub.receive(CHANNEL, [said(666, { epoch, offset: 1e9 })])
+  it('reads the stream a bounded number of times when another gap follows every read', async () => {
+    const { epoch = '' } = (await publish(1)) ?? {}
+    const forge = () => hub.receive(CHANNEL, [jsonPublication(666, { epoch, offset: 1e9 })])
     broker.whileReading = forge
     forge()
-    await until(() => missed > 0)
+    await until(() => gapCount > 0)
     expect(broker.reads).toBeLessThan(20)
-    expect(await counted('relay_unrepaired_gaps_total')).toBe(1)
+    expect(await counterValue('relay_unrepaired_gaps_total')).toBe(1)
     broker.whileReading = () => undefined
-    await say(2)
-    await until(() => heard.length >= 2)
-    expect(heard).toEqual(['1', '2'])
+    await publish(2)
+    await until(() => received.length >= 2)
+    expect(received).toEqual(['1', '2'])
   })
 })

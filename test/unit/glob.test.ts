@@ -38,7 +38,7 @@ describe('a pattern', () => {
     ['[ab]', 'a'],
   ])('%j does not match %j', (pattern, name) => expect(matchesGlob(pattern, name)).toBe(false))
 
-  it('is decided promptly however many stars it has', () => {
+  it('is matched promptly, however many stars it has', () => {
     const name = 'a'.repeat(255)
     const patterns = [
       `${'*a'.repeat(127)}b`,

@@ -12,8 +12,8 @@ import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js
 import { PresenceAnnouncer } from '../../src/presence/presence-announcer.js'
 import type { Close } from '../../src/protocol/closes.js'
 import { RawSession, type RawSessionContext } from '../../src/session/raw-session.js'
-import type { Socket } from '../../src/transport/transport.js'
 import { hubOptions } from '../support/hub-options.js'
+import { stubSocket } from '../support/stub-socket.js'
 
 const TICK_MS = 1_000
 
@@ -26,12 +26,19 @@ function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number)
   const broker = new MemoryBroker()
   const store = new MemoryPresenceStore()
   const connections = new Connections()
-  const hub = new Hub(connections, broker, () => undefined, metrics, hubOptions())
+  const hub = new Hub({ connections, broker, broadcastToTopic: () => undefined, metrics, ...hubOptions() })
   return {
     connections,
     hub,
     slots: new ConnectionSlots(10),
-    channels: new Channels(new Namespaces(undefined), broker, store, 100, metrics, log),
+    channels: new Channels({
+      namespaces: new Namespaces(undefined),
+      broker,
+      presenceStore: store,
+      maxHistoryPublications: 100,
+      metrics,
+      log,
+    }),
     presence: new PresenceAnnouncer(store, broker, log, 4),
     wheel: new TimerWheel(() => clockMs, tickMs),
     metrics,
@@ -41,7 +48,7 @@ function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number)
   }
 }
 
-/** The other end of a session: writes down when it is pinged and closed. */
+/** The client of a session: records when it is pinged and closed. */
 class Client {
   readonly session: RawSession
   readonly pingsMs: number[] = []
@@ -50,8 +57,7 @@ class Client {
   constructor(private readonly answersPings: boolean) {
     this.session = new RawSession(context, { user: 'ann', info: undefined }, undefined)
     const startMs = clockMs
-    const socket: Socket = {
-      send: () => undefined,
+    const socket = stubSocket({
       ping: () => {
         this.pingsMs.push(clockMs - startMs)
         if (this.answersPings) this.session.alive()
@@ -60,11 +66,7 @@ class Client {
         this.closes.push({ atMs: clockMs - startMs, close })
         this.session.closed(close.code, close.reason)
       },
-      subscribe: () => undefined,
-      unsubscribe: () => undefined,
-      broadcastToOthers: () => undefined,
-      bufferedBytes: () => 0,
-    }
+    })
     this.session.opened(socket)
   }
 }
@@ -96,7 +98,7 @@ describe('a connection', () => {
     expect(values).toEqual([{ labels: { protocol: 'echo' }, value: 1 }])
   })
 
-  it('that only listens and answers pings stays', () => {
+  it('that only answers pings stays open', () => {
     const client = new Client(true)
     pass(600_000)
     expect(client.closes).toEqual([])
@@ -108,7 +110,7 @@ describe('a connection', () => {
     [29_000, 30_000],
     [10_000, 10_000],
   ])(
-    'has half the timeout to answer, looked at every %d ms with a timeout of %d ms',
+    'has half the timeout to answer, when it is checked every %d ms with a timeout of %d ms',
     (checkMs, timeoutMs) => {
       context = contextWith(checkMs, timeoutMs, TICK_MS)
       const client = new Client(false)
@@ -126,7 +128,7 @@ describe('a connection', () => {
     },
   )
 
-  it('that is told when it expires is closed then with 3005, to the tick, unless it is told otherwise', () => {
+  it('with an expiry is closed with 3005 when it has expired, to the tick, unless the expiry is changed', () => {
     const [closed, refreshed, endless] = [new Client(true), new Client(true), new Client(true)]
     for (const { session } of [closed, refreshed, endless]) session.refresh(Date.now() + 45_000)
     pass(40_000)
@@ -158,7 +160,7 @@ describe('a connection', () => {
     expect(client.closes).toEqual([])
   })
 
-  it('that falls silent after it spoke is closed a timeout after its last word', () => {
+  it('that falls silent is closed a timeout after its last message', () => {
     const client = new Client(false)
     pass(25_000)
     client.session.message(Buffer.from('last'), false)
@@ -168,7 +170,7 @@ describe('a connection', () => {
     expect(client.closes.map(({ close }) => close.reason)).toEqual(['Heartbeat timeout'])
   })
 
-  it('is not closed for a silence in which the process stood still', () => {
+  it('is not closed for a silence for which the process stalled', () => {
     const client = new Client(false)
     pass(15_000)
     clockMs += 120_000
@@ -176,7 +178,7 @@ describe('a connection', () => {
     expect(client.closes).toEqual([])
   })
 
-  it('that is gone is not looked at any more', () => {
+  it('that is closed is not checked any more', () => {
     const client = new Client(false)
     pass(5_000)
     client.session.closed(1006, '')
@@ -194,7 +196,7 @@ describe('a connection', () => {
     [50_000, 120_000, 1_000],
     [120_000, 300_000, 1_000],
   ])(
-    'looked at every %i ms is closed after %i ms, at most a check late, and stays if it answers',
+    'that is checked every %i ms is closed after %i ms, at most a check late, and stays open if it answers',
     (checkIntervalMs, timeoutMs, tickMs) => {
       context = contextWith(checkIntervalMs, timeoutMs, tickMs)
       const [silent, listening] = [new Client(false), new Client(true)]
@@ -206,21 +208,21 @@ describe('a connection', () => {
     },
   )
 
-  it('that speaks just before a tick is not closed before its time', () => {
+  it('that sends a message just before a tick is not closed early', () => {
     const client = new Client(false)
     pass(10_000)
     clockMs += TICK_MS - 1
     client.session.message(Buffer.from('last'), false)
-    const spokeMs = clockMs
+    const sentAtMs = clockMs
     clockMs += 1
     context.wheel.tick()
     pass(60_000)
-    expect((client.closes[0]?.atMs ?? 0) - spokeMs).toBeGreaterThanOrEqual(30_000)
+    expect((client.closes[0]?.atMs ?? 0) - sentAtMs).toBeGreaterThanOrEqual(30_000)
   })
 })
 
 describe('a message', () => {
-  it('of the largest size is taken, and one byte more is closed with 1009 and a reason', () => {
+  it('of the largest size is accepted, and one byte more closes the connection with 1009 and a reason', () => {
     const client = new Client(false)
     client.session.message(Buffer.alloc(100), true)
     expect(client.closes).toEqual([])

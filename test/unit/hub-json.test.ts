@@ -8,18 +8,19 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import type { ChannelEvent, Publication, StreamPosition } from '../../src/protocol/publication.js'
 import { clientInfo, publication } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
+import { stubSocket } from '../support/stub-socket.js'
 
-const NO_WISHES: WatchedEvents = { join: false, leave: false }
-const ALL_WISHES: WatchedEvents = { join: true, leave: true }
+const NO_EVENTS: WatchedEvents = { join: false, leave: false }
+const ALL_EVENTS: WatchedEvents = { join: true, leave: true }
 
 let metrics: Metrics
 let frames: string[]
 let hub: Hub
 let connections: Connections
-/** Of streams that have lost all publications; undefined: streams begin when they are read. */
+/** Position of every stream, which has lost its publications; undefined: streams begin when they are read. */
 let top: StreamPosition | undefined
 
-/** Streams of which only the position is left. */
+/** A broker whose streams have lost their publications. */
 class ForgetfulBroker extends MemoryBroker {
   override history(channel: string, query: HistoryQuery): Promise<History> {
     if (top === undefined) return super.history(channel, query)
@@ -35,26 +36,28 @@ beforeEach(() => {
   const send = (topic: string, data: Uint8Array) =>
     frames.push(`all ${topic} ${Buffer.from(data).toString()}`)
   connections = new Connections()
-  hub = new Hub(connections, new ForgetfulBroker(), send, metrics, hubOptions({ namespace: 'chat' }))
+  hub = new Hub({
+    connections,
+    broker: new ForgetfulBroker(),
+    broadcastToTopic: send,
+    metrics,
+    ...hubOptions({ namespace: 'chat' }),
+  })
 })
 afterEach(() => vi.useRealTimers())
 
-/** A member whose socket writes down what happens to it, among the frames. */
-class RecordingMember implements Connection {
+/** A connection whose socket records its topics and broadcasts among the frames. */
+class RecordingConnection implements Connection {
   readonly user = ''
   readonly session = undefined
   readonly channels = new Set<string>()
   readonly gaps: string[] = []
-  readonly socket = {
-    send: () => undefined,
-    ping: () => undefined,
-    close: () => undefined,
+  readonly socket = stubSocket({
     subscribe: (topic: string) => frames.push(`${this.client} joins ${topic}`),
     unsubscribe: (topic: string) => frames.push(`${this.client} leaves ${topic}`),
     broadcastToOthers: (topic: string, data: Uint8Array) =>
       frames.push(`but ${this.client} ${topic} ${Buffer.from(data).toString()}`),
-    bufferedBytes: () => 0,
-  }
+  })
 
   constructor(
     readonly client: string,
@@ -71,77 +74,77 @@ class RecordingMember implements Connection {
   notifyGap = (channel: string) => this.gaps.push(channel)
 }
 
-function enter(client: string, codec: Codec = 'json', channel = 'room', wishes = NO_WISHES) {
-  const member = new RecordingMember(client, codec)
-  connections.add(member)
+function subscribe(client: string, codec: Codec = 'json', channel = 'room', watched = NO_EVENTS) {
+  const connection = new RecordingConnection(client, codec)
+  connections.add(connection)
   void hub.acquire(channel)
-  hub.addSubscriber(channel, member, wishes)
-  member.channels.add(channel)
-  return member
+  hub.addSubscriber(channel, connection, watched)
+  connection.channels.add(channel)
+  return connection
 }
 
-function leave(member: RecordingMember, channel = 'room', wishes = NO_WISHES): void {
-  member.channels.delete(channel)
-  connections.remove(member)
-  hub.removeSubscriber(channel, member, wishes)
+function unsubscribe(connection: RecordingConnection, channel = 'room', watched = NO_EVENTS): void {
+  connection.channels.delete(channel)
+  connections.remove(connection)
+  hub.removeSubscriber(channel, connection, watched)
 }
 
-/** The broker here knows none of these streams, so that what is missing can't be read. */
-async function givenUp(): Promise<void> {
+/** Waits for gap repairs to fail: the broker has none of these streams. */
+async function repairsEnd(): Promise<void> {
   await vi.advanceTimersByTimeAsync(0)
 }
 
-/** What is said in a tick leaves at its end. */
+/** Ends the tick, which sends its publications. Removes and returns the recorded frames. */
 function endTick(): string[] {
   vi.advanceTimersByTime(0)
-  return taken()
+  return takeFrames()
 }
 
-/** The frames since the last look. */
-function taken(): string[] {
+/** Removes and returns the recorded frames. */
+function takeFrames(): string[] {
   return frames.splice(0)
 }
 
-const said = (text: string, part: Partial<Publication> = {}) =>
+const jsonPublication = (text: string, part: Partial<Publication> = {}) =>
   publication(JSON.stringify(text), { isJson: true, ...part })
-const at = (offset: number, epoch = 'e') => said(`${offset}`, { position: { epoch, offset } })
+const at = (offset: number, epoch = 'e') => jsonPublication(`${offset}`, { position: { epoch, offset } })
 const push = (text: string, channel = 'room', position = '') =>
   `{"push":{"channel":"${channel}","pub":{"data":${JSON.stringify(text)}${position},"time":1800000000000}}}`
 const pushAt = (offset: number) => push(`${offset}`, 'room', `,"offset":${offset}`)
 
-describe('what is said to JSON members', () => {
+describe('publications to JSON subscribers', () => {
   beforeEach(() => {
-    enter('ann')
-    taken()
+    subscribe('ann')
+    takeFrames()
   })
 
-  it('in one tick leaves as one frame of lines at its end', () => {
-    hub.receive('room', [said('one'), said('two')])
-    hub.receive('room', [said('three')])
-    expect(taken()).toEqual([])
+  it('of one tick are sent as one frame of lines at its end', () => {
+    hub.receive('room', [jsonPublication('one'), jsonPublication('two')])
+    hub.receive('room', [jsonPublication('three')])
+    expect(takeFrames()).toEqual([])
     const lines = [push('one'), push('two'), push('three')].join('\n')
     expect(endTick()).toEqual([`all json:data:room ${lines}`])
     expect(endTick()).toEqual([])
-    hub.receive('room', [said('four')])
+    hub.receive('room', [jsonPublication('four')])
     expect(endTick()).toEqual([`all json:data:room ${push('four')}`])
   })
 
-  it('in two channels leaves as a frame for each', () => {
-    enter('bob', 'json', 'other')
-    taken()
-    hub.receive('room', [said('one')])
-    hub.receive('other', [said('two')])
-    hub.receive('room', [said('three')])
+  it('in two channels are sent as one frame for each', () => {
+    subscribe('bob', 'json', 'other')
+    takeFrames()
+    hub.receive('room', [jsonPublication('one')])
+    hub.receive('other', [jsonPublication('two')])
+    hub.receive('room', [jsonPublication('three')])
     expect(endTick()).toEqual([
       `all json:data:room ${push('one')}\n${push('three')}`,
       `all json:data:other ${push('two', 'other')}`,
     ])
   })
 
-  it('is not heard by who joins after it in the same tick, but by who was there', () => {
-    hub.receive('room', [said('before')])
-    enter('bob')
-    hub.receive('room', [said('after')])
+  it('are sent to earlier subscribers, but not to one that subscribes later in the same tick', () => {
+    hub.receive('room', [jsonPublication('before')])
+    subscribe('bob')
+    hub.receive('room', [jsonPublication('after')])
     expect(endTick()).toEqual([
       `all json:data:room ${push('before')}`,
       'bob joins json:data:room',
@@ -149,12 +152,12 @@ describe('what is said to JSON members', () => {
     ])
   })
 
-  it('is heard by who leaves after it in the same tick', () => {
-    const bob = enter('bob')
-    taken()
-    hub.receive('room', [said('before')])
-    leave(bob)
-    hub.receive('room', [said('after')])
+  it('are sent to a subscriber that unsubscribes later in the same tick', () => {
+    const bob = subscribe('bob')
+    takeFrames()
+    hub.receive('room', [jsonPublication('before')])
+    unsubscribe(bob)
+    hub.receive('room', [jsonPublication('after')])
     expect(endTick()).toEqual([
       `all json:data:room ${push('before')}`,
       'bob leaves json:data:room',
@@ -162,8 +165,12 @@ describe('what is said to JSON members', () => {
     ])
   })
 
-  it('leaves out the client that it excludes, in its place among the others', () => {
-    hub.receive('room', [said('one'), said('two', { excludedClient: 'ann' }), said('three')])
+  it('are not sent to the client that one excludes, and keep their order', () => {
+    hub.receive('room', [
+      jsonPublication('one'),
+      jsonPublication('two', { excludedClient: 'ann' }),
+      jsonPublication('three'),
+    ])
     expect(endTick()).toEqual([
       `all json:data:room ${push('one')}`,
       `but ann json:data:room ${push('two')}`,
@@ -172,33 +179,36 @@ describe('what is said to JSON members', () => {
     expect(metrics.deliveries.centrifuge.value).toBe(2)
   })
 
-  it('excludes nobody who is in another channel, or unknown here', () => {
-    enter('bob', 'json', 'other')
-    taken()
-    hub.receive('room', [said('one', { excludedClient: 'bob' }), said('two', { excludedClient: 'stranger' })])
+  it('are sent to all subscribers when the excluded client is in another channel or unknown', () => {
+    subscribe('bob', 'json', 'other')
+    takeFrames()
+    hub.receive('room', [
+      jsonPublication('one', { excludedClient: 'bob' }),
+      jsonPublication('two', { excludedClient: 'unknown' }),
+    ])
     expect(endTick()).toEqual([`all json:data:room ${push('one')}\n${push('two')}`])
   })
 
-  it('keeps its place among joins and leaves', () => {
-    enter('bob', 'json', 'room', ALL_WISHES)
-    taken()
+  it('keep their order among joins and leaves', () => {
+    subscribe('bob', 'json', 'room', ALL_EVENTS)
+    takeFrames()
     const event = (type: 'join' | 'leave'): ChannelEvent => ({ type, info: clientInfo('c', ''), online: 1 })
-    hub.receive('room', [said('one'), event('join'), said('two'), event('leave')])
-    const told = (type: string) => `{"push":{"channel":"room","${type}":{"info":{"client":"c"}}}}`
+    hub.receive('room', [jsonPublication('one'), event('join'), jsonPublication('two'), event('leave')])
+    const presencePush = (type: string) => `{"push":{"channel":"room","${type}":{"info":{"client":"c"}}}}`
     expect(endTick()).toEqual([
       `all json:data:room ${push('one')}`,
-      `all json:join:room ${told('join')}`,
+      `all json:join:room ${presencePush('join')}`,
       `all json:data:room ${push('two')}`,
-      `all json:leave:room ${told('leave')}`,
+      `all json:leave:room ${presencePush('leave')}`,
     ])
   })
 })
 
-describe('a channel of members of both protocols', () => {
-  it('speaks to each in its own way, and excludes in the one where the client is', () => {
-    enter('ann')
-    enter('rob', 'raw')
-    taken()
+describe('a channel with subscribers of both protocols', () => {
+  it('sends each protocol its own frames, and excludes a client only in its protocol', () => {
+    subscribe('ann')
+    subscribe('rob', 'raw')
+    takeFrames()
     hub.receive('room', [
       publication('grüße', { excludedClient: 'rob' }),
       publication('all the same', { excludedClient: 'ann' }),
@@ -214,32 +224,35 @@ describe('a channel of members of both protocols', () => {
     expect(metrics.deliveredBytes.centrifuge.value).toBe(Buffer.byteLength('grüße'))
   })
 
-  it('counts both, by its namespace, and tells each protocol’s watchers of joins', () => {
-    enter('ann', 'json', 'chat:room', ALL_WISHES)
-    const rob = enter('rob', 'raw', 'chat:room', ALL_WISHES)
-    taken()
+  it('counts the subscribers of both by namespace, and sends joins to the watchers of both', () => {
+    subscribe('ann', 'json', 'chat:room', ALL_EVENTS)
+    const rob = subscribe('rob', 'raw', 'chat:room', ALL_EVENTS)
+    takeFrames()
     expect([...hub.channelSizes()]).toEqual([['chat:room', 2]])
-    expect(metrics.subscriptions('chat').value).toBe(2)
+    expect(metrics.subscriptionGauge('chat').value).toBe(2)
     const join = { type: 'join', info: clientInfo('c', ''), online: 3 } as const
     hub.receive('chat:room', [join])
-    expect(taken().map((frame) => frame.split(' ')[1])).toEqual(['raw:join:chat:room', 'json:join:chat:room'])
-    leave(rob, 'chat:room', ALL_WISHES)
-    taken()
+    expect(takeFrames().map((frame) => frame.split(' ')[1])).toEqual([
+      'raw:join:chat:room',
+      'json:join:chat:room',
+    ])
+    unsubscribe(rob, 'chat:room', ALL_EVENTS)
+    takeFrames()
     hub.receive('chat:room', [join])
-    expect(taken()).toHaveLength(1)
+    expect(takeFrames()).toHaveLength(1)
   })
 })
 
 describe('publications of a stream', () => {
   const gapCount = async () => (await metrics.relayGaps.get()).values[0]?.value ?? 0
-  let ann: RecordingMember
+  let ann: RecordingConnection
 
   beforeEach(() => {
-    ann = enter('ann')
-    taken()
+    ann = subscribe('ann')
+    takeFrames()
   })
 
-  it('that follow one another are handed out as they are', async () => {
+  it('that follow one another are delivered', async () => {
     hub.receive('room', [at(5), at(6)])
     hub.receive('room', [at(7)])
     expect(endTick()).toEqual([`all json:data:room ${[5, 6, 7].map(pushAt).join('\n')}`])
@@ -247,48 +260,49 @@ describe('publications of a stream', () => {
     expect(await gapCount()).toBe(0)
   })
 
-  it('that were handed out already are not again', () => {
+  it('that were delivered already are not delivered again', () => {
     hub.receive('room', [at(5), at(5), at(6), at(4), at(6)])
     expect(endTick()).toEqual([`all json:data:room ${pushAt(5)}\n${pushAt(6)}`])
     expect(ann.gaps).toEqual([])
   })
 
   it.each([
-    ['an offset is left out', at(7)],
-    ['another stream begins', at(1, 'f')],
-  ])(
-    'between which %s, and which are lost, are a gap, which every member is told of once',
-    async (_what, next) => {
-      const rob = enter('rob', 'raw')
-      const elsewhere = enter('eve', 'json', 'other')
-      top = next.position
-      hub.receive('room', [at(5), next])
-      await givenUp()
-      expect([ann.gaps, rob.gaps, elsewhere.gaps]).toEqual([['room'], ['room'], []])
-      const { epoch, offset } = next.position as StreamPosition
-      hub.receive('room', [at(offset + 1, epoch), at(offset + 2, epoch)])
-      expect(ann.gaps).toEqual(['room'])
-      expect(await gapCount()).toBe(1)
-    },
-  )
+    ['an offset is missing', at(7)],
+    ['another epoch begins', at(1, 'f')],
+  ])('between which %s, without a repair, notify every subscriber of one gap', async (_what, next) => {
+    const rob = subscribe('rob', 'raw')
+    const elsewhere = subscribe('eve', 'json', 'other')
+    top = next.position
+    hub.receive('room', [at(5), next])
+    await repairsEnd()
+    expect([ann.gaps, rob.gaps, elsewhere.gaps]).toEqual([['room'], ['room'], []])
+    const { epoch, offset } = next.position as StreamPosition
+    hub.receive('room', [at(offset + 1, epoch), at(offset + 2, epoch)])
+    expect(ann.gaps).toEqual(['room'])
+    expect(await gapCount()).toBe(1)
+  })
 
-  it('before a gap are heard by those who leave for it', async () => {
+  it('before a gap are delivered to a subscriber that leaves because of it', async () => {
     ann.notifyGap = () => {
-      frames.push('ann is told')
-      leave(ann)
+      frames.push('ann is notified')
+      unsubscribe(ann)
       return 0
     }
     hub.receive('room', [at(5), at(7)])
-    await givenUp()
-    expect(endTick()).toEqual([`all json:data:room ${pushAt(5)}`, 'ann is told', 'ann leaves json:data:room'])
+    await repairsEnd()
+    expect(endTick()).toEqual([
+      `all json:data:room ${pushAt(5)}`,
+      'ann is notified',
+      'ann leaves json:data:room',
+    ])
   })
 
-  it('show a gap also when something without a place came in between', async () => {
+  it('show a gap also across a publication without a position', async () => {
     top = { epoch: 'e', offset: 7 }
-    hub.receive('room', [at(5), said('past the history'), at(7)])
-    await givenUp()
+    hub.receive('room', [at(5), jsonPublication('past the history'), at(7)])
+    await repairsEnd()
     expect(ann.gaps).toEqual(['room'])
-    hub.receive('room', [said('past the history'), at(8), at(8)])
+    hub.receive('room', [jsonPublication('past the history'), at(8), at(8)])
     expect(ann.gaps).toEqual(['room'])
     expect(
       endTick()
@@ -297,18 +311,18 @@ describe('publications of a stream', () => {
     ).toHaveLength(1)
   })
 
-  it('may begin anywhere for those who come after everybody left', () => {
+  it('may start at any offset for a subscriber that comes after all others have left', () => {
     hub.receive('room', [at(5)])
-    leave(ann)
+    unsubscribe(ann)
     hub.receive('room', [at(6), at(7)])
-    const bob = enter('bob')
+    const bob = subscribe('bob')
     hub.receive('room', [at(9)])
     expect(bob.gaps).toEqual([])
   })
 })
 
-describe('a buffer', () => {
-  it('keeps what comes while nobody is in the channel yet, from when it is there', () => {
+describe('a publication buffer', () => {
+  it('keeps what is received from its start on, while the channel has no subscriber yet', () => {
     void hub.acquire('room')
     hub.receive('room', [at(1)])
     const buffer = hub.startBuffering('room')
@@ -323,9 +337,9 @@ describe('a buffer', () => {
     expect(endTick()).toEqual([])
   })
 
-  it('keeps what members hear at the same time, and not what they had before', () => {
-    enter('ann')
-    taken()
+  it('keeps what subscribers receive meanwhile, and nothing that they have received before', () => {
+    subscribe('ann')
+    takeFrames()
     hub.receive('room', [at(5)])
     const buffers = [hub.startBuffering('room'), hub.startBuffering('room')]
     hub.receive('room', [at(5), at(6)])
@@ -333,7 +347,7 @@ describe('a buffer', () => {
     expect(endTick()).toEqual([`all json:data:room ${pushAt(5)}\n${pushAt(6)}`])
   })
 
-  it('shares its copies with those who read at the same time', () => {
+  it('shares its copies with the other buffers of its channel', () => {
     void hub.acquire('room')
     const buffers = [hub.startBuffering('room'), hub.startBuffering('room')] as const
     hub.receive('room', [at(1), at(2)])
@@ -342,32 +356,32 @@ describe('a buffer', () => {
     for (const [index, data] of (one ?? []).entries()) expect(other?.[index]).toBe(data)
   })
 
-  it('hands over the position after which the next publication has to come', async () => {
+  it('leaves the position that the next publication has to follow', async () => {
     void hub.acquire('room')
     const buffer = hub.startBuffering('room')
     hub.stopBuffering('room', buffer, { epoch: 'e', offset: 10 })
-    const ann = enter('ann')
-    taken()
+    const ann = subscribe('ann')
+    takeFrames()
     hub.receive('room', [at(10), at(11)])
     expect(endTick()).toEqual([`all json:data:room ${pushAt(11)}`])
     hub.receive('room', [at(13)])
-    await givenUp()
+    await repairsEnd()
     expect(ann.gaps).toEqual(['room'])
   })
 
-  it('of more than its bound says so, and lets go of no more', () => {
+  it('reports an overflow at its bound, and keeps no more than that', () => {
     void hub.acquire('room')
     const [many, large] = [hub.startBuffering('room'), hub.startBuffering('room')]
-    hub.receive('room', [said('small')])
+    hub.receive('room', [jsonPublication('small')])
     hub.stopBuffering('room', large, undefined)
-    for (let index = 0; index < 10_000; index++) hub.receive('room', [said('x')])
+    for (let index = 0; index < 10_000; index++) hub.receive('room', [jsonPublication('x')])
     expect([many.hasOverflowed, many.publications.length]).toEqual([true, 10_000])
     large.add(publication(Buffer.alloc(16 * 1024 * 1024)))
-    large.add(said('small'))
+    large.add(jsonPublication('small'))
     expect([large.hasOverflowed, large.publications.length]).toEqual([true, 1])
   })
 
-  it('belongs to a channel that is held', () => {
+  it('needs an acquired channel', () => {
     expect(() => hub.startBuffering('nowhere')).toThrow('not acquired')
   })
 })

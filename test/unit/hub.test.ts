@@ -6,11 +6,12 @@ import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
 import type { ChannelEvent, Publication } from '../../src/protocol/publication.js'
-import type { Socket } from '../../src/transport/transport.js'
+import { clientInfo, publication as publicationOf } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
-import { stubMember } from '../support/stub-member.js'
+import { stubConnection } from '../support/stub-connection.js'
+import { stubSocket } from '../support/stub-socket.js'
 
-/** Writes down what it is asked, and answers when the test says. */
+/** Records its calls. A subscription ends when a test calls `confirm` or `refuse`. */
 class RecordingBroker implements Broker {
   readonly calls: string[] = []
   private readonly open: { resolve: () => void; reject: () => void }[] = []
@@ -21,7 +22,7 @@ class RecordingBroker implements Broker {
   }
 
   subscribe(channel: string): Promise<void> {
-    // As brokers do: one subscription for all who ask while it is on its way.
+    // Like every broker: concurrent calls share one subscription.
     const pending = this.pending.get(channel)
     if (pending !== undefined) return pending
     this.calls.push(`subscribe ${channel}`)
@@ -65,7 +66,7 @@ class RecordingBroker implements Broker {
   }
 }
 
-const NO_WISHES: WatchedEvents = { join: false, leave: false }
+const NO_EVENTS: WatchedEvents = { join: false, leave: false }
 
 let broker: RecordingBroker
 let metrics: Metrics
@@ -80,7 +81,7 @@ beforeEach(() => {
   frames = []
   const publish = (topic: string, data: Uint8Array) => frames.push(`all ${topic} ${textOf(data)}`)
   connections = new Connections()
-  hub = new Hub(connections, broker, publish, metrics, hubOptions())
+  hub = new Hub({ connections, broker, broadcastToTopic: publish, metrics, ...hubOptions() })
 })
 afterEach(() => vi.useRealTimers())
 
@@ -88,53 +89,38 @@ function textOf(data: Uint8Array): string {
   return Buffer.from(data).toString()
 }
 
-/** A member whose socket writes down what it joins and publishes. */
-function member(client: string, channel: string): Connection & { readonly topics: string[] } {
+/** A connection whose socket records its topics and broadcasts. */
+function createConnection(client: string, channel: string): Connection & { readonly topics: string[] } {
   const topics: string[] = []
-  const socket: Socket = {
-    send: () => undefined,
-    ping: () => undefined,
-    close: () => undefined,
+  const socket = stubSocket({
     subscribe: (topic) => topics.push(topic),
     unsubscribe: (topic) => topics.splice(topics.indexOf(topic), 1),
     broadcastToOthers: (topic, data) => frames.push(`but ${client} ${topic} ${textOf(data)}`),
-    bufferedBytes: () => 0,
-  }
-  return { ...stubMember({ client, socket, isSubscribed: (name) => name === channel }), topics }
+  })
+  return { ...stubConnection({ client, socket, isSubscribed: (name) => name === channel }), topics }
 }
 
-async function enter(client: string, channel = 'room', wishes = NO_WISHES) {
-  const one = member(client, channel)
-  connections.add(one)
-  const held = hub.acquire(channel)
+async function subscribe(client: string, channel = 'room', watched = NO_EVENTS) {
+  const connection = createConnection(client, channel)
+  connections.add(connection)
+  const acquired = hub.acquire(channel)
   broker.confirm()
-  await held
-  hub.addSubscriber(channel, one, wishes)
-  return one
+  await acquired
+  hub.addSubscriber(channel, connection, watched)
+  return connection
 }
 
-function leave(one: Connection, channel = 'room', wishes = NO_WISHES): void {
-  connections.remove(one)
-  hub.removeSubscriber(channel, one, wishes)
+function unsubscribe(connection: Connection, channel = 'room', watched = NO_EVENTS): void {
+  connections.remove(connection)
+  hub.removeSubscriber(channel, connection, watched)
 }
 
 function publication(text: string, excludedClient?: string): Publication {
-  const data = Buffer.from(text)
-  return {
-    type: 'publication',
-    data,
-    isBinary: false,
-    isJson: false,
-    info: undefined,
-    tags: undefined,
-    position: undefined,
-    excludedClient,
-    publishedAtMs: Date.now(),
-  }
+  return publicationOf(text, { excludedClient, publishedAtMs: Date.now() })
 }
 
 describe('a channel', () => {
-  it('is subscribed once for all who wait for it, and for those who come after', async () => {
+  it('is subscribed once for all acquisitions, concurrent and later ones', async () => {
     const [first, second] = [hub.acquire('room'), hub.acquire('room')]
     broker.confirm()
     await Promise.all([first, second])
@@ -142,40 +128,40 @@ describe('a channel', () => {
     expect(broker.calls).toEqual(['subscribe room'])
   })
 
-  it('is unsubscribed a second after its last member left', async () => {
-    const [ann, bob] = [await enter('ann'), await enter('bob')]
-    leave(ann)
+  it('is unsubscribed a second after its last subscriber left', async () => {
+    const [ann, bob] = [await subscribe('ann'), await subscribe('bob')]
+    unsubscribe(ann)
     vi.advanceTimersByTime(10_000)
-    leave(bob)
+    unsubscribe(bob)
     vi.advanceTimersByTime(999)
     expect(broker.calls).toEqual(['subscribe room'])
     vi.advanceTimersByTime(1)
     expect(broker.calls).toEqual(['subscribe room', 'unsubscribe room'])
   })
 
-  it('stays subscribed when somebody comes back within that second', async () => {
-    const ann = await enter('ann')
+  it('stays subscribed when a client resubscribes within that second', async () => {
+    const ann = await subscribe('ann')
     for (let turn = 0; turn < 5; turn++) {
-      leave(ann)
+      unsubscribe(ann)
       vi.advanceTimersByTime(999)
       expect(hub.acquire('room')).toBeUndefined()
-      hub.addSubscriber('room', ann, NO_WISHES)
+      hub.addSubscriber('room', ann, NO_EVENTS)
     }
     vi.advanceTimersByTime(10_000)
     expect(broker.calls).toEqual(['subscribe room'])
   })
 
-  it('is subscribed anew after it was given up', async () => {
-    leave(await enter('ann'))
+  it('is subscribed anew after it was unsubscribed', async () => {
+    unsubscribe(await subscribe('ann'))
     vi.advanceTimersByTime(1_000)
-    await enter('bob')
+    await subscribe('bob')
     expect(broker.calls).toEqual(['subscribe room', 'unsubscribe room', 'subscribe room'])
   })
 
-  it('stays subscribed while a handshake holds it that has no member yet', async () => {
-    const ann = await enter('ann')
+  it('stays subscribed while it is acquired, also without a subscriber', async () => {
+    const ann = await subscribe('ann')
     expect(hub.acquire('room')).toBeUndefined()
-    leave(ann)
+    unsubscribe(ann)
     vi.advanceTimersByTime(10_000)
     expect(broker.calls).toEqual(['subscribe room'])
     hub.release('room')
@@ -183,32 +169,34 @@ describe('a channel', () => {
     expect(broker.calls).toEqual(['subscribe room', 'unsubscribe room'])
   })
 
-  it('is not mixed up with another', async () => {
-    const ann = await enter('ann', 'one')
-    await enter('bob', 'two')
-    leave(ann, 'one')
+  it('is not affected by another channel', async () => {
+    const ann = await subscribe('ann', 'one')
+    await subscribe('bob', 'two')
+    unsubscribe(ann, 'one')
     vi.advanceTimersByTime(1_000)
     expect(broker.calls).toEqual(['subscribe one', 'subscribe two', 'unsubscribe one'])
   })
 
-  it('that nobody knows is left and released without harm', () => {
+  it('that was not acquired is left, released and received without effect, and takes no subscriber', () => {
     hub.release('nowhere')
-    hub.removeSubscriber('nowhere', member('ann', 'nowhere'), NO_WISHES)
+    hub.removeSubscriber('nowhere', createConnection('ann', 'nowhere'), NO_EVENTS)
     hub.receive('nowhere', [publication('hello')])
-    expect(() => hub.addSubscriber('nowhere', member('ann', 'nowhere'), NO_WISHES)).toThrow('not acquired')
+    expect(() => hub.addSubscriber('nowhere', createConnection('ann', 'nowhere'), NO_EVENTS)).toThrow(
+      'not acquired',
+    )
     expect(frames).toEqual([])
     expect(vi.getTimerCount()).toBe(0)
   })
 })
 
 describe('a subscription that fails', () => {
-  it('fails for all who wait for it', async () => {
+  it('fails for all acquisitions that wait for it', async () => {
     const waiting = [hub.acquire('room'), hub.acquire('room'), hub.acquire('room')]
     broker.refuse()
     for (const one of waiting) await expect(one).rejects.toThrow('Redis cannot be reached')
   })
 
-  it('is tried again for the next who comes, also while others still have it to release', async () => {
+  it('is retried by the next acquisition, also before the failed one is released', async () => {
     const first = hub.acquire('room')
     broker.refuse()
     await expect(first).rejects.toThrow()
@@ -224,9 +212,9 @@ describe('a subscription that fails', () => {
   })
 
   it('leaves nothing to unsubscribe', async () => {
-    const held = hub.acquire('room')
+    const acquired = hub.acquire('room')
     broker.refuse()
-    await expect(held).rejects.toThrow()
+    await expect(acquired).rejects.toThrow()
     hub.release('room')
     vi.advanceTimersByTime(10_000)
     expect(broker.calls).toEqual(['subscribe room'])
@@ -235,43 +223,43 @@ describe('a subscription that fails', () => {
 })
 
 describe('a publication', () => {
-  it('goes to everybody in its channel', async () => {
-    await enter('ann')
+  it('is sent to all subscribers of its channel', async () => {
+    await subscribe('ann')
     hub.receive('room', [publication('one'), publication('two')])
     expect(frames).toEqual(['all raw:data:room one', 'all raw:data:room two'])
   })
 
-  it('leaves out the client that it excludes', async () => {
-    await enter('ann')
+  it('is not sent to the client that it excludes', async () => {
+    await subscribe('ann')
     hub.receive('room', [publication('hello', 'ann')])
     expect(frames).toEqual(['but ann raw:data:room hello'])
   })
 
-  it('excludes nobody who is elsewhere, or unknown here', async () => {
-    await enter('ann')
-    await enter('bob', 'other')
-    hub.receive('room', [publication('one', 'bob'), publication('two', 'stranger')])
+  it('is sent to all subscribers when the excluded client is in another channel or unknown', async () => {
+    await subscribe('ann')
+    await subscribe('bob', 'other')
+    hub.receive('room', [publication('one', 'bob'), publication('two', 'unknown')])
     expect(frames).toEqual(['all raw:data:room one', 'all raw:data:room two'])
   })
 
-  it('costs nothing where only a handshake holds the channel', async () => {
-    leave(await enter('ann'))
+  it('is not sent in a channel without subscribers', async () => {
+    unsubscribe(await subscribe('ann'))
     hub.receive('room', [publication('hello')])
     expect(frames).toEqual([])
     expect(metrics.deliveries.raw.value).toBe(0)
   })
 
-  it('is counted for each who gets it', async () => {
-    await enter('ann')
-    await enter('bob')
-    await enter('eve')
+  it('is counted for each subscriber that receives it', async () => {
+    await subscribe('ann')
+    await subscribe('bob')
+    await subscribe('eve')
     hub.receive('room', [publication('12345'), publication('12345', 'bob')])
     expect(metrics.deliveries.raw.value).toBe(5)
     expect(metrics.deliveredBytes.raw.value).toBe(25)
   })
 
   it('from a clock that is ahead has no negative lag', async () => {
-    await enter('ann')
+    await subscribe('ann')
     hub.receive('room', [{ ...publication('hello'), publishedAtMs: Date.now() + 60_000 }])
     expect([metrics.deliveryLag.count, metrics.deliveryLag.sum]).toEqual([1, 0])
   })
@@ -282,8 +270,14 @@ describe('a publication that waits for its delivery', () => {
 
   beforeEach(async () => {
     const publish = (_topic: string, data: Uint8Array) => frames.push(textOf(data))
-    hub = new Hub(connections, broker, publish, metrics, hubOptions({ deliveryDelayMs: DELAY_MS }))
-    await enter('ann')
+    hub = new Hub({
+      connections,
+      broker,
+      broadcastToTopic: publish,
+      metrics,
+      ...hubOptions({ deliveryDelayMs: DELAY_MS }),
+    })
+    await subscribe('ann')
     hub.receive('room', [publication('first')])
     vi.advanceTimersByTime(10)
   })
@@ -293,16 +287,16 @@ describe('a publication that waits for its delivery', () => {
     expect(metrics.deliveryLag.sum).toBeCloseTo((DELAY_MS - 10) / 1_000)
   })
 
-  it('does not leave early for a client that is gone', async () => {
-    const bob = await enter('bob')
+  it('is not sent early when the client that it excludes has disconnected', async () => {
+    const bob = await subscribe('bob')
     hub.receive('room', [publication('second', 'bob')])
-    leave({ ...bob, socket: undefined })
+    unsubscribe({ ...bob, socket: undefined })
     expect(frames).toEqual(['first'])
     vi.advanceTimersByTime(DELAY_MS)
     expect(frames).toHaveLength(2)
   })
 
-  it('leaves together with those that come in the same relay message', () => {
+  it('is sent together with the others of its relay message', () => {
     hub.receive('room', [publication('second'), publication('third')])
     expect(frames).toEqual(['first'])
     vi.advanceTimersByTime(DELAY_MS - 9)
@@ -317,12 +311,12 @@ describe('a publication that waits for its delivery', () => {
 describe('a join or leave', () => {
   const event = (type: 'join' | 'leave'): ChannelEvent => ({
     type,
-    info: { client: 'c', user: 'ann "a"', connInfo: undefined, chanInfo: undefined },
+    info: clientInfo('c', 'ann "a"'),
     online: 3,
   })
 
-  it('is told without a number where presence is not kept', async () => {
-    await enter('ann', 'room', { join: true, leave: false })
+  it('is sent without a number of clients where presence is not kept', async () => {
+    await subscribe('ann', 'room', { join: true, leave: false })
     hub.receive('room', [
       {
         type: 'join',
@@ -333,55 +327,55 @@ describe('a join or leave', () => {
     expect(frames).toEqual(['all raw:join:room {"event":"join","client":"c","user":""}'])
   })
 
-  it.each(['join', 'leave'] as const)('(%s) is told to those who asked for it', async (type) => {
-    const wishes = { ...NO_WISHES, [type]: true }
-    const ann = await enter('ann', 'room', wishes)
+  it.each(['join', 'leave'] as const)('(%s) is sent to its watchers only', async (type) => {
+    const watched = { ...NO_EVENTS, [type]: true }
+    const ann = await subscribe('ann', 'room', watched)
     expect(ann.topics).toEqual(['raw:data:room', `raw:${type}:room`])
     hub.receive('room', [event('join'), event('leave')])
     expect(frames).toEqual([
       `all raw:${type}:room {"event":"${type}","client":"c","user":"ann \\"a\\"","online":3}`,
     ])
-    leave(ann, 'room', wishes)
-    await enter('bob')
+    unsubscribe(ann, 'room', watched)
+    await subscribe('bob')
     hub.receive('room', [event('join'), event('leave')])
     expect(frames).toHaveLength(1)
   })
 
-  it.each(['join', 'leave'] as const)('(%s) is heard while somebody asked for it', async (type) => {
+  it.each(['join', 'leave'] as const)('(%s) has watchers while a subscriber watches it', async (type) => {
     const other = type === 'join' ? 'leave' : 'join'
-    const wishes = { ...NO_WISHES, [type]: true }
-    await enter('bob')
+    const watched = { ...NO_EVENTS, [type]: true }
+    await subscribe('bob')
     expect(hub.hasPresenceWatchers('room', type)).toBe(false)
-    const ann = await enter('ann', 'room', wishes)
+    const ann = await subscribe('ann', 'room', watched)
     expect([
       hub.hasPresenceWatchers('room', type),
       hub.hasPresenceWatchers('room', other),
       hub.hasPresenceWatchers('lobby', type),
     ]).toEqual([true, false, false])
-    leave(ann, 'room', wishes)
+    unsubscribe(ann, 'room', watched)
     expect(hub.hasPresenceWatchers('room', type)).toBe(false)
   })
 
-  it('is no delivery of a publication', async () => {
-    await enter('ann', 'room', { join: true, leave: true })
+  it('is not counted as a delivery', async () => {
+    await subscribe('ann', 'room', { join: true, leave: true })
     hub.receive('room', [event('join')])
     expect(metrics.deliveries.raw.value).toBe(0)
   })
 })
 
 it('counts of connections, channels and subscriptions return to zero', async () => {
-  const subscriptions = metrics.subscriptions('')
-  const [ann, bob, eve] = [await enter('ann'), await enter('bob'), await enter('eve', 'other')]
+  const subscriptions = metrics.subscriptionGauge('')
+  const [ann, bob, eve] = [await subscribe('ann'), await subscribe('bob'), await subscribe('eve', 'other')]
   expect([connections.count, hub.channelCount]).toEqual([3, 2])
   expect([...hub.channelSizes()]).toEqual([
     ['room', 2],
     ['other', 1],
   ])
   expect(subscriptions.value).toBe(3)
-  leave(ann)
-  leave(eve, 'other')
+  unsubscribe(ann)
+  unsubscribe(eve, 'other')
   expect([...hub.channelSizes()]).toEqual([['room', 1]])
-  leave(bob)
+  unsubscribe(bob)
   expect([connections.count, hub.channelCount]).toEqual([0, 0])
   expect([...hub.channelSizes()]).toEqual([])
   expect(subscriptions.value).toBe(0)

@@ -4,7 +4,7 @@ import { jsonFieldText } from '../../src/protocol/json-field.js'
 
 const dataOf = (json: string) => jsonFieldText(json, 'publish', 'data')
 
-describe('the text of a member', () => {
+describe('the text of a field', () => {
   it.each([
     ['{"publish":{"data":12345678901234567890}}', '12345678901234567890'],
     ['{"id":1, "publish": {"channel":"a","data" : 1.10 } }', '1.10'],
@@ -34,7 +34,7 @@ describe('the text of a member', () => {
   it('is what JSON.parse finds, in any JSON', () => {
     const value = fc.jsonValue({ maxDepth: 4 })
     const key = fc.oneof(fc.constantFrom('publish', 'data', 'id', 'channel', '', '"', '\\'), fc.string())
-    const object = (member: fc.Arbitrary<unknown>) => fc.dictionary(key, member, { maxKeys: 5 })
+    const object = (field: fc.Arbitrary<unknown>) => fc.dictionary(key, field, { maxKeys: 5 })
     const indent = fc.constantFrom(undefined, 1, '\t')
     fc.assert(
       fc.property(object(fc.oneof(object(value), value)), indent, (json, space) => {

@@ -14,11 +14,11 @@ describe('JSON that keeps digits', () => {
     '{"a":[9007199254740993,{"b":-9007199254740993}],"c":"9007199254740993"}',
     '["\\"9007199254740993",9007199254740993]',
     '["\\\\",9007199254740993,"\\\\\\""]',
-  ])('writes %s as it was', (text) => {
+  ])('writes %s unchanged', (text) => {
     expect(passThrough(text)).toBe(text)
   })
 
-  it('leaves numbers that a double holds as numbers', () => {
+  it('parses numbers that a double can represent as numbers', () => {
     const text = '{"a":1e2,"b":1.50,"c":0e999,"d":-0.25,"e":1234567890123456,"f":1e300,"g":9007199254740993}'
     expect(parseExactly(text)).toEqual({
       a: 100,
@@ -40,9 +40,9 @@ describe('JSON that keeps digits', () => {
     )
   })
 
-  it('is not deceived by strings that look like what it uses inside', () => {
+  it('does not mistake strings for the placeholders that it uses inside', () => {
     const written = JSON.stringify(new JsonText('[1]'))
-    // Whoever does not know the secret can't make one; a text that has it is written once, not again.
+    // A placeholder contains a secret, so that no client can forge one; an inserted text is not searched again.
     expect(stringifyExactly({ a: new JsonText('"x"'), b: 'x' })).toBe('{"a":"x","b":"x"}')
     expect(written).not.toContain('[1]')
     expect(passThrough('["00000000-0000-4000-8000-00000000000012345",12345678901234567]')).toBe(
@@ -50,7 +50,7 @@ describe('JSON that keeps digits', () => {
     )
   })
 
-  it('writes a JSON text of a part as it is, wherever it stands', () => {
+  it('inserts a JSON text unchanged, wherever it stands', () => {
     expect(stringifyExactly(new JsonText('{"n":9007199254740993,"é":"\\"$&"}'))).toBe(
       '{"n":9007199254740993,"é":"\\"$&"}',
     )
@@ -64,7 +64,7 @@ describe('JSON that keeps digits', () => {
     },
   )
 
-  it('keeps a key called __proto__ a key', () => {
+  it('keeps __proto__ as an ordinary key', () => {
     expect(passThrough('{"__proto__":{"a":9007199254740993}}')).toBe('{"__proto__":{"a":9007199254740993}}')
   })
 

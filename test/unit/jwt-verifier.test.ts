@@ -1,7 +1,8 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { JwtVerifier, type JwtVerifierOptions } from '../../src/auth/jwt-verifier.js'
+import type { JwtVerifierOptions } from '../../src/auth/jwt-verifier.js'
 import { encode, hmac, SECRET, unsigned } from '../support/forged-jwt.js'
+import { jwtVerifier } from '../support/jwt-verifier.js'
 
 const NOW_SECONDS = 1_800_000_000
 const INVALID = { failure: 'invalid' }
@@ -15,17 +16,6 @@ const ed25519 = generateKeyPairSync('ed25519')
 
 const pem = (key: KeyObject) => key.export({ type: 'spki', format: 'pem' }).toString()
 const PUBLIC_KEYS = [rsa, p256, p384, p521, ed25519].map(({ publicKey }) => pem(publicKey)).join('')
-
-function verifier(options: Partial<JwtVerifierOptions> = {}): JwtVerifier {
-  const none = {
-    hmacSecret: undefined,
-    publicKeys: undefined,
-    remoteKeys: undefined,
-    audience: undefined,
-    issuer: undefined,
-  }
-  return new JwtVerifier({ ...none, ...options })
-}
 
 function signed(claims: unknown, header: object, key: KeyObject, hash: string | undefined) {
   const input = unsigned(claims, header)
@@ -49,9 +39,9 @@ const SIGNATURES: [string, KeyObject, string | undefined][] = [
 ]
 
 describe('a verifier with a secret and public keys', () => {
-  const jwts = verifier({ hmacSecret: SECRET, publicKeys: PUBLIC_KEYS })
+  const jwts = jwtVerifier({ hmacSecret: SECRET, publicKeys: PUBLIC_KEYS })
 
-  it.each(SIGNATURES)('takes %s', (alg, key, hash) => {
+  it.each(SIGNATURES)('accepts %s', (alg, key, hash) => {
     expect(jwts.verify(signed({ sub: 'ann' }, { alg }, key, hash))).toEqual({ claims: { sub: 'ann' } })
   })
 
@@ -59,11 +49,11 @@ describe('a verifier with a secret and public keys', () => {
     ['HS256', 'sha256'],
     ['HS384', 'sha384'],
     ['HS512', 'sha512'],
-  ])('takes %s', (alg, hash) => {
+  ])('accepts %s', (alg, hash) => {
     expect(jwts.verify(hmac({ sub: 'ann' }, { alg }, SECRET, hash))).toEqual({ claims: { sub: 'ann' } })
   })
 
-  it('takes none of them that was changed, or that says another algorithm', () => {
+  it('refuses a token that was changed, or that names another algorithm', () => {
     for (const [alg, key, hash] of SIGNATURES) {
       const [header, , signature] = signed({ sub: 'ann' }, { alg }, key, hash).split('.')
       expect(jwts.verify(`${header}.${encode({ sub: 'eve' })}.${signature}`)).toEqual(INVALID)
@@ -74,7 +64,7 @@ describe('a verifier with a secret and public keys', () => {
   })
 
   it.each(['PS256', 'PS512', 'ES256K', 'EdDSA ', 'rs256', 'Ed25519', '', 'none', 'None', 'nOnE'])(
-    'takes no algorithm "%s"',
+    'refuses the algorithm "%s"',
     (alg) => {
       expect(jwts.verify(`${unsigned({ sub: 'eve' }, { alg })}.`)).toEqual(INVALID)
       expect(jwts.verify(hmac({ sub: 'eve' }, { alg }))).toEqual(INVALID)
@@ -82,8 +72,8 @@ describe('a verifier with a secret and public keys', () => {
     },
   )
 
-  it('takes a token of any of several keys of a kind, and of no other', () => {
-    const both = verifier({ publicKeys: `${pem(rsa.publicKey)}${pem(otherRsa.publicKey)}` })
+  it('accepts a token of any of several keys of a kind, and of no other key', () => {
+    const both = jwtVerifier({ publicKeys: `${pem(rsa.publicKey)}${pem(otherRsa.publicKey)}` })
     for (const { privateKey } of [rsa, otherRsa]) {
       expect(both.verify(signed({ sub: 'ann' }, { alg: 'RS256' }, privateKey, 'sha256')).claims).toBeDefined()
     }
@@ -95,8 +85,8 @@ describe('a verifier with a secret and public keys', () => {
 })
 
 describe('a public key', () => {
-  // RFC 8725 §2.1: whoever knows it must not be able to sign with it.
-  const spkis = (key: KeyObject) => [
+  // RFC 8725 §2.1: a client that knows a public key must not be able to sign with it.
+  const encodings = (key: KeyObject) => [
     pem(key),
     pem(key).trim(),
     pem(key).replaceAll('\n', '\\n'),
@@ -108,9 +98,9 @@ describe('a public key', () => {
     ['alone', { publicKeys: PUBLIC_KEYS }],
     ['beside a secret', { publicKeys: PUBLIC_KEYS, hmacSecret: SECRET }],
   ])('%s is no secret', (_how, options) => {
-    const jwts = verifier(options)
+    const jwts = jwtVerifier(options)
     for (const { publicKey } of [rsa, p256, ed25519]) {
-      for (const key of [...spkis(publicKey), PUBLIC_KEYS, '']) {
+      for (const key of [...encodings(publicKey), PUBLIC_KEYS, '']) {
         for (const hash of ['256', '384', '512']) {
           expect(jwts.verify(hmac({ sub: 'eve' }, { alg: `HS${hash}` }, key, `sha${hash}`))).toEqual(INVALID)
         }
@@ -119,30 +109,30 @@ describe('a public key', () => {
   })
 
   it('of one kind verifies nothing of another', () => {
-    const jwts = verifier({ publicKeys: pem(p256.publicKey) })
+    const jwts = jwtVerifier({ publicKeys: pem(p256.publicKey) })
     for (const [alg, key, hash] of SIGNATURES) {
       const { claims } = jwts.verify(signed({}, { alg }, key, hash))
       expect(claims !== undefined).toBe(alg === 'ES256')
     }
   })
 
-  it('that cannot be used is refused in one line', () => {
+  it('that cannot be used is refused with a message of one line', () => {
     const curve = generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey
     const broken = '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----'
     for (const publicKeys of [pem(curve), broken, pem(generateKeyPairSync('ed448').publicKey)]) {
-      expect(() => verifier({ publicKeys })).toThrow(/^a public key .+$/)
+      expect(() => jwtVerifier({ publicKeys })).toThrow(/^a public key .+$/)
     }
   })
 })
 
 it('an empty secret is refused', () => {
-  expect(() => verifier({ hmacSecret: '' })).toThrow('the secret is empty')
+  expect(() => jwtVerifier({ hmacSecret: '' })).toThrow('the secret is empty')
 })
 
 describe('a signature', () => {
-  it('of any length but its own is none, and breaks nothing', () => {
+  it('of a wrong length is invalid, and throws nothing', () => {
     for (const [alg, key, hash] of SIGNATURES) {
-      const jwts = verifier({ publicKeys: PUBLIC_KEYS })
+      const jwts = jwtVerifier({ publicKeys: PUBLIC_KEYS })
       const [header, payload, signature = ''] = signed({}, { alg }, key, hash).split('.')
       for (const cut of [1, 2, 43, 64, 86, 96, 128, 342, 343]) {
         for (const other of [signature.slice(0, -cut), `${signature}${'A'.repeat(cut)}`, '_'.repeat(cut)]) {
@@ -153,9 +143,9 @@ describe('a signature', () => {
   })
 
   it.each(['=', '==', ' ', '\n', '.', '.AAAA', '\u0141', '+', '%00'])(
-    'with "%s" behind it is none',
+    'followed by "%s" is invalid',
     (more) => {
-      const jwts = verifier({ hmacSecret: SECRET })
+      const jwts = jwtVerifier({ hmacSecret: SECRET })
       const [header, payload, signature] = hmac({ sub: 'ann' }).split('.')
       expect(jwts.verify(`${header}.${payload}.${signature}`).claims).toBeDefined()
       expect(jwts.verify(`${header}.${payload}.${signature}${more}`)).toEqual(INVALID)
@@ -164,13 +154,13 @@ describe('a signature', () => {
     },
   )
 
-  it('over what is no JSON object makes no token', () => {
-    const jwts = verifier({ hmacSecret: SECRET })
+  it('of a payload that is no JSON object is invalid', () => {
+    const jwts = jwtVerifier({ hmacSecret: SECRET })
     for (const claims of ['text', 17, null, [], true]) expect(jwts.verify(hmac(claims))).toEqual(INVALID)
   })
 })
 
-describe('what a token says of keys', () => {
+describe('a header that names a key', () => {
   const headers = [
     { jwk: otherRsa.publicKey.export({ format: 'jwk' }) },
     { jku: 'http://127.0.0.1:1/keys' },
@@ -185,25 +175,25 @@ describe('what a token says of keys', () => {
     { typ: 'x' },
   ]
 
-  it.each(headers)('does not make another key count: %#', (header) => {
-    const jwts = verifier({ publicKeys: PUBLIC_KEYS, hmacSecret: SECRET })
+  it.each(headers)('does not make another key valid: %#', (header) => {
+    const jwts = jwtVerifier({ publicKeys: PUBLIC_KEYS, hmacSecret: SECRET })
     const foreign = signed({ sub: 'eve' }, { alg: 'RS256', ...header }, otherRsa.privateKey, 'sha256')
     expect(jwts.verify(foreign)).toEqual(INVALID)
     for (const key of ['', '\0', 'secret', 'null']) {
       expect(jwts.verify(hmac({ sub: 'eve' }, { alg: 'HS256', ...header }, key))).toEqual(INVALID)
     }
-    // With a key that is configured, all of it is ignored.
+    // With a configured key, the header is ignored.
     expect(jwts.verify(hmac({ sub: 'ann' }, { alg: 'HS256', ...header })).claims).toEqual({ sub: 'ann' })
   })
 
-  it('in ten kilobytes is not read', () => {
+  it('of ten kilobytes is not read', () => {
     expect(
-      verifier({ hmacSecret: SECRET }).verify(hmac({}, { alg: 'HS256', kid: 'x'.repeat(10_240) })),
+      jwtVerifier({ hmacSecret: SECRET }).verify(hmac({}, { alg: 'HS256', kid: 'x'.repeat(10_240) })),
     ).toEqual(INVALID)
   })
 
-  it('to be critical, and is not known here, makes it not valid', () => {
-    const jwts = verifier({ hmacSecret: SECRET })
+  it('with critical fields makes the token invalid', () => {
+    const jwts = jwtVerifier({ hmacSecret: SECRET })
     for (const crit of [['exp'], ['b64'], [], 'b64', [17]]) {
       expect(jwts.verify(hmac({}, { alg: 'HS256', crit, b64: false }))).toEqual(INVALID)
     }
@@ -211,7 +201,7 @@ describe('what a token says of keys', () => {
 })
 
 describe('the length of a token', () => {
-  /** A token that is valid, of just so many bytes. */
+  /** A valid token of exactly `bytes` bytes. */
   function ofLength(bytes: number): string {
     const around = hmac({ sub: 'ann', x: '' }).length
     const token = hmac({ sub: 'ann', x: 'x'.repeat(Math.ceil(((bytes - around) * 3) / 4)) })
@@ -220,7 +210,7 @@ describe('the length of a token', () => {
   }
 
   it('may be 8 KiB, and no more', () => {
-    const jwts = verifier({ hmacSecret: SECRET })
+    const jwts = jwtVerifier({ hmacSecret: SECRET })
     expect(jwts.verify(ofLength(8 * 1024)).claims?.['sub']).toBe('ann')
     expect(jwts.verify(ofLength(8 * 1024 + 1))).toEqual(INVALID)
     expect(jwts.verify(ofLength(64 * 1024))).toEqual(INVALID)
@@ -229,7 +219,7 @@ describe('the length of a token', () => {
 
 describe('the claims of a token', () => {
   const at = (claims: unknown, options: Partial<JwtVerifierOptions> = {}) =>
-    verifier({ hmacSecret: SECRET, ...options }).verify(hmac(claims))
+    jwtVerifier({ hmacSecret: SECRET, ...options }).verify(hmac(claims))
 
   it.each([
     [{ exp: NOW_SECONDS + 1 }, undefined],
@@ -249,7 +239,7 @@ describe('the claims of a token', () => {
     [{ exp: [NOW_SECONDS + 60] }, 'invalid'],
     [{ exp: {} }, 'invalid'],
     [{ iat: NOW_SECONDS + 60 }, undefined],
-  ])('%j make it: %s', (claims, failure) => expect(at(claims).failure).toBe(failure))
+  ])('%j result in the failure %s', (claims, failure) => expect(at(claims).failure).toBe(failure))
 
   it.each([
     [{ aud: 'chat' }, true],
@@ -264,8 +254,8 @@ describe('the claims of a token', () => {
     [{ aud: 17 }, false],
     [{ aud: ['chat', 17] }, false],
     [{}, false],
-  ])('%j are for the audience that is expected: %s', (claims, isFor) => {
-    expect(at(claims, { audience: 'chat' }).claims !== undefined).toBe(isFor)
+  ])('%j match the expected audience: %s', (claims, isExpected) => {
+    expect(at(claims, { audience: 'chat' }).claims !== undefined).toBe(isExpected)
   })
 
   it.each([
@@ -275,16 +265,16 @@ describe('the claims of a token', () => {
     [{ iss: ['https://id.example'] }, false],
     [{ iss: '' }, false],
     [{}, false],
-  ])('%j are of the issuer that is expected: %s', (claims, isOf) => {
-    expect(at(claims, { issuer: 'https://id.example' }).claims !== undefined).toBe(isOf)
+  ])('%j match the expected issuer: %s', (claims, isExpected) => {
+    expect(at(claims, { issuer: 'https://id.example' }).claims !== undefined).toBe(isExpected)
   })
 
   it('may name any audience and issuer where none is expected', () => {
     expect(at({ aud: 'x', iss: 'y' }).claims).toBeDefined()
   })
 
-  it('are only those of their own', () => {
-    const { claims } = verifier({ hmacSecret: SECRET }).verify(
+  it('are only the own fields of the payload', () => {
+    const { claims } = jwtVerifier({ hmacSecret: SECRET }).verify(
       hmac(JSON.parse('{"__proto__":{"sub":"eve"},"constructor":1}')),
     )
     expect(claims?.['sub']).toBeUndefined()

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MemoryResults } from '../../src/broker/memory-results.js'
+import { MemoryIdempotency } from '../../src/broker/memory-idempotency.js'
 import { MemoryStreams } from '../../src/broker/memory-streams.js'
 import { publication } from '../contract/publications.js'
 
@@ -17,7 +17,7 @@ function countIn(streams: MemoryStreams, channel: string): number {
 }
 
 describe('streams in memory', () => {
-  it('are bounded: the one used longest ago goes, and begins a new epoch', () => {
+  it('are bounded: the least recently used one is removed, and begins a new epoch', () => {
     const streams = new MemoryStreams(() => 0, 2)
     const oldest = epochOf(streams, 'a')
     const second = epochOf(streams, 'b')
@@ -30,53 +30,53 @@ describe('streams in memory', () => {
     expect(countIn(streams, 'd')).toBe(0)
   })
 
-  it('keep what was published, however many channels are read', () => {
+  it('keep their publications, however many channels are read', () => {
     const streams = new MemoryStreams(() => 0, 2)
-    const { position } = streams.append('said', publication('x'), STREAM)
+    const { position } = streams.append('published', publication('x'), STREAM)
     for (let index = 0; index < 10; index++) epochOf(streams, `read-${index}`)
-    expect(epochOf(streams, 'said')).toBe(position.epoch)
-    expect(countIn(streams, 'said')).toBe(1)
+    expect(epochOf(streams, 'published')).toBe(position.epoch)
+    expect(countIn(streams, 'published')).toBe(1)
   })
 
-  it('forget after an hour what was only read, and later what was published in', () => {
+  it('expire after an hour when they were only read, and later when they have a publication', () => {
     let nowMs = 0
     const streams = new MemoryStreams(() => nowMs)
-    const [said, read] = ['said', 'read'].map((channel) => epochOf(streams, channel, 24 * HOUR_MS))
-    streams.append('said', publication('x'), { ...STREAM, metaTtlMs: 24 * HOUR_MS })
+    const [published, read] = ['published', 'read'].map((channel) => epochOf(streams, channel, 24 * HOUR_MS))
+    streams.append('published', publication('x'), { ...STREAM, metaTtlMs: 24 * HOUR_MS })
     nowMs = HOUR_MS
-    expect(epochOf(streams, 'said')).toBe(said)
+    expect(epochOf(streams, 'published')).toBe(published)
     expect(epochOf(streams, 'read')).not.toBe(read)
   })
 
-  it('say where they are without looking at what they keep', () => {
+  it('return their position without a scan of their publications', () => {
     const streams = new MemoryStreams(() => 0)
     const large = { ...STREAM, size: 50_000 }
     for (let count = 0; count < large.size; count++) streams.append('large', publication('x'), large)
     const query = { limit: 0, sinceOffset: 0, isReverse: false, metaTtlMs: HOUR_MS }
-    // Looking at all of it each time would take longer than a test may.
+    // A scan each time would take longer than a test may.
     for (let count = 0; count < 1_000_000; count++) streams.history('large', query)
     expect(streams.history('large', query)).toMatchObject({ publications: [], position: { offset: 50_000 } })
   })
 
-  it('make room when they expire, although nobody asks for them', () => {
+  it('make room when they expire, although they are not read', () => {
     let nowMs = 0
     const streams = new MemoryStreams(() => nowMs, 3)
-    const epoch = epochOf(streams, 'used longest ago')
+    const epoch = epochOf(streams, 'least recently used')
     streams.append('brief', publication('x'), { ...STREAM, metaTtlMs: 1_000 })
     nowMs = 1_000
     for (let use = 0; use < 3; use++) epochOf(streams, 'busy')
     epochOf(streams, 'new')
-    expect(epochOf(streams, 'used longest ago')).toBe(epoch)
+    expect(epochOf(streams, 'least recently used')).toBe(epoch)
   })
 })
 
 describe('results of idempotency keys in memory', () => {
   const publishedAs = (offset: number) => () => ({ epoch: 'e', offset })
 
-  it('are given again for 5 minutes', () => {
+  it('are returned again for 5 minutes', () => {
     let nowMs = 0
-    const results = new MemoryResults(() => nowMs)
-    const offset = (next: number) => results.once('room', 'key', publishedAs(next))?.offset
+    const results = new MemoryIdempotency(() => nowMs)
+    const offset = (next: number) => results.publishOnce('room', 'key', publishedAs(next))?.offset
     expect(offset(1)).toBe(1)
     nowMs = 299_999
     expect(offset(2)).toBe(1)
@@ -84,8 +84,8 @@ describe('results of idempotency keys in memory', () => {
     expect(offset(2)).toBe(2)
   })
 
-  it('are those of one channel and one key', () => {
-    const results = new MemoryResults(() => 0)
+  it('belong to one channel and one key', () => {
+    const results = new MemoryIdempotency(() => 0)
     const names = [
       ['room', 'key'],
       ['roomk', 'ey'],
@@ -93,21 +93,21 @@ describe('results of idempotency keys in memory', () => {
       ['room', ''],
     ] as const
     for (const [index, [channel, key]] of names.entries()) {
-      expect(results.once(channel, key, publishedAs(index))?.offset).toBe(index)
+      expect(results.publishOnce(channel, key, publishedAs(index))?.offset).toBe(index)
     }
   })
 
-  it('are bounded: the oldest goes, and its publication would be taken for a new one', () => {
-    const results = new MemoryResults(() => 0, 2)
-    for (const [index, key] of ['a', 'b', 'c'].entries()) results.once('room', key, publishedAs(index))
-    expect(results.once('room', 'b', publishedAs(9))?.offset).toBe(1)
-    expect(results.once('room', 'c', publishedAs(9))?.offset).toBe(2)
-    expect(results.once('room', 'a', publishedAs(9))?.offset).toBe(9)
+  it('are bounded: the oldest is removed, so that its publication counts as a new one', () => {
+    const results = new MemoryIdempotency(() => 0, 2)
+    for (const [index, key] of ['a', 'b', 'c'].entries()) results.publishOnce('room', key, publishedAs(index))
+    expect(results.publishOnce('room', 'b', publishedAs(9))?.offset).toBe(1)
+    expect(results.publishOnce('room', 'c', publishedAs(9))?.offset).toBe(2)
+    expect(results.publishOnce('room', 'a', publishedAs(9))?.offset).toBe(9)
   })
 
-  it('also say that there was no position', () => {
-    const results = new MemoryResults(() => 0)
-    expect(results.once('room', 'key', () => undefined)).toBeUndefined()
-    expect(results.once('room', 'key', publishedAs(1))).toBeUndefined()
+  it('include those without a position', () => {
+    const results = new MemoryIdempotency(() => 0)
+    expect(results.publishOnce('room', 'key', () => undefined)).toBeUndefined()
+    expect(results.publishOnce('room', 'key', publishedAs(1))).toBeUndefined()
   })
 })

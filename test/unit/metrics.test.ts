@@ -10,10 +10,10 @@ async function linesOf(metrics: Metrics, name: string): Promise<string[]> {
     .filter((line) => line.startsWith(`fanfare_${name}{`) || line.startsWith(`fanfare_${name} `))
 }
 
-/** Metrics of a node on which everything has happened once. */
+/** Metrics of a node with a value for every metric. */
 function busyMetrics(): Metrics {
   const metrics = new Metrics('1.2.3')
-  metrics.watch({
+  metrics.registerScrapeTimeGauges({
     backpressureBytes: () => 11,
     channels: () => 12,
     nodes: () => 13,
@@ -21,16 +21,16 @@ function busyMetrics(): Metrics {
   })
   metrics.connections.raw.value++
   metrics.connectionsOpened.raw.value++
-  metrics.closed('raw', 1001)
+  metrics.countClose('raw', 1001)
   metrics.connectionRejections.inc({ reason: 'unauthorized' })
   metrics.authFailures.inc({ reason: 'expired' })
   metrics.heartbeatTimeouts.inc({ protocol: 'raw' })
   metrics.slowConsumerCloses.inc({ protocol: 'raw' })
   metrics.oversizedMessages.inc({ protocol: 'echo' })
-  metrics.subscriptions('').value++
+  metrics.subscriptionGauge('').value++
   metrics.messagesReceived.raw.value += 3
-  metrics.publications('chat', 'api').value += 2
-  metrics.publications('', 'raw').value += 1
+  metrics.publicationCounter('chat', 'api').value += 2
+  metrics.publicationCounter('', 'raw').value += 1
   metrics.deliveries.raw.value += 5
   metrics.deliveries.centrifuge.value += 4
   metrics.deliveredBytes.raw.value += 640
@@ -52,12 +52,16 @@ function busyMetrics(): Metrics {
   return metrics
 }
 
+function expectPromtoolAccepts(exposition: string): void {
+  const promtool = spawnSync('promtool', ['check', 'metrics'], { input: exposition, encoding: 'utf8' })
+  expect(`${promtool.stdout}${promtool.stderr}`).toBe('')
+  expect(promtool.status).toBe(0)
+}
+
 describe('the exposition', () => {
   it('is accepted by promtool', async () => {
     const { body } = await busyMetrics().expose()
-    const promtool = spawnSync('promtool', ['check', 'metrics'], { input: body, encoding: 'utf8' })
-    expect(`${promtool.stdout}${promtool.stderr}`).toBe('')
-    expect(promtool.status).toBe(0)
+    expectPromtoolAccepts(body)
   })
 
   it('is the text format of Prometheus', async () => {
@@ -113,7 +117,7 @@ describe('the exposition', () => {
     }
   })
 
-  it('holds what was counted on the hot path, once, however often it is scraped', async () => {
+  it('contains the counts of the hot path once, however often it is scraped', async () => {
     const metrics = busyMetrics()
     await metrics.expose()
     await metrics.expose()
@@ -132,7 +136,7 @@ describe('the exposition', () => {
     ])
   })
 
-  it('has histograms whose buckets hold all that is not larger', async () => {
+  it('has histograms whose buckets count all values up to their bound', async () => {
     const metrics = new Metrics('1.2.3')
     for (const seconds of [0.0005, 0.0006, 2.5, 3]) metrics.commandDuration.publish.observe(seconds)
     const { body } = await metrics.expose()
@@ -150,10 +154,10 @@ describe('the exposition', () => {
     )
   })
 
-  it('asks for live numbers when it is made', async () => {
+  it('reads gauges when it is scraped', async () => {
     let channels = 0
     const metrics = new Metrics('1.2.3')
-    metrics.watch({
+    metrics.registerScrapeTimeGauges({
       backpressureBytes: () => 0,
       channels: () => channels,
       nodes: () => 1,
@@ -165,7 +169,7 @@ describe('the exposition', () => {
     expect(await linesOf(metrics, 'channels')).toEqual(['fanfare_channels 0'])
   })
 
-  it('tells the version, and whether the node drains', async () => {
+  it('contains the version, and whether the node drains', async () => {
     const metrics = busyMetrics()
     expect(await linesOf(metrics, 'build_info')).toEqual([
       `fanfare_build_info{version="1.2.3",node_version="${process.version}"} 1`,
@@ -173,7 +177,7 @@ describe('the exposition', () => {
     expect(await linesOf(metrics, 'draining')).toEqual(['fanfare_draining 0'])
   })
 
-  it('is kept apart for two nodes of one process', async () => {
+  it('is separate for two nodes of one process', async () => {
     const [one, other] = [new Metrics('1'), new Metrics('2')]
     one.deliveries.raw.value = 4
     expect(await linesOf(other, 'deliveries_total')).toEqual([
@@ -186,25 +190,25 @@ describe('the exposition', () => {
 describe('close codes', () => {
   it('have a label each, by protocol', async () => {
     const metrics = new Metrics('1')
-    metrics.closed('raw', 1001)
-    metrics.closed('raw', 1001)
-    metrics.closed('echo', 1001)
+    metrics.countClose('raw', 1001)
+    metrics.countClose('raw', 1001)
+    metrics.countClose('echo', 1001)
     expect(await linesOf(metrics, 'connections_closed_total')).toEqual([
       'fanfare_connections_closed_total{protocol="raw",code="1001"} 2',
       'fanfare_connections_closed_total{protocol="echo",code="1001"} 1',
     ])
   })
 
-  it('beyond the first hundred different ones share the label other', async () => {
+  it('beyond the first hundred different codes share the label other', async () => {
     const metrics = new Metrics('1')
-    for (let code = 4000; code < 5000; code++) metrics.closed('raw', code)
-    metrics.closed('raw', 4000)
+    for (let code = 4000; code < 5000; code++) metrics.countClose('raw', code)
+    metrics.countClose('raw', 4000)
     const lines = await linesOf(metrics, 'connections_closed_total')
     expect(lines).toHaveLength(101)
     expect(lines).toContain('fanfare_connections_closed_total{protocol="raw",code="other"} 900')
     expect(lines).toContain('fanfare_connections_closed_total{protocol="raw",code="4000"} 2')
     for (const code of [1001, 3503]) {
-      metrics.closed('raw', code)
+      metrics.countClose('raw', code)
       expect(await linesOf(metrics, 'connections_closed_total')).toContain(
         `fanfare_connections_closed_total{protocol="raw",code="${code}"} 1`,
       )
@@ -220,17 +224,15 @@ describe('the metrics of several workers', () => {
 
   it('are accepted by promtool', async () => {
     const joint = new JointMetrics()
-    joint.workerEnded(await busyMetrics().snapshot())
+    joint.addEndedWorker(await busyMetrics().snapshot())
     const { body } = await joint.expose([await busyMetrics().snapshot(), await busyMetrics().snapshot()])
-    const promtool = spawnSync('promtool', ['check', 'metrics'], { input: body, encoding: 'utf8' })
-    expect(`${promtool.stdout}${promtool.stderr}`).toBe('')
-    expect(promtool.status).toBe(0)
+    expectPromtoolAccepts(body)
   })
 
-  it('keep what workers counted that have ended, but not what they held', async () => {
+  it('include the counters of ended workers, but not their gauges', async () => {
     const joint = new JointMetrics()
-    for (let ended = 0; ended < 10; ended++) joint.workerEnded(await busyMetrics().snapshot())
-    joint.workerEnded(undefined)
+    for (let ended = 0; ended < 10; ended++) joint.addEndedWorker(await busyMetrics().snapshot())
+    joint.addEndedWorker(undefined)
     const { body } = await joint.expose([await busyMetrics().snapshot()])
     expect(sampleOf(body, 'deliveries_total')).toBe('fanfare_deliveries_total{protocol="raw"} 55')
     expect(sampleOf(body, 'relay_batch_size_sum')).toBe('fanfare_relay_batch_size_sum 187')
@@ -238,9 +240,9 @@ describe('the metrics of several workers', () => {
     expect(sampleOf(body, 'worker_restarts_total')).toBe('fanfare_worker_restarts_total 11')
   })
 
-  it('are there while no worker is', async () => {
+  it('are exposed while no worker runs', async () => {
     const joint = new JointMetrics()
-    joint.workerEnded(await busyMetrics().snapshot())
+    joint.addEndedWorker(await busyMetrics().snapshot())
     const { body } = await joint.expose([])
     expect(sampleOf(body, 'deliveries_total')).toBe('fanfare_deliveries_total{protocol="raw"} 5')
   })

@@ -3,26 +3,26 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { WebSocket } from 'ws'
 import { decodeBinaryReport, decodeTextReport, encodeBinaryReport } from '../../src/cli/monitor/report.js'
 import { cleanUp } from '../support/clean-ups.js'
-import { nextConnection, webSocketServer } from '../support/odd-servers.js'
 import { QUICK, RunningMonitor } from '../support/running-monitor.js'
+import { nextConnection, webSocketServer } from '../support/test-servers.js'
 
 afterEach(cleanUp)
 
-/** The first message, from now on, that the function finds something in. */
+/** Resolves with the first result of `find` that is defined, over the messages from now on. */
 function firstOf<T>(socket: WebSocket, find: (data: Buffer, isBinary: boolean) => T | undefined): Promise<T> {
   return new Promise((resolve) => {
-    const look = (data: Buffer, isBinary: boolean) => {
+    const onMessage = (data: Buffer, isBinary: boolean) => {
       const found = find(data, isBinary)
       if (found === undefined) return
-      socket.off('message', look)
+      socket.off('message', onMessage)
       resolve(found)
     }
-    socket.on('message', look)
+    socket.on('message', onMessage)
   })
 }
 
-describe('a monitor that is connected', () => {
-  it('sends its token in the header it is told, to the channel it is told, and prints neither token nor query', async () => {
+describe('a connected monitor', () => {
+  it('sends its token in the configured header to the configured channel, and prints neither token nor query', async () => {
     const server = await webSocketServer()
     const options = { channel: 'a b', token: 'hidden-1', header: 'X-Monitor-Token' }
     const monitor = new RunningMonitor({ url: `${server.url}?token=hidden-2`, ...options })
@@ -42,7 +42,7 @@ describe('a monitor that is connected', () => {
     expect(request.headers['x-auth-token']).toBe('secret')
   })
 
-  it('reports its CPU and memory again and again as text', async () => {
+  it('reports its CPU and memory periodically as text', async () => {
     const server = await webSocketServer()
     new RunningMonitor({ url: server.url, reporter: 'me:1' })
     const socket = await nextConnection(server)
@@ -52,7 +52,7 @@ describe('a monitor that is connected', () => {
     expect(await firstOf(socket, report)).toMatchObject({ reporter: 'me:1' })
   })
 
-  it('reports as binary when asked to', async () => {
+  it('reports as binary when configured to', async () => {
     const server = await webSocketServer()
     new RunningMonitor({ url: server.url, reporter: 'me:1', binary: true })
     const socket = await nextConnection(server)
@@ -80,7 +80,7 @@ describe('a monitor that is connected', () => {
     ])
   })
 
-  it('sends ping, prints no pong that answers one, and stays while they come', async () => {
+  it('sends pings, does not print the pongs, and stays connected while pongs arrive', async () => {
     const server = await webSocketServer()
     const monitor = new RunningMonitor({ url: server.url })
     const socket = await nextConnection(server)
@@ -105,7 +105,7 @@ describe('a monitor that is connected', () => {
     expect(monitor.lines.at(-1)).toMatch(/ stopped$/)
   })
 
-  it('ends all the same when the server does not answer its goodbye', async () => {
+  it('ends although the server does not answer its close frame', async () => {
     const server = await webSocketServer()
     const timings = { ...QUICK, closeTimeoutMs: 50 }
     const monitor = new RunningMonitor({ url: server.url, timings })

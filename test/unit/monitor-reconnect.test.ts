@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import { afterEach, describe, expect, it } from 'vitest'
+import { freePort } from '../../deploy/local/free-port.js'
 import { cleanUp } from '../support/clean-ups.js'
-import { freePort } from '../support/free-port.js'
-import { nextConnection, refusingServer, tcpServer, webSocketServer } from '../support/odd-servers.js'
 import { QUICK, RunningMonitor } from '../support/running-monitor.js'
+import { nextConnection, refusingServer, tcpServer, webSocketServer } from '../support/test-servers.js'
 
 afterEach(cleanUp)
 
-describe('a monitor names what failed, and comes back', () => {
-  it('when nothing listens, until something does', async () => {
+describe('a monitor prints what failed, and reconnects', () => {
+  it('when no server listens, until one does', async () => {
     const port = await freePort()
     const monitor = new RunningMonitor({ url: `ws://127.0.0.1:${port}` })
     expect(await monitor.line(/refused/)).toMatch(/refused: .*\(ECONNREFUSED\); reconnecting in 0\.05 s$/)
@@ -16,7 +16,7 @@ describe('a monitor names what failed, and comes back', () => {
     await monitor.line(/connected/)
   })
 
-  // Where there is no name service, its time-out is waited for.
+  // Without a name service, the lookup fails only after its time-out.
   it('when the host is not found', async () => {
     const timings = { ...QUICK, handshakeTimeoutMs: 60_000 }
     const monitor = new RunningMonitor({ url: 'ws://no-such-host.invalid:8000', timings })
@@ -50,13 +50,13 @@ describe('a monitor names what failed, and comes back', () => {
     await monitor.line(/timed out: no answer to the handshake within 0\.1 s; reconnecting/)
   })
 
-  it('when the handshake is answered with a hang-up, or with what is not HTTP', async () => {
-    const hangsUp = await tcpServer((socket) => socket.end())
-    const talksOther = await tcpServer((socket) => socket.end('+OK \u001b[2J\r\n'))
-    await new RunningMonitor({ url: hangsUp }).line(
+  it('when the server answers the handshake with an end of the connection, or not with HTTP', async () => {
+    const endsAtOnce = await tcpServer((socket) => socket.end())
+    const speaksNoHttp = await tcpServer((socket) => socket.end('+OK \u001b[2J\r\n'))
+    await new RunningMonitor({ url: endsAtOnce }).line(
       /closed: the connection ended during the handshake.*reconn/,
     )
-    await new RunningMonitor({ url: talksOther }).line(/failed \(HPE_\w+\): .*; reconnecting/)
+    await new RunningMonitor({ url: speaksNoHttp }).line(/failed \(HPE_\w+\): .*; reconnecting/)
   })
 
   it('when wss:// meets a server without TLS', async () => {
@@ -91,7 +91,7 @@ describe('a monitor names what failed, and comes back', () => {
     await monitor.line(/closed: code 10\d\d \(WS_ERR_\w+\): .*; reconnecting/)
   })
 
-  it('when no pong comes in time', async () => {
+  it('when no pong arrives in time', async () => {
     const server = await webSocketServer()
     const timings = { ...QUICK, pongTimeoutMs: 50 }
     const monitor = new RunningMonitor({ url: server.url, timings })
@@ -102,7 +102,7 @@ describe('a monitor names what failed, and comes back', () => {
     await nextConnection(server)
   })
 
-  it('no sooner than the delay', async () => {
+  it('no sooner than after the delay', async () => {
     const server = await webSocketServer()
     const monitor = new RunningMonitor({ url: server.url, timings: { ...QUICK, reconnectDelayMs: 300 } })
     const socket = await nextConnection(server)

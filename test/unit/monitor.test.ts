@@ -47,7 +47,7 @@ describe('the address to connect to', () => {
     expect(() => monitorAddress(url, channel)).toThrow(message)
   })
 
-  it('is named without credentials, also when it is bad', () => {
+  it('is printed without credentials, also when it is bad', () => {
     expect(() => monitorAddress('http://user:pass@h:1/ws/a?token=hidden')).toThrow(
       /^bad address http:\/\/h:1\/ws\/a: /,
     )
@@ -56,20 +56,20 @@ describe('the address to connect to', () => {
 })
 
 describe('a report', () => {
-  it('comes through a text frame', () => {
+  it('is decoded from a text frame as it was encoded', () => {
     const text = encodeTextReport(REPORT)
     expect(JSON.parse(text)).toEqual({ type: 'report', version: 1, ...REPORT, memoryPercent: 18.75 })
     expect(decodeTextReport(text)).toMatchObject(REPORT)
   })
 
-  it('comes through a binary frame', () => {
+  it('is decoded from a binary frame as it was encoded', () => {
     const frame = encodeBinaryReport(REPORT)
     expect(frame.subarray(0, 5)).toEqual(Buffer.from([0x46, 0x4d, 1, 1234 >> 8, 1234 & 0xff]))
     expect(frame.length).toBe(22 + Buffer.byteLength(REPORT.reporter))
     expect(decodeBinaryReport(frame)).toMatchObject(REPORT)
   })
 
-  it('cuts a name that does not fit the binary frame between characters', () => {
+  it('has a name that does not fit the binary frame truncated between characters', () => {
     const frame = encodeBinaryReport({ ...REPORT, reporter: 'ü'.repeat(200) })
     expect(decodeBinaryReport(frame)?.reporter).toBe('ü'.repeat(127))
   })
@@ -83,11 +83,11 @@ describe('a report', () => {
     JSON.stringify({ type: 'report', version: 1, ...REPORT, cpuPercent: '12' }),
     JSON.stringify({ type: 'report', version: 1, ...REPORT, memoryUsedBytes: 17 * GIB }),
     JSON.stringify({ type: 'report', version: 1, ...REPORT, memoryTotalBytes: 0 }),
-  ])('is not seen in the text %s', (text) => {
+  ])('is not decoded from the text %s', (text) => {
     expect(decodeTextReport(text)).toBeUndefined()
   })
 
-  it('is not seen in a frame that any change makes another one', () => {
+  it('is not decoded from a changed binary frame', () => {
     const frame = encodeBinaryReport(REPORT)
     const changed = (offset: number, byte: number) => {
       const copy = Buffer.from(frame)
@@ -136,7 +136,7 @@ describe('the CPU use', () => {
     expect(sampler.sample().cpuPercent).toBe(0)
   })
 
-  it('is 0 where the system tells nothing of its processors', () => {
+  it('is 0 where the system lists no processors', () => {
     const { cpuPercent, memoryUsedBytes, memoryTotalBytes } = new MachineSampler(() => []).sample()
     expect(cpuPercent).toBe(0)
     expect(memoryUsedBytes).toBeGreaterThan(0)
@@ -144,25 +144,25 @@ describe('the CPU use', () => {
   })
 })
 
-describe('what others sent', () => {
-  it('is printed as it is when it is plain', () => {
+describe('a received message', () => {
+  it('is printed unchanged when it is plain', () => {
     expect(printable('{"event":"join","user":"Zoë 🙂"}')).toBe('{"event":"join","user":"Zoë 🙂"}')
   })
 
-  it('keeps to one line and cannot steer a terminal', () => {
+  it('is printed on one line, with control characters escaped', () => {
     expect(printable('a\r\nb\t\\n\u001b[2J\u009b2J\u2028\u202e\ud83d')).toBe(
       'a\\r\\nb\\t\\\\n\\u001b[2J\\u009b2J\\u2028\\u202e\\ud83d',
     )
   })
 
-  it('is cut, and its length told, when it is long', () => {
+  it('is truncated, with its length, when it is long', () => {
     expect(printable('x'.repeat(MAX_PRINTED_CHARACTERS))).toBe('x'.repeat(MAX_PRINTED_CHARACTERS))
     expect(printable('x'.repeat(1_000_000))).toBe(
       `${'x'.repeat(MAX_PRINTED_CHARACTERS)}… (1000000 characters)`,
     )
   })
 
-  it('has secrets struck out of it before it is cut', () => {
+  it('has secrets masked before it is truncated', () => {
     const detail = `${'x'.repeat(MAX_PRINTED_CHARACTERS - 3)}secret`
     expect(failureLine({ name: 'not found', detail }, ['secret'])).toBe(`not found: ${'x'.repeat(197)}***`)
   })

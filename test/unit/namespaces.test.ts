@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import {
+  allowedUsers,
   DEFAULT_NAMESPACE_OPTIONS,
   isPrivate,
   keepsStream,
   type NamespaceOptions,
   Namespaces,
-  userLimit,
 } from '../../src/channel/namespaces.js'
 
 function namespace(name: string, part: Partial<NamespaceOptions> = {}): NamespaceOptions {
@@ -16,11 +16,11 @@ describe('without namespaces configured, every channel', () => {
   const namespaces = new Namespaces(undefined)
 
   it.each(['room', 'chat:room', ':', '$private', '$chat:room', '__proto__', 'constructor:x'])(
-    '(%s) belongs to the one without a name',
+    '(%s) belongs to the namespace without a name',
     (channel) => expect(namespaces.of(channel)?.name).toBe(''),
   )
 
-  it('is open to whoever is let in, and keeps presence but no history', () => {
+  it('is open to every authenticated client, and keeps presence but no history', () => {
     const open = namespaces.of('room')
     expect(namespaces.names).toEqual([''])
     expect(open).toMatchObject({ presence: true, joinLeave: true, historySize: 0 })
@@ -56,9 +56,9 @@ describe('with namespaces configured, a channel', () => {
     '__proto__:x',
     'constructor:x',
     '#chat:x',
-  ])('%s belongs to none', (channel) => expect(namespaces.of(channel)).toBeUndefined())
+  ])('%s belongs to no namespace', (channel) => expect(namespaces.of(channel)).toBeUndefined())
 
-  it('without a prefix belongs to none unless the namespace without a name is listed', () => {
+  it('without a prefix belongs to no namespace unless the one without a name is listed', () => {
     const only = new Namespaces([namespace('chat')])
     expect(only.names).toEqual(['chat'])
     expect(only.of('room')).toBeUndefined()
@@ -66,7 +66,7 @@ describe('with namespaces configured, a channel', () => {
     expect(new Namespaces([]).of('room')).toBeUndefined()
   })
 
-  it('is allowed, and has kept, nothing that its namespace does not say', () => {
+  it('has no permission and no history that its namespace does not configure', () => {
     const options = Object.entries(namespaces.of('chat:room') ?? {})
     expect(options.filter(([, value]) => value === true)).toEqual([])
     expect(namespaces.of('chat:room')).toMatchObject({ historySize: 0, publicationDataFormat: 'any' })
@@ -90,7 +90,7 @@ describe('the name of a channel', () => {
     ['news# 17', [' 17']],
     ['news#17#42', ['17#42']],
     ['#17', ['17']],
-  ])('%s limits it to %j', (channel, users) => expect(userLimit(channel)).toEqual(users))
+  ])('%s limits it to %j', (channel, users) => expect(allowedUsers(channel)).toEqual(users))
 })
 
 it.each([

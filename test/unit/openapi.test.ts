@@ -26,7 +26,7 @@ function resolve(reference: string): unknown {
 }
 
 describe('the OpenAPI description', () => {
-  it('is of version 3.1, and of the program’s', () => {
+  it('has the OpenAPI version 3.1, and the version of the program', () => {
     expect(description).toMatchObject({ openapi: '3.1.0', info: { version: '1.2.3' } })
   })
 
@@ -34,7 +34,7 @@ describe('the OpenAPI description', () => {
     expect(Object.keys(description['paths'] ?? {})).toEqual(methods.map((method) => `/api/${method}`))
   })
 
-  it('refers to nothing that it does not have', () => {
+  it('contains everything that it refers to', () => {
     const references = [...objectsIn(description)].flatMap(({ $ref }) =>
       typeof $ref === 'string' ? [$ref] : [],
     )
@@ -45,20 +45,20 @@ describe('the OpenAPI description', () => {
     }
   })
 
-  it('leaves nothing inside of schemas that only makes sense in a document of its own', () => {
+  it('has no keyword inside schemas that only a document of its own may have', () => {
     for (const part of objectsIn(description)) {
       expect(Object.keys(part)).not.toContain('$schema')
       expect(Object.keys(part)).not.toContain('$id')
     }
   })
 
-  it.each(methods)('has an example for %s that the node takes', (method) => {
+  it.each(methods)('has an example for %s that the node accepts', (method) => {
     expect(API_SCHEMAS[method].safeParse(API_EXAMPLES[method].body).success).toBe(true)
     const content = resolve(`#/paths/~1api~1${method}/post/requestBody/content/application~1json`)
     expect(content).toMatchObject({ example: API_EXAMPLES[method].body })
   })
 
-  it('says what publish wants', () => {
+  it('describes the fields of publish', () => {
     const schema = resolve('#/components/schemas/PublishRequest') as {
       required: string[]
       additionalProperties: boolean
@@ -71,7 +71,7 @@ describe('the OpenAPI description', () => {
     )
   })
 
-  it('says how the key is given', () => {
+  it('describes how the API key is sent', () => {
     const schemes = Object.keys((resolve('#/components/securitySchemes') as object | undefined) ?? {})
     expect(description['security']).toEqual(schemes.map((scheme) => ({ [scheme]: [] })))
   })

@@ -27,7 +27,7 @@ describe('with no allowed origins', () => {
     'http://evil-fanfare.test:8000',
     'http://fanfare.test:8000@evil.test',
     'http://sub.fanfare.test:8000',
-  ])('a page from elsewhere does not: %s', (origin) => expect(allows([], origin)).toBe(false))
+  ])('a page of another origin does not pass: %s', (origin) => expect(allows([], origin)).toBe(false))
 
   it.each([
     'null',
@@ -46,7 +46,7 @@ describe('with no allowed origins', () => {
     'http://',
   ])('what is not the origin of a page does not pass: %j', (origin) => expect(allows([], origin)).toBe(false))
 
-  it('nothing passes by having no Host', () => {
+  it('no origin passes without a valid Host', () => {
     expect(new OriginPolicy([]).allows('http://undefined', undefined)).toBe(false)
     expect(new OriginPolicy([]).allows('null', 'null')).toBe(false)
   })
@@ -71,7 +71,7 @@ describe('a full origin', () => {
     'null',
   ])('refuses %s', (origin) => expect(allows(patterns, origin)).toBe(false))
 
-  it('means the port that it names, the default one included', () => {
+  it('matches only the port that it names, which may be the default one', () => {
     expect(allows(['http://localhost:3000'], 'http://localhost:3000')).toBe(true)
     expect(allows(['http://localhost:3000'], 'http://localhost')).toBe(false)
     expect(allows(['http://localhost:3000'], 'http://localhost:30000')).toBe(false)
@@ -91,7 +91,7 @@ describe('a host', () => {
     (origin) => expect(allows(['example.com'], origin)).toBe(false),
   )
 
-  it('with a port means that port', () => {
+  it('with a port matches only that port', () => {
     expect(allows(['example.com:8443'], 'https://example.com:8443')).toBe(true)
     expect(allows(['example.com:8443'], 'https://example.com')).toBe(false)
     expect(allows(['example.com:80'], 'http://example.com')).toBe(true)
@@ -116,13 +116,13 @@ describe('a wildcard', () => {
     'https://a.example.com@evil.com',
   ])('refuses %s', (origin) => expect(allows(['*.example.com'], origin)).toBe(false))
 
-  it('keeps to its scheme', () => {
+  it('with a scheme matches only that scheme', () => {
     expect(allows(['https://*.example.com'], 'https://a.example.com')).toBe(true)
     expect(allows(['https://*.example.com'], 'http://a.example.com')).toBe(false)
     expect(allows(['https://*.example.com'], 'https://a.example.com:8443')).toBe(false)
   })
 
-  it('for everything lets even those without a name pass', () => {
+  it('for everything lets opaque origins pass too', () => {
     for (const origin of ['null', 'https://evil.com', 'file://', '']) expect(allows(['*'], origin)).toBe(true)
   })
 })

@@ -6,23 +6,26 @@ function namespace(part: Partial<NamespaceOptions> = {}): NamespaceOptions {
   return { ...DEFAULT_NAMESPACE_OPTIONS, name: 'chat', ...part }
 }
 
-const EVERYBODY = { allowSubscribeForClient: true, allowSubscribeForAnonymous: true }
+const ALL_USERS = { allowSubscribeForClient: true, allowSubscribeForAnonymous: true }
 
 describe('subscribing', () => {
   it.each([
-    ['nobody', {}, 'token', 'token'],
-    ['clients with a name', { allowSubscribeForClient: true }, 'allowed', 'token'],
-    ['clients without a name', { allowSubscribeForAnonymous: true }, 'token', 'allowed'],
-    ['everybody', EVERYBODY, 'allowed', 'allowed'],
-  ])('is for %s without a token where the namespace says so', (_who, options, named, anonymous) => {
-    expect(subscribeRule(namespace(options), 'chat:room', 'ann')).toBe(named)
-    expect(subscribeRule(namespace(options), 'chat:room', '')).toBe(anonymous)
-  })
+    ['no user', {}, 'token', 'token'],
+    ['named users', { allowSubscribeForClient: true }, 'allowed', 'token'],
+    ['anonymous users', { allowSubscribeForAnonymous: true }, 'token', 'allowed'],
+    ['all users', ALL_USERS, 'allowed', 'allowed'],
+  ])(
+    'is allowed for %s without a token by the options of the namespace',
+    (_users, options, named, anonymous) => {
+      expect(subscribeRule(namespace(options), 'chat:room', 'ann')).toBe(named)
+      expect(subscribeRule(namespace(options), 'chat:room', '')).toBe(anonymous)
+    },
+  )
 
-  it('needs a token in a private channel, whatever the namespace says', () => {
-    expect(subscribeRule(namespace(EVERYBODY), '$chat:room', 'ann')).toBe('token')
+  it('needs a token in a private channel, whatever the namespace allows', () => {
+    expect(subscribeRule(namespace(ALL_USERS), '$chat:room', 'ann')).toBe('token')
     expect(subscribeRule(namespace(), '$chat:room', '')).toBe('token')
-    const limited = namespace({ ...EVERYBODY, allowUserLimitedChannels: true })
+    const limited = namespace({ ...ALL_USERS, allowUserLimitedChannels: true })
     expect(subscribeRule(limited, '$chat:room#ann', 'ann')).toBe('token')
     expect(subscribeRule(limited, '$chat:room#bob', 'ann')).toBe('denied')
   })
@@ -36,12 +39,12 @@ describe('subscribing', () => {
     ['chat:room#bob', '', false],
     ['chat:room#', '', false],
     ['chat:room#ann,', '', false],
-  ])('to %s as %j is for the users that it names: %s', (channel, user, isNamed) => {
-    for (const others of [{}, EVERYBODY]) {
-      const without = namespace({ ...others, allowUserLimitedChannels: true })
-      expect(subscribeRule(without, channel, user)).toBe(isNamed ? 'allowed' : 'denied')
-      // Elsewhere they need a token too, and all others are no less denied.
-      expect(subscribeRule(namespace(others), channel, user)).toBe(isNamed ? 'token' : 'denied')
+  ])('to %s as the user %j is allowed when the channel name lists the user: %s', (channel, user, isNamed) => {
+    for (const options of [{}, ALL_USERS]) {
+      const limited = namespace({ ...options, allowUserLimitedChannels: true })
+      expect(subscribeRule(limited, channel, user)).toBe(isNamed ? 'allowed' : 'denied')
+      // Without that option, listed users need a token, and all others are denied as well.
+      expect(subscribeRule(namespace(options), channel, user)).toBe(isNamed ? 'token' : 'denied')
     }
   })
 
@@ -52,13 +55,13 @@ describe('subscribing', () => {
     ['chat:', 'denied'],
     ['$chat:17', 'token'],
     ['$chat:x', 'denied'],
-  ])('to %s is %s where names must be numbers', (channel, rule) => {
-    const numbers = namespace({ ...EVERYBODY, channelRegex: /^\d+$/ })
+  ])('to %s is %s where channel_regex matches only numbers', (channel, rule) => {
+    const numbers = namespace({ ...ALL_USERS, channelRegex: /^\d+$/ })
     expect(subscribeRule(numbers, channel, 'ann')).toBe(rule)
   })
 
-  it('compares the whole name where the namespace has none', () => {
-    const numbers = namespace({ ...EVERYBODY, name: '', channelRegex: /^\d+$/ })
+  it('matches the whole channel name in the namespace without a name', () => {
+    const numbers = namespace({ ...ALL_USERS, name: '', channelRegex: /^\d+$/ })
     expect(subscribeRule(numbers, '17', 'ann')).toBe('allowed')
     expect(subscribeRule(numbers, '$17', 'ann')).toBe('token')
     expect(subscribeRule(numbers, 'x:17', 'ann')).toBe('denied')
@@ -72,22 +75,22 @@ describe.each([
 ] as const)('%s', (what, may) => {
   const actors = {
     'a subscriber': { channel: 'chat:room', user: 'ann', isSubscribed: true },
-    'a subscriber without a name': { channel: 'chat:room', user: '', isSubscribed: true },
+    'an anonymous subscriber': { channel: 'chat:room', user: '', isSubscribed: true },
     'a client': { channel: 'chat:room', user: 'ann', isSubscribed: false },
-    'a client without a name': { channel: 'chat:room', user: '', isSubscribed: false },
+    'an anonymous client': { channel: 'chat:room', user: '', isSubscribed: false },
   }
 
   it.each([
     [{}, []],
-    [{ [`allow${what}ForSubscriber`]: true }, ['a subscriber', 'a subscriber without a name']],
+    [{ [`allow${what}ForSubscriber`]: true }, ['a subscriber', 'an anonymous subscriber']],
     [{ [`allow${what}ForClient`]: true }, ['a subscriber', 'a client']],
-    [{ [`allow${what}ForAnonymous`]: true }, ['a subscriber without a name', 'a client without a name']],
-  ])('with %j is for %j', (options, expected) => {
+    [{ [`allow${what}ForAnonymous`]: true }, ['an anonymous subscriber', 'an anonymous client']],
+  ])('with %j is allowed for %j', (options, expected) => {
     const allowed = Object.entries(actors).filter(([, actor]) => may(namespace(options), actor))
-    expect(allowed.map(([who]) => who)).toEqual(expected)
+    expect(allowed.map(([name]) => name)).toEqual(expected)
   })
 
-  it('is for subscribers only in channels whose name keeps others out', () => {
+  it('is allowed only for subscribers in private channels and in those whose name excludes the user', () => {
     const all = namespace({
       [`allow${what}ForSubscriber`]: true,
       [`allow${what}ForClient`]: true,
@@ -102,7 +105,7 @@ describe.each([
     expect(may(all, { channel: 'chat:room#ann', user: 'ann', isSubscribed: false })).toBe(true)
   })
 
-  it('is not for anybody for what else is allowed', () => {
+  it('is not allowed by the options for other actions', () => {
     const others = Object.keys(DEFAULT_NAMESPACE_OPTIONS).filter(
       (key) => key.startsWith('allow') && !key.startsWith(`allow${what}`),
     )

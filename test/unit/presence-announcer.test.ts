@@ -1,16 +1,15 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { createLogger } from '../../src/log.js'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
 import { PresenceAnnouncer } from '../../src/presence/presence-announcer.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
 import type { ClientInfo } from '../../src/protocol/client-info.js'
-import type { ChannelEvent } from '../../src/protocol/publication.js'
 import { clientInfo } from '../contract/publications.js'
+import { RecordingBroker } from '../support/recording-broker.js'
 
-/** A store that answers when the test says so, with what is so by then. */
+/** A store whose writes are done when a test calls `answer`, not before. */
 class SlowStore extends MemoryPresenceStore {
-  readonly asked: string[] = []
+  readonly writes: string[] = []
   private waiting: (() => void)[] = []
 
   override add(channel: string, info: ClientInfo): Promise<number> {
@@ -21,9 +20,9 @@ class SlowStore extends MemoryPresenceStore {
     return this.later(`remove ${info.client}`, () => super.remove(channel, info))
   }
 
-  /** Answers all that is asked now, the last first. */
+  /** Ends all pending writes, the last first; with `failure`, they are rejected. */
   async answer(failure?: Error): Promise<void> {
-    for (const go of this.waiting.reverse()) go()
+    for (const proceed of this.waiting.reverse()) proceed()
     this.waiting = []
     this.failure = failure
     await new Promise(setImmediate)
@@ -32,7 +31,7 @@ class SlowStore extends MemoryPresenceStore {
   private failure: Error | undefined
 
   private async later(what: string, act: () => Promise<number>): Promise<number> {
-    this.asked.push(what)
+    this.writes.push(what)
     await new Promise<void>((resolve) => this.waiting.push(resolve))
     await Promise.resolve()
     if (this.failure !== undefined) throw this.failure
@@ -40,16 +39,7 @@ class SlowStore extends MemoryPresenceStore {
   }
 }
 
-class RecordingBroker extends MemoryBroker {
-  readonly events: ChannelEvent[] = []
-
-  override publish(_channel: string, event: ChannelEvent): Promise<undefined> {
-    this.events.push(event)
-    return Promise.resolve(undefined)
-  }
-}
-
-const MAX_MOVES = 4
+const MAX_PENDING_CHANGES = 4
 const BOTH = { presence: true, joinLeave: true }
 const ann = clientInfo('c-1', 'ann')
 const bob = clientInfo('c-2', 'bob')
@@ -65,15 +55,15 @@ beforeEach(() => {
     store,
     broker,
     createLogger({ level: 'silent', format: 'json' }),
-    MAX_MOVES,
+    MAX_PENDING_CHANGES,
   )
 })
 
-describe('who comes and goes', () => {
-  it('is told in its order, though the join still waits when the leave comes', async () => {
+describe('a client that joins and leaves', () => {
+  it('is announced in order, although its join is still being written when it leaves', async () => {
     announcer.joined('room', ann, BOTH)
     announcer.left('room', ann, BOTH)
-    expect(store.asked).toEqual(['add c-1'])
+    expect(store.writes).toEqual(['add c-1'])
     for (let round = 0; round < 2; round++) await store.answer()
     expect(broker.events).toEqual([
       { type: 'join', info: ann, online: 1 },
@@ -82,7 +72,7 @@ describe('who comes and goes', () => {
     expect(announcer.pendingCount).toBe(0)
   })
 
-  it('is told once, though it leaves and comes back a thousand times meanwhile', async () => {
+  it('is announced once, although it leaves and rejoins a thousand times meanwhile', async () => {
     announcer.joined('room', ann, BOTH)
     for (let round = 0; round < 1_000; round++) {
       announcer.left('room', ann, BOTH)
@@ -91,12 +81,12 @@ describe('who comes and goes', () => {
     }
     await store.answer()
     await announcer.settled()
-    expect(store.asked).toEqual(['add c-1'])
+    expect(store.writes).toEqual(['add c-1'])
     expect(broker.events).toEqual([{ type: 'join', info: ann, online: 1 }])
     expect(announcer.pendingCount).toBe(0)
   })
 
-  it('is told to have left in the end, by one leave, however often it came and left meanwhile', async () => {
+  it('is announced with one leave at the end, however often it rejoined and left meanwhile', async () => {
     announcer.joined('room', ann, BOTH)
     for (let round = 0; round < 1_000; round++) {
       announcer.left('room', ann, BOTH)
@@ -105,12 +95,12 @@ describe('who comes and goes', () => {
     announcer.left('room', ann, BOTH)
     for (let round = 0; round < 2; round++) await store.answer()
     await announcer.settled()
-    expect(store.asked).toEqual(['add c-1', 'remove c-1'])
+    expect(store.writes).toEqual(['add c-1', 'remove c-1'])
     expect(broker.events.map(({ type }) => type)).toEqual(['join', 'leave'])
     expect(await store.stats('room')).toEqual({ clients: 0, users: 0 })
   })
 
-  it('is not told to be back where it comes and leaves while its leave is under way', async () => {
+  it('is announced with one leave when it joins and leaves while that is being written', async () => {
     announcer.left('room', ann, BOTH)
     announcer.joined('room', ann, BOTH)
     announcer.left('room', ann, BOTH)
@@ -119,7 +109,7 @@ describe('who comes and goes', () => {
     expect(broker.events).toEqual([{ type: 'leave', info: ann, online: 0 }])
   })
 
-  it('is told to have left and to be back where it is back with another info', async () => {
+  it('is announced with a leave and a join when it rejoins with another info', async () => {
     const asAdmin = { ...ann, chanInfo: '{"role":"admin"}' }
     announcer.joined('room', ann, BOTH)
     announcer.left('room', ann, BOTH)
@@ -133,41 +123,41 @@ describe('who comes and goes', () => {
     expect((await store.list('room')).get('c-1')).toEqual(asAdmin)
   })
 
-  it('waits for nobody else, and not for itself in another channel', () => {
+  it('waits for no other client, and not for itself in another channel', () => {
     announcer.joined('room', ann, BOTH)
     announcer.joined('room', bob, BOTH)
     announcer.joined('lobby', ann, BOTH)
-    expect(store.asked).toEqual(['add c-1', 'add c-2', 'add c-1'])
+    expect(store.writes).toEqual(['add c-1', 'add c-2', 'add c-1'])
   })
 
-  it('is told without a number where presence is not kept', async () => {
+  it('is announced without a number of clients where presence is not kept', async () => {
     const announcement = { presence: false, joinLeave: true }
     announcer.joined('room', ann, announcement)
     announcer.left('room', ann, announcement)
     await announcer.settled()
-    expect(store.asked).toEqual([])
+    expect(store.writes).toEqual([])
     expect(broker.events).toEqual([
       { type: 'join', info: ann, online: undefined },
       { type: 'leave', info: ann, online: undefined },
     ])
   })
 
-  it('is kept without a word where joins and leaves are not published', async () => {
+  it('is stored without an announcement where joins and leaves are not published', async () => {
     announcer.joined('room', ann, { presence: true, joinLeave: false })
     await store.answer()
     expect(broker.events).toEqual([])
     expect(await store.stats('room')).toEqual({ clients: 1, users: 1 })
   })
 
-  it('is not told with a number that is not known, and its leave is tried all the same', async () => {
+  it('is not announced when the store fails, and its leave is still written', async () => {
     announcer.joined('room', ann, BOTH)
     announcer.left('room', ann, BOTH)
     await store.answer(new BrokerError('unavailable', 'Redis cannot be reached'))
     expect(broker.events).toEqual([])
-    expect(store.asked).toEqual(['add c-1', 'remove c-1'])
+    expect(store.writes).toEqual(['add c-1', 'remove c-1'])
   })
 
-  it('is settled once everything under way is done', async () => {
+  it('is settled once all pending writes are done', async () => {
     announcer.joined('room', ann, BOTH)
     announcer.left('room', ann, BOTH)
     let isSettled = false
@@ -182,39 +172,39 @@ describe('who comes and goes', () => {
   })
 })
 
-describe('room for further moves of a client', () => {
-  it('is there until as many are under way as may be, and again once some of them are done', async () => {
+describe('the limit of pending changes of a client', () => {
+  it('makes a session wait once it is reached, until some of the changes are done', async () => {
     for (const channel of ['a', 'b', 'c', 'd']) {
-      expect(announcer.roomFor('c-1')).toBeUndefined()
+      expect(announcer.whenBelowLimit('c-1')).toBeUndefined()
       announcer.joined(channel, ann, BOTH)
     }
-    const room = announcer.roomFor('c-1')
-    expect(room).toBeInstanceOf(Promise)
-    expect(announcer.roomFor('c-2')).toBeUndefined()
+    const belowLimit = announcer.whenBelowLimit('c-1')
+    expect(belowLimit).toBeInstanceOf(Promise)
+    expect(announcer.whenBelowLimit('c-2')).toBeUndefined()
     await store.answer()
-    await room
-    expect(announcer.roomFor('c-1')).toBeUndefined()
+    await belowLimit
+    expect(announcer.whenBelowLimit('c-1')).toBeUndefined()
   })
 
-  it('is taken by moves that are never told of, until the place that they were in is settled', async () => {
+  it('counts changes that are never written, until their channel is settled', async () => {
     announcer.joined('room', ann, BOTH)
     announcer.left('room', ann, BOTH)
     announcer.joined('room', ann, BOTH)
     announcer.left('room', ann, BOTH)
-    const room = announcer.roomFor('c-1')
-    expect(room).toBeInstanceOf(Promise)
+    const belowLimit = announcer.whenBelowLimit('c-1')
+    expect(belowLimit).toBeInstanceOf(Promise)
     await store.answer()
-    expect(announcer.roomFor('c-1')).toBe(room)
+    expect(announcer.whenBelowLimit('c-1')).toBe(belowLimit)
     await store.answer()
-    await room
-    expect(announcer.roomFor('c-1')).toBeUndefined()
+    await belowLimit
+    expect(announcer.whenBelowLimit('c-1')).toBeUndefined()
   })
 
-  it('is made by failures too', async () => {
+  it('is also released by changes that fail', async () => {
     for (const channel of ['a', 'b', 'c', 'd']) announcer.joined(channel, ann, BOTH)
-    const room = announcer.roomFor('c-1')
+    const belowLimit = announcer.whenBelowLimit('c-1')
     await store.answer(new BrokerError('unavailable', 'Redis cannot be reached'))
-    await room
+    await belowLimit
     expect(announcer.pendingCount).toBe(0)
   })
 })

@@ -4,26 +4,26 @@ import { type DeadNodes, PresenceKeeper } from '../../src/presence/presence-keep
 import type { PresenceUpkeep } from '../../src/presence/presence-store.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
 
-/** A cluster with a dead node, and what is done about it. */
-class Upkeep implements PresenceUpkeep, DeadNodes {
-  readonly done: string[] = []
+/** Records the upkeep of a cluster with a dead node. */
+class RecordingUpkeep implements PresenceUpkeep, DeadNodes {
+  readonly calls: string[] = []
   isSwept = true
   failure: Error | undefined
   restoring: Promise<void> = Promise.resolve()
 
-  async restore(hasLapsed: boolean): Promise<void> {
-    this.done.push(hasLapsed ? 'restore after a lapse' : 'restore')
+  async restoreOwnClients(hasLapsed: boolean): Promise<void> {
+    this.calls.push(hasLapsed ? 'restore after a lapse' : 'restore')
     await this.restoring
     if (this.failure !== undefined) throw this.failure
   }
 
-  sweep(node: string): Promise<boolean> {
-    this.done.push(`sweep ${node}`)
+  sweepDeadNode(node: string): Promise<boolean> {
+    this.calls.push(`sweep ${node}`)
     return Promise.resolve(this.isSwept)
   }
 
-  removeOwn(): Promise<void> {
-    this.done.push('remove own')
+  removeOwnClients(): Promise<void> {
+    this.calls.push('remove own')
     return Promise.resolve()
   }
 
@@ -32,17 +32,17 @@ class Upkeep implements PresenceUpkeep, DeadNodes {
   }
 
   forget(node: string): Promise<void> {
-    this.done.push(`forget ${node}`)
+    this.calls.push(`forget ${node}`)
     return Promise.resolve()
   }
 }
 
-let upkeep: Upkeep
+let upkeep: RecordingUpkeep
 let lines: string[]
 let keeper: PresenceKeeper
 
 beforeEach(() => {
-  upkeep = new Upkeep()
+  upkeep = new RecordingUpkeep()
   lines = []
   const log = {
     ...createLogger({ level: 'silent', format: 'json' }),
@@ -51,48 +51,49 @@ beforeEach(() => {
   keeper = new PresenceKeeper(upkeep, upkeep, () => Promise.resolve(), log)
 })
 
-async function announced(hasLapsed: boolean): Promise<string[]> {
-  upkeep.done.length = 0
-  keeper.announced(hasLapsed)
+/** Announces the node. Returns the upkeep that follows. */
+async function announce(hasLapsed: boolean): Promise<string[]> {
+  upkeep.calls.length = 0
+  keeper.nodeAnnounced(hasLapsed)
   await new Promise(setImmediate)
-  return [...upkeep.done]
+  return [...upkeep.calls]
 }
 
 describe('a node that announces itself', () => {
-  it('sweeps dead nodes only once it has been alive itself for a while: a shared outage ends every lease', async () => {
-    expect(await announced(true)).toEqual(['restore after a lapse'])
-    expect(await announced(false)).toEqual(['restore'])
-    expect(await announced(false)).toEqual(['restore', 'sweep two', 'forget two'])
-    expect(await announced(true)).toEqual(['restore after a lapse'])
-    expect(await announced(false)).toEqual(['restore'])
+  it('sweeps dead nodes only after two announcements without a lapse, since an outage ends every lease', async () => {
+    expect(await announce(true)).toEqual(['restore after a lapse'])
+    expect(await announce(false)).toEqual(['restore'])
+    expect(await announce(false)).toEqual(['restore', 'sweep two', 'forget two'])
+    expect(await announce(true)).toEqual(['restore after a lapse'])
+    expect(await announce(false)).toEqual(['restore'])
   })
 
-  it('does not forget a dead node that is not swept to its end', async () => {
-    await announced(false)
+  it('does not forget a dead node that is not swept completely', async () => {
+    await announce(false)
     upkeep.isSwept = false
-    expect(await announced(false)).toEqual(['restore', 'sweep two'])
+    expect(await announce(false)).toEqual(['restore', 'sweep two'])
   })
 
-  it('remembers a lapse that comes while it is busy', async () => {
+  it('handles a lapse that occurs while it is busy with the next announcement', async () => {
     let finish: () => void = () => undefined
     upkeep.restoring = new Promise((resolve) => {
       finish = resolve
     })
-    expect(await announced(false)).toEqual(['restore'])
-    expect(await announced(true)).toEqual([])
+    expect(await announce(false)).toEqual(['restore'])
+    expect(await announce(true)).toEqual([])
     finish()
     await new Promise(setImmediate)
-    expect(await announced(false)).toEqual(['restore after a lapse'])
+    expect(await announce(false)).toEqual(['restore after a lapse'])
   })
 
-  it('tries again after a failure, and logs only defects', async () => {
+  it('retries after a failure, and logs only defects', async () => {
     upkeep.failure = new BrokerError('unavailable', 'Redis cannot be reached')
-    await announced(false)
+    await announce(false)
     expect(lines).toEqual([])
     upkeep.failure = new TypeError('a defect')
-    await announced(false)
+    await announce(false)
     expect(lines).toEqual(['keeping presence failed'])
     upkeep.failure = undefined
-    expect(await announced(false)).toEqual(['restore', 'sweep two', 'forget two'])
+    expect(await announce(false)).toEqual(['restore', 'sweep two', 'forget two'])
   })
 })

@@ -12,7 +12,7 @@ import { ERRORS, errors, ProtocolError } from '../../src/protocol/errors.js'
 describe('the table of closes', () => {
   const closes: [string, Close][] = Object.entries(CLOSES)
 
-  it('says what clients rely on', () => {
+  it('has the codes and reasons that clients rely on', () => {
     expect(CLOSES.goingAway).toEqual({ code: 1001, reason: 'Going away' })
     expect(CLOSES.heartbeatTimeout).toEqual({ code: 1001, reason: 'Heartbeat timeout' })
     expect(CLOSES.messageTooBig.code).toBe(1009)
@@ -21,7 +21,7 @@ describe('the table of closes', () => {
   })
 
   it.each([...closes, ...Object.entries(DISCONNECTS)])(
-    'may send %s: its code is one for close frames, its reason fits',
+    'has for %s a code that close frames may have and a reason that fits',
     (_, { code, reason }) => {
       // RFC 6455 §7.4.1 reserves 1004, 1005, 1006 and 1015.
       expect([1004, 1005, ABNORMAL_CLOSE, 1015]).not.toContain(code)
@@ -38,20 +38,20 @@ describe('the table of closes', () => {
 
 describe('the table of disconnects', () => {
   it.each(Object.entries(DISCONNECTS))(
-    'tells of %s by its code whether the client comes back',
+    'has for %s a code that shows whether the client reconnects',
     (_, { code, reconnect }) => {
       expect(reconnect).toBe(code < 3500)
       expect(code).toBeLessThan(4000)
     },
   )
 
-  it('gives every one a code and a reason of its own', () => {
+  it('gives every disconnect a code and a reason of its own', () => {
     const all = Object.values(DISCONNECTS)
     expect(new Set(all.map(({ code }) => code)).size).toBe(all.length)
     expect(new Set(all.map(({ reason }) => reason)).size).toBe(all.length)
   })
 
-  it('says what clients rely on when a subscription ends: only 2000 is final', () => {
+  it('has the unsubscribe codes that clients rely on: only 2000 is final', () => {
     expect(Object.values(UNSUBSCRIBES).map(({ code }) => code)).toEqual([2000, 2500, 2501, 2502])
   })
 })
@@ -63,7 +63,7 @@ describe('the table of errors', () => {
   })
 
   it.each(Object.keys(ERRORS) as (keyof typeof ERRORS)[])(
-    'makes %s say why, and whether to try again',
+    'gives %s a message with the reason, and whether it is temporary',
     (name) => {
       const error = errors[name]('of this')
       expect(error).toBeInstanceOf(ProtocolError)

@@ -2,15 +2,15 @@ import { describe, expect, it } from 'vitest'
 import { infoJson, presencePush, publicationPush } from '../../src/protocol/pushes.js'
 import { clientInfo, publication } from '../contract/publications.js'
 
-/** What stands as `data` in the push, letter by letter. */
-function dataOf(said: string | Buffer, isBinary = false): string {
-  const push = publicationPush('room', publication(said, { isBinary }))
+/** The exact text of `data` in the push. */
+function dataOf(data: string | Buffer, isBinary = false): string {
+  const push = publicationPush('room', publication(data, { isBinary }))
   return (
     /^\{"push":\{"channel":"room","pub":\{"data":(.*),"time":1800000000000\}\}\}$/s.exec(push)?.[1] ?? push
   )
 }
 
-describe('what a raw client said', () => {
+describe('a publication of a raw client', () => {
   it.each([
     '{"a":1}',
     '[1, 2,  3]',
@@ -24,7 +24,7 @@ describe('what a raw client said', () => {
     '{"__proto__":{"a":1}}',
     '{"a":1,"a":2}',
     '"\\ud800"',
-  ])('(%s) is JSON and stays what it is, to the letter', (text) => expect(dataOf(text)).toBe(text))
+  ])('(%s) that is JSON stays unchanged', (text) => expect(dataOf(text)).toBe(text))
 
   it.each([
     '',
@@ -38,21 +38,21 @@ describe('what a raw client said', () => {
     'NaN',
     'undefined',
     '\ufeff{}',
-  ])('(%j) is text, and becomes a string', (text) => expect(dataOf(text)).toBe(JSON.stringify(text)))
+  ])('(%j) that is text becomes a string', (text) => expect(dataOf(text)).toBe(JSON.stringify(text)))
 
-  it('takes one line, since lines are what tells objects apart', () => {
+  it('takes one line, since lines separate objects', () => {
     expect(dataOf('{\n  "a": [1,\r\n 2]\n}\n')).toBe('{   "a": [1,   2] } ')
     expect(dataOf('two\nlines\r\n')).toBe('"two\\nlines\\r\\n"')
     expect(dataOf('{"push":\n')).not.toContain('\n')
   })
 
-  it('in binary becomes base64 of every byte, also where it would be JSON', () => {
+  it('that is binary becomes base64 of every byte, also where it would be JSON', () => {
     expect(dataOf(Buffer.from([0, 255, 10, 13]), true)).toBe('{"base64":"AP8KDQ=="}')
     expect(dataOf(Buffer.from('{"a":1}'), true)).toBe('{"base64":"eyJhIjoxfQ=="}')
     expect(dataOf(Buffer.of(), true)).toBe('{"base64":""}')
   })
 
-  it('is read from its own part of a buffer that others share', () => {
+  it('is read from its own part of a shared buffer', () => {
     const shared = Buffer.from('before"own"after')
     expect(dataOf(shared.subarray(6, 11))).toBe('"own"')
     const bytes = new Uint8Array(shared.buffer, shared.byteOffset + 6, 5)
@@ -61,13 +61,13 @@ describe('what a raw client said', () => {
   })
 
   it.each([`${'['.repeat(50_000)}${']'.repeat(50_000)}`, `${'\n['.repeat(50_000)}${']'.repeat(50_000)}`])(
-    'never throws, however deep it is nested: %#',
+    'becomes valid JSON, however deeply it is nested: %#',
     (text) => expect(() => JSON.parse(publicationPush('room', publication(text))) as unknown).not.toThrow(),
   )
 })
 
 describe('a push', () => {
-  it('of a publication says who, where, with which tags and when', () => {
+  it('of a publication contains its channel, info, tags and time', () => {
     const push = publicationPush(
       'ro"om',
       publication('{"a":1}', {
@@ -82,12 +82,12 @@ describe('a push', () => {
     )
   })
 
-  it.each(['join', 'leave'] as const)('of a %s says who, and nothing of how many are there', (type) => {
+  it.each(['join', 'leave'] as const)('of a %s contains the info, and no number of clients', (type) => {
     const push = presencePush('room', { type, info: clientInfo('c', 'ann'), online: 5 })
     expect(push).toBe(`{"push":{"channel":"room","${type}":{"info":{"user":"ann","client":"c"}}}}`)
   })
 
-  it('holds the infos of a client as the JSON that they are', () => {
+  it('contains the infos of a client as JSON', () => {
     const info = { client: 'c', user: '', connInfo: '17', chanInfo: '[null]' }
     expect(JSON.parse(presencePush('room', { type: 'join', info, online: 1 }))).toMatchObject({
       push: { join: { info: { client: 'c', conn_info: 17, chan_info: [null] } } },

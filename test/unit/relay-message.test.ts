@@ -10,27 +10,17 @@ import {
   MalformedMessage,
   type RelayEvent,
 } from '../../src/redis/relay-message.js'
+import { clientInfo, publication as publicationOf } from '../contract/publications.js'
 import { relayEntry } from '../support/relay-entry.js'
 
 const TIME_MS = 1_800_000_000_123.5
-const INFO = { client: 'c-1', user: 'ann', connInfo: undefined, chanInfo: undefined }
+const INFO = clientInfo('c-1', 'ann')
 
 function publication(part: Partial<Publication> = {}): Publication {
-  return {
-    type: 'publication',
-    data: Buffer.from('hello'),
-    isBinary: false,
-    isJson: false,
-    info: undefined,
-    tags: undefined,
-    position: undefined,
-    excludedClient: undefined,
-    publishedAtMs: TIME_MS,
-    ...part,
-  }
+  return publicationOf('hello', { publishedAtMs: TIME_MS, ...part })
 }
 
-function presence(part: Partial<PresenceEvent> = {}): PresenceEvent {
+function presenceEvent(part: Partial<PresenceEvent> = {}): PresenceEvent {
   return { type: 'join', info: INFO, online: undefined, ...part }
 }
 
@@ -40,7 +30,7 @@ function message(...events: readonly RelayEvent[]): Buffer {
   return encodeMessage(events.map(encodeEntry))
 }
 
-/** A message as the scripts for streams make it. */
+/** A message in the form in which the Lua scripts relay publications of a stream. */
 function streamMessage(epoch: string, offset: number, ...events: readonly RelayEvent[]): Buffer {
   const header = Buffer.alloc(2 + epoch.length + 8)
   header[0] = 1
@@ -58,7 +48,7 @@ function plain(events: readonly RelayEvent[]): RelayEvent[] {
   })
 }
 
-/** What a message is decoded to; the class of the error where there is one. */
+/** The events of a message, or the class of the error that decoding it throws. */
 function decoded(bytes: Buffer): unknown {
   try {
     return plain(decodeMessage(bytes))
@@ -73,26 +63,26 @@ describe('an event is decoded as it was encoded', () => {
     ['with bytes', publication({ isBinary: true, data: Buffer.from([0, 255, 10, 13, 0]) })],
     ['that is empty', publication({ data: Buffer.alloc(0) })],
     ['that is not UTF-8', publication({ isBinary: true, data: Buffer.from([0xc3, 0x28, 0xff, 0xfe]) })],
-    ['that is all newlines', publication({ data: Buffer.from('\n\r\n\n') })],
+    ['that consists of newlines', publication({ data: Buffer.from('\n\r\n\n') })],
     ['of 1 MiB', publication({ isBinary: true, data: randomBytes(1024 ** 2) })],
     ['that looks like a message', publication({ data: message(publication()) })],
     ['with a client', publication({ excludedClient: '3f0c6c1e-7a0e-4a53-9a55-6f8d1f0a7b11' })],
     ['with an empty client', publication({ excludedClient: '' })],
     ['with the longest client', publication({ excludedClient: 'x'.repeat(255) })],
     ['with a client and nothing else', publication({ excludedClient: 'ann', data: Buffer.alloc(0) })],
-    ['that is a join', presence()],
-    ['that is a leave', presence({ type: 'leave', online: 17 })],
-    ['that is a join with infos', presence({ info: { ...INFO, connInfo: '{"a":1}', chanInfo: '[]' } })],
-    ['that is control', CONTROL],
+    ['that is a join', presenceEvent()],
+    ['that is a leave', presenceEvent({ type: 'leave', online: 17 })],
+    ['that is a join with infos', presenceEvent({ info: { ...INFO, connInfo: '{"a":1}', chanInfo: '[]' } })],
+    ['that is a control event', CONTROL],
     ['from 1970', publication({ publishedAtMs: 0 })],
     ['that is JSON', publication({ isJson: true, data: Buffer.from('{"a":1}') })],
-    ['with who published it', publication({ info: INFO })],
+    ['with the info of its publisher', publication({ info: INFO })],
     [
-      'with all that is known of them',
+      'with connInfo and chanInfo of its publisher',
       publication({ info: { ...INFO, connInfo: '{"a":1}', chanInfo: '[]' } }),
     ],
     ['with tags', publication({ tags: { kind: 'Ån\n', '': '' } })],
-    ['with no tag', publication({ tags: {} })],
+    ['with an empty set of tags', publication({ tags: {} })],
     [
       'with everything',
       publication({ isBinary: true, isJson: true, excludedClient: 'ann', info: INFO, tags: { a: 'b' } }),
@@ -100,23 +90,23 @@ describe('an event is decoded as it was encoded', () => {
     ['with tags and nothing else', publication({ tags: { a: 'b' }, data: Buffer.alloc(0) })],
   ])('%s', (_, one) => expect(decoded(message(one))).toEqual([one]))
 
-  it('when it is a view into something larger', () => {
+  it('when its data is a view of a larger buffer', () => {
     const whole = Buffer.from('before-inside-after')
     const data = new Uint8Array(whole.buffer, whole.byteOffset + 7, 6)
     expect(decoded(message(publication({ data })))).toEqual([publication({ data: Buffer.from('inside') })])
   })
 
-  it('although what it was made of is overwritten later', () => {
+  it('although its buffer is overwritten later', () => {
     const data = Buffer.from('first')
     const encoded = encodeEntry(publication({ data }))
     data.fill('x')
     expect(decoded(encodeMessage([encoded]))).toEqual([publication({ data: Buffer.from('first') })])
   })
 
-  it('behind others, in their order', () => {
+  it('with others in one message, in order', () => {
     const entries = Array.from({ length: 1_000 }, (_, index) =>
       index % 3 === 0
-        ? presence({ online: index })
+        ? presenceEvent({ online: index })
         : publication({
             isBinary: index % 2 === 0,
             excludedClient: index % 5 === 0 ? `client-${index}` : undefined,
@@ -130,7 +120,7 @@ describe('an event is decoded as it was encoded', () => {
 describe('a position', () => {
   const entries = [publication(), publication({ excludedClient: 'ann' })]
 
-  it('is that of the first entry, and the next one for each further entry', () => {
+  it('belongs to the first entry, and its offset counts up with each further entry', () => {
     const arrived = plain(decodeMessage(streamMessage('0a1b2c3d4e5f', 7, ...entries)))
     expect(arrived).toEqual(
       entries.map((one, index) => ({ ...one, position: { epoch: '0a1b2c3d4e5f', offset: 7 + index } })),
@@ -142,15 +132,15 @@ describe('a position', () => {
     expect(one).toMatchObject({ position: { epoch: '-', offset } })
   })
 
-  it('is not there where the entries are in no stream', () => {
+  it('is undefined for entries without a stream', () => {
     for (const one of decodeMessage(message(...entries))) expect(one).toMatchObject({ position: undefined })
   })
 })
 
-describe('an entry that a stream keeps', () => {
+describe('a stream entry', () => {
   const POSITION = { epoch: 'abc', offset: 3 }
 
-  it('comes back as it went', () => {
+  it('is decoded as it was encoded', () => {
     const one = publication({ excludedClient: 'ann', info: INFO, isJson: true })
     expect(plain([decodeStreamEntry(encodeEntry(one), POSITION)])).toEqual([{ ...one, position: POSITION }])
   })
@@ -158,27 +148,27 @@ describe('an entry that a stream keeps', () => {
   it.each([
     ['empty', Buffer.alloc(0)],
     ['cut short', encodeEntry(publication()).subarray(0, -1)],
-    ['followed by something', Buffer.concat([encodeEntry(publication()), Buffer.of(0)])],
+    ['followed by a byte', Buffer.concat([encodeEntry(publication()), Buffer.of(0)])],
     ['a whole message', message(publication())],
-    ['a join', encodeEntry(presence())],
+    ['a join', encodeEntry(presenceEvent())],
   ])('is malformed when it is %s', (_, bytes) =>
     expect(() => decodeStreamEntry(bytes, POSITION)).toThrow(MalformedMessage),
   )
 })
 
-it('leaves out joins and leaves that are not watched, without reading them', () => {
+it('decoding skips joins and leaves that are not watched, without parsing them', () => {
   const unreadable = relayEntry({ kind: 'leave', client: 'ann', payload: '{' })
-  const bytes = encodeMessage([encodeEntry(presence()), unreadable, encodeEntry(publication())])
-  expect(plain(decodeMessage(bytes, (type) => type === 'join'))).toEqual([presence(), publication()])
+  const bytes = encodeMessage([encodeEntry(presenceEvent()), unreadable, encodeEntry(publication())])
+  expect(plain(decodeMessage(bytes, (type) => type === 'join'))).toEqual([presenceEvent(), publication()])
 })
 
 describe('a message is malformed', () => {
   const one = message(publication({ excludedClient: 'ann' }))
   const extras = (json: string) => {
-    // Of the same length as what it takes the place of.
-    const made = message(publication({ tags: { a: 'x'.repeat(Buffer.byteLength(json) - 17) } }))
-    made.write(json, 2 + 4 + 10 + 4)
-    return made
+    // The text replaces a placeholder of its length.
+    const encoded = message(publication({ tags: { a: 'x'.repeat(Buffer.byteLength(json) - 17) } }))
+    encoded.write(json, 2 + 4 + 10 + 4)
+    return encoded
   }
   const changed = (offset: number, value: number) => {
     const copy = Buffer.from(one)
@@ -186,7 +176,7 @@ describe('a message is malformed', () => {
     return copy
   }
 
-  it('but not when its extras are only put there by hand', () => {
+  it('unless its extras are valid', () => {
     expect(decoded(extras('{"tags":{"kind":"x"}}'))).toEqual([publication({ tags: { kind: 'x' } })])
   })
 
@@ -204,45 +194,45 @@ describe('a message is malformed', () => {
     ['whose client is longer than it', changed(16, 255)],
     ['whose entry is longer than it', changed(2, 255)],
     ['whose entry is shorter than its header', changed(5, 9)],
-    ['with a byte behind it', Buffer.concat([one, Buffer.of(0)])],
-    ['with a whole message behind it', Buffer.concat([one, one])],
+    ['followed by a byte', Buffer.concat([one, Buffer.of(0)])],
+    ['followed by a whole message', Buffer.concat([one, one])],
     ['whose time is not a number', message(publication({ publishedAtMs: Number.NaN }))],
-    ['whose time is endless', message(publication({ publishedAtMs: Number.POSITIVE_INFINITY }))],
+    ['whose time is infinite', message(publication({ publishedAtMs: Number.POSITIVE_INFINITY }))],
     ['whose epoch is longer than it', changed(1, 255)],
     ['of a position alone', streamMessage('abc', 1)],
-    ['whose epoch is not one', streamMessage('a\n', 1, publication())],
+    ['whose epoch has a control character', streamMessage('a\n', 1, publication())],
     ['whose offset is 0', streamMessage('abc', 0, publication())],
     ['whose offset is negative', streamMessage('abc', -1, publication())],
     ['whose offset is a fraction', streamMessage('abc', 1.5, publication())],
     ['whose offset is not a number', streamMessage('abc', Number.NaN, publication())],
-    ['whose offset is too large to count', streamMessage('abc', 2 ** 53, publication())],
+    ['whose offset is above the largest safe integer', streamMessage('abc', 2 ** 53, publication())],
     ['whose extras are not JSON', extras('{"tags":{"a":"b"}]')],
     ['whose extras are null', extras('null              ')],
     ['whose extras are a list', extras('["info","tags"]    ')],
     ['whose extras are empty', extras('{}                 ')],
-    ['whose extras have something else', extras('{"tags":{},"more":1}')],
+    ['whose extras have an unknown field', extras('{"tags":{},"more":1}')],
     ['whose tags are a list', extras('{"tags":["one","two"]}')],
-    ['whose tags have a number', extras('{"tags":{"kind":17}}')],
+    ['with a tag that is a number', extras('{"tags":{"kind":17}}')],
     ['whose info is null', extras('{"info":null,"tags":{}}')],
-    ['whose info is nobody', extras('{"info":{"user":"ann"}}')],
+    ['whose info has no client', extras('{"info":{"user":"ann"}}')],
     ['whose info has a wrong user', extras('{"info":{"client":"c","user":1}}')],
-    ['whose info has more', extras('{"info":{"client":"c","user":"ann","more":""}}')],
-    ['whose info has infos that are not text', extras('{"info":{"client":"c","user":"a","connInfo":{}}}')],
+    ['whose info has an unknown field', extras('{"info":{"client":"c","user":"ann","more":""}}')],
+    ['whose connInfo is not text', extras('{"info":{"client":"c","user":"a","connInfo":{}}}')],
     ['whose extras are longer than it', message(publication({ tags: {} })).fill(255, 16, 20)],
     ['of a join without a client', encodeMessage([relayEntry({ kind: 'join', payload: '{"user":"a"}' })])],
     ['of a join that is not JSON', encodeMessage([relayEntry({ kind: 'join', client: 'a', payload: '{' })])],
-    ['of a join in a stream', streamMessage('abc', 1, presence())],
-    ['of control in a stream', streamMessage('abc', 1, CONTROL)],
+    ['of a join in a stream', streamMessage('abc', 1, presenceEvent())],
+    ['of a control event in a stream', streamMessage('abc', 1, CONTROL)],
     ['whose second entry is wrong', Buffer.concat([one, Buffer.from([0, 0, 0, 10, 9])])],
   ])('%s', (_, bytes) => expect(decoded(bytes)).toBe(MalformedMessage))
 
-  it('when it is cut anywhere', () => {
+  it('when it is truncated at any byte', () => {
     for (let length = 0; length < one.length; length++) {
       expect(decoded(one.subarray(0, length)), `${length} bytes`).toBe(MalformedMessage)
     }
   })
 
-  it('when it is cut anywhere but between two entries, where nothing tells', () => {
+  it('when it is truncated at any byte but between two entries, where it is a shorter message', () => {
     const first = encodeEntry(publication({ excludedClient: 'ann' }))
     const two = encodeMessage([first, encodeEntry(publication())])
     for (let length = 0; length < two.length; length++) {
@@ -252,25 +242,25 @@ describe('a message is malformed', () => {
     }
   })
 
-  it('or well-formed, whatever bytes it has: nothing else is ever thrown', () => {
+  it('or decoded, whatever its bytes: no other error is thrown', () => {
     const thrown = new Set<unknown>()
-    const look = (bytes: Buffer) => {
+    const tryToDecode = (bytes: Buffer) => {
       const result = decoded(bytes)
       if (!Array.isArray(result)) thrown.add(result)
     }
     const bytes = randomBytes(64 * 1024)
     for (let start = 0; start < bytes.length; start += 64) {
       const part = bytes.subarray(start, start + ((bytes[start] ?? 0) % 64) + 1)
-      look(part)
-      look(Buffer.concat([Buffer.of(1, 0), part]))
-      // A right length leads further into the decoder.
+      tryToDecode(part)
+      tryToDecode(Buffer.concat([Buffer.of(1, 0), part]))
+      // A correct length passes the first check of the decoder.
       const length = Buffer.alloc(4)
       length.writeUInt32BE(part.length)
-      look(Buffer.concat([Buffer.of(1, 0), length, part]))
-      look(Buffer.concat([Buffer.of(1), part]))
+      tryToDecode(Buffer.concat([Buffer.of(1, 0), length, part]))
+      tryToDecode(Buffer.concat([Buffer.of(1), part]))
     }
     for (let offset = 0; offset < one.length; offset++) {
-      for (let value = 0; value < 256; value++) look(changed(offset, value))
+      for (let value = 0; value < 256; value++) tryToDecode(changed(offset, value))
     }
     expect([...thrown]).toEqual([MalformedMessage])
   })

@@ -4,9 +4,9 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import type { PeerMessage, Peers } from '../../src/node/peers.js'
 import { RelayWatch } from '../../src/node/relay-watch.js'
 
-/** A relay whose ways can be cut: to this node, and to Redis. */
+/** A relay that can be cut off from this node, or from Redis. */
 class CuttablePeers implements Peers {
-  hears = true
+  deliversProbes = true
   isReachable = true
   nodes: readonly string[] = ['me']
   reconnections = 0
@@ -32,7 +32,7 @@ class CuttablePeers implements Peers {
 
   sendTo(_node: string, message: PeerMessage): Promise<void> {
     if (!this.isReachable) return Promise.reject(new Error('unreachable'))
-    if (this.hears && message.type === 'probe') this.watch?.probeReturned(message.sentAtMs)
+    if (this.deliversProbes && message.type === 'probe') this.watch?.probeReturned(message.sentAtMs)
     return Promise.resolve()
   }
 
@@ -54,14 +54,14 @@ beforeEach(() => {
   peers = new CuttablePeers()
   readyCalls = 0
   const log = createLogger({ level: 'silent', format: 'json' })
-  watch = new RelayWatch(
-    'me',
+  watch = new RelayWatch({
+    node: 'me',
     peers,
-    new Metrics('test'),
+    metrics: new Metrics('test'),
     log,
-    () => readyCalls++,
-    () => undefined,
-  )
+    onReady: () => readyCalls++,
+    onAnnounced: () => undefined,
+  })
   peers.watch = watch
 })
 afterEach(() => {
@@ -70,92 +70,92 @@ afterEach(() => {
 })
 
 describe('the relay', () => {
-  it('is starting until the first probe is back, however long that takes', async () => {
+  it('is starting until the first probe returns, however long that takes', async () => {
     peers.isReachable = false
     watch.start()
     await vi.advanceTimersByTimeAsync(60_000)
     expect([watch.state, readyCalls]).toEqual(['starting', 0])
     peers.isReachable = true
     await vi.advanceTimersByTimeAsync(1_000)
-    expect([watch.state, readyCalls]).toEqual(['alive', 1])
+    expect([watch.state, readyCalls]).toEqual(['ok', 1])
   })
 
-  it('is alive while probes come back', async () => {
+  it('is ok while probes return', async () => {
     watch.start()
     for (let second = 0; second < 60; second++) {
       await vi.advanceTimersByTimeAsync(1_000)
-      expect(watch.state).toBe('alive')
+      expect(watch.state).toBe('ok')
     }
     expect([readyCalls, peers.reconnections]).toEqual([1, 0])
   })
 
-  it('is lost within 3 s of falling silent for everybody, and stays so', async () => {
+  it('is degraded within 3 s after it falls silent for all nodes, and stays so', async () => {
     watch.start()
     await vi.advanceTimersByTimeAsync(10_000)
     peers.isReachable = false
     await vi.advanceTimersByTimeAsync(3_000)
-    expect(watch.state).toBe('lost')
+    expect(watch.state).toBe('degraded')
     await vi.advanceTimersByTimeAsync(60_000)
-    expect(watch.state).toBe('lost')
+    expect(watch.state).toBe('degraded')
     peers.isReachable = true
     await vi.advanceTimersByTimeAsync(1_000)
-    expect([watch.state, readyCalls]).toEqual(['alive', 1])
+    expect([watch.state, readyCalls]).toEqual(['ok', 1])
   })
 
-  it('makes a node deaf that hears nothing while others are alive', async () => {
+  it('is deaf for a node that receives nothing while others are alive', async () => {
     peers.nodes = ['me', 'other']
     watch.start()
     await vi.advanceTimersByTimeAsync(10_000)
-    peers.hears = false
+    peers.deliversProbes = false
     await vi.advanceTimersByTimeAsync(3_000)
-    expect(watch.state).toBe('lost')
+    expect(watch.state).toBe('degraded')
     await vi.advanceTimersByTimeAsync(3_000)
     expect(watch.state).toBe('deaf')
-    peers.hears = true
+    peers.deliversProbes = true
     await vi.advanceTimersByTimeAsync(1_000)
-    expect(watch.state).toBe('alive')
+    expect(watch.state).toBe('ok')
   })
 
-  it('never makes a node deaf that is alone', async () => {
+  it('is never deaf for a node without others', async () => {
     watch.start()
     await vi.advanceTimersByTimeAsync(5_000)
-    peers.hears = false
+    peers.deliversProbes = false
     await vi.advanceTimersByTimeAsync(60_000)
-    expect(watch.state).toBe('lost')
+    expect(watch.state).toBe('degraded')
   })
 
-  it('does not make a node deaf for the moment in which Redis is back before its probe', async () => {
+  it('is not deaf in the moment between the return of Redis and that of the first probe', async () => {
     peers.nodes = ['me', 'other']
     watch.start()
     await vi.advanceTimersByTimeAsync(5_000)
     peers.isReachable = false
     await vi.advanceTimersByTimeAsync(30_000)
     peers.isReachable = true
-    peers.hears = false
+    peers.deliversProbes = false
     await vi.advanceTimersByTimeAsync(1_500)
-    expect(watch.state).toBe('lost')
+    expect(watch.state).toBe('degraded')
   })
 
-  it('is connected anew while it is silent, but not all the time', async () => {
+  it('is reconnected while it is silent, at a limited rate', async () => {
     watch.start()
     await vi.advanceTimersByTimeAsync(5_000)
-    peers.hears = false
+    peers.deliversProbes = false
     await vi.advanceTimersByTimeAsync(20_000)
     expect(peers.reconnections).toBeGreaterThanOrEqual(6)
     expect(peers.reconnections).toBeLessThanOrEqual(10)
   })
 
-  it('has as many nodes as were alive when last looked', async () => {
+  it('counts the nodes that were alive at the last announcement', async () => {
     peers.nodes = ['me', 'two', 'three']
     watch.start()
     await vi.advanceTimersByTimeAsync(0)
-    expect(watch.nodes).toBe(3)
+    expect(watch.nodeCount).toBe(3)
     peers.nodes = []
     await vi.advanceTimersByTimeAsync(3_000)
-    expect(watch.nodes).toBe(1)
+    expect(watch.nodeCount).toBe(1)
   })
 
-  it('is probed, and told of this node, with the first beat after a stall', async () => {
+  it('is probed, and this node announced, with the first tick after a stall', async () => {
     watch.start()
     await vi.advanceTimersByTimeAsync(3_900)
     const { announcements } = peers
@@ -163,10 +163,10 @@ describe('the relay', () => {
     const stall = vi.spyOn(performance, 'now').mockImplementation(() => clock() + 20_000)
     await vi.advanceTimersByTimeAsync(100)
     stall.mockRestore()
-    expect([peers.announcements, watch.state]).toEqual([announcements + 1, 'alive'])
+    expect([peers.announcements, watch.state]).toEqual([announcements + 1, 'ok'])
   })
 
-  it('is left alone once the watch is stopped', async () => {
+  it('is not probed once the watch is stopped', async () => {
     watch.start()
     watch.stop()
     expect(vi.getTimerCount()).toBe(0)

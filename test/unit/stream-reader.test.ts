@@ -7,41 +7,43 @@ import { StreamReader, type StreamReaderOptions } from '../../src/session/stream
 import { publication } from '../contract/publications.js'
 import { namespace } from '../support/namespace.js'
 
-/** More than is read here. */
+/** Above the size of every history that is read here. */
 const MAX_BYTES = 1_000
 
 const CHANNEL = 'room'
 
-/** A channel of which so many publications were made, so many are kept, and so many come while history is read. */
-async function channelWith(made: number, kept: number, during: number) {
+/** A channel with a number of publications, of which its stream keeps the latest `kept`. */
+async function channelWith(published: number, kept: number) {
   const broker = new MemoryBroker()
   const stream = { size: kept, ttlMs: 60_000, metaTtlMs: 60_000 }
   const buffer = new PublicationBuffer()
-  const heard: Publication[] = []
+  const received: Publication[] = []
   broker.start({
     resumed: () => undefined,
     hasPresenceWatchers: () => false,
     receive: (_channel, events) => {
       for (const event of events) {
         if (event.type !== 'publication') continue
-        heard.push(event)
+        received.push(event)
         buffer.add(event)
       }
     },
   })
   await broker.subscribe(CHANNEL)
   const options = { stream, idempotencyKey: undefined }
-  const say = (count: number) =>
+  const publish = (count: number) =>
     Promise.all(
-      Array.from({ length: count }, () => broker.publish(CHANNEL, publication(`${heard.length}`), options)),
+      Array.from({ length: count }, () =>
+        broker.publish(CHANNEL, publication(`${received.length}`), options),
+      ),
     )
-  await say(made)
-  // The subscriber comes now.
+  await publish(published)
+  // The subscriber begins to read now: only later publications are buffered for it.
   buffer.publications.length = 0
   const { epoch } = (
     await broker.history(CHANNEL, { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs: 60_000 })
   ).position
-  return { broker, buffer, epoch, say, during }
+  return { broker, buffer, epoch, publish }
 }
 
 const offsets = (publications: readonly Publication[]) => publications.map(({ position }) => position?.offset)
@@ -55,41 +57,47 @@ function readerOf(
   return new StreamReader({ ...defaults, ...options })
 }
 
-describe('a subscriber that comes back', () => {
-  it('recovers exactly what it missed, or is told that it cannot, whatever is published meanwhile', async () => {
+describe('a subscriber that recovers', () => {
+  it('gets exactly the publications that it missed or recovered: false, whatever is published meanwhile', async () => {
     const numbers = {
-      made: fc.nat(30),
+      published: fc.nat(30),
       kept: fc.integer({ min: 1, max: 30 }),
       seen: fc.nat(35),
       during: fc.nat(10),
     }
     await fc.assert(
-      fc.asyncProperty(fc.record(numbers), fc.boolean(), async ({ made, kept, seen, during }, isEarly) => {
-        const { broker, buffer, epoch, say } = await channelWith(made, kept, during)
-        const since = { epoch, offset: seen }
-        const reader = readerOf({ broker, buffer, since })
-        if (isEarly) await say(during)
-        await reader.read()
-        if (!isEarly) await say(during)
-        const start = reader.start(MAX_BYTES)
-        const isKept = seen <= made + (isEarly ? during : 0) && made + (isEarly ? during : 0) - seen <= kept
-        expect(start?.recovered).toBe(isKept)
-        expect(start?.position).toEqual({ epoch, offset: made + during })
-        expect(offsets(start?.publications ?? [])).toEqual(isKept ? range(seen, made + during) : [])
-      }),
+      fc.asyncProperty(
+        fc.record(numbers),
+        fc.boolean(),
+        async ({ published, kept, seen, during }, isBeforeRead) => {
+          const { broker, buffer, epoch, publish } = await channelWith(published, kept)
+          const since = { epoch, offset: seen }
+          const reader = readerOf({ broker, buffer, since })
+          if (isBeforeRead) await publish(during)
+          await reader.read()
+          if (!isBeforeRead) await publish(during)
+          const start = reader.start(MAX_BYTES)
+          const isKept =
+            seen <= published + (isBeforeRead ? during : 0) &&
+            published + (isBeforeRead ? during : 0) - seen <= kept
+          expect(start?.recovered).toBe(isKept)
+          expect(start?.position).toEqual({ epoch, offset: published + during })
+          expect(offsets(start?.publications ?? [])).toEqual(isKept ? range(seen, published + during) : [])
+        },
+      ),
     )
   })
 
-  it('does not recover in a stream that began anew', async () => {
-    const { broker, buffer } = await channelWith(5, 10, 0)
+  it('does not recover in a stream with another epoch', async () => {
+    const { broker, buffer } = await channelWith(5, 10)
     const since = { epoch: 'another', offset: 3 }
     const reader = readerOf({ broker, buffer, since })
     await reader.read()
     expect(reader.start(MAX_BYTES)).toMatchObject({ recovered: false, publications: [] })
   })
 
-  it('does not recover more than may be recovered at once', async () => {
-    const { broker, buffer, epoch } = await channelWith(20, 30, 0)
+  it('does not recover when it missed more publications than the limit', async () => {
+    const { broker, buffer, epoch } = await channelWith(20, 30)
     const reader = readerOf({ broker, buffer, since: { epoch, offset: 3 }, maxPublications: 10 })
     await reader.read()
     expect(reader.start(MAX_BYTES)).toMatchObject({
@@ -99,8 +107,8 @@ describe('a subscriber that comes back', () => {
     })
   })
 
-  it('gets the latest publication alone in cache mode, unless it has it', async () => {
-    const { broker, buffer, epoch } = await channelWith(5, 10, 0)
+  it('gets only the latest publication in cache mode, unless it has that one', async () => {
+    const { broker, buffer, epoch } = await channelWith(5, 10)
     const cache = namespace({ forceRecoveryMode: 'cache' })
     for (const [since, expected] of [
       [{ epoch: 'another', offset: 1 }, [5]],
@@ -116,30 +124,33 @@ describe('a subscriber that comes back', () => {
   })
 
   it.each([
-    ['nothing was kept', 0],
-    ['something was', 5],
-  ])('gets the latest alone in cache mode also when it came meanwhile and %s', async (_what, made) => {
-    const { broker, buffer, epoch, say } = await channelWith(made, 10, 2)
-    const cache = namespace({ forceRecoveryMode: 'cache' })
-    const since = { epoch, offset: 0 }
-    const reader = readerOf({ broker, buffer, since, namespace: cache })
-    await reader.read()
-    await say(2)
-    const start = reader.start(MAX_BYTES)
-    expect(start).toMatchObject({ recovered: true, position: { epoch, offset: made + 2 } })
-    expect(offsets(start?.publications ?? [])).toEqual([made + 2])
-  })
+    ['an empty stream', 0],
+    ['a stream with publications', 5],
+  ])(
+    'gets only the latest publication in cache mode when that is published during the read of %s',
+    async (_what, published) => {
+      const { broker, buffer, epoch, publish } = await channelWith(published, 10)
+      const cache = namespace({ forceRecoveryMode: 'cache' })
+      const since = { epoch, offset: 0 }
+      const reader = readerOf({ broker, buffer, since, namespace: cache })
+      await reader.read()
+      await publish(2)
+      const start = reader.start(MAX_BYTES)
+      expect(start).toMatchObject({ recovered: true, position: { epoch, offset: published + 2 } })
+      expect(offsets(start?.publications ?? [])).toEqual([published + 2])
+    },
+  )
 
-  it('reads again when what came meanwhile does not follow', async () => {
-    const { broker, buffer, epoch } = await channelWith(5, 10, 0)
+  it('reads again when the buffered publications do not follow the history', async () => {
+    const { broker, buffer, epoch } = await channelWith(5, 10)
     const reader = readerOf({ broker, buffer, since: { epoch, offset: 4 } })
     await reader.read()
     buffer.add(publication('lost one before', { position: { epoch, offset: 7 } }))
     expect(reader.start(MAX_BYTES)).toBeUndefined()
   })
 
-  it('starts over when more came meanwhile than is kept', async () => {
-    const { broker, buffer, epoch } = await channelWith(1, 1, 0)
+  it('fails when more is published during the read than the buffer keeps', async () => {
+    const { broker, buffer, epoch } = await channelWith(1, 1)
     const reader = readerOf({ broker, buffer, since: { epoch, offset: 1 } })
     await reader.read()
     const large = publication(Buffer.alloc(1024 * 1024))

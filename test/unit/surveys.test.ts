@@ -11,7 +11,7 @@ class Network {
   readonly cutOff = new Set<string>()
   leased: readonly string[] = []
   failure: Error | undefined
-  /** How long it takes to learn who is alive, and to send. */
+  /** How long it takes to list the nodes that are alive, and to send. */
   delayMs = 0
 
   join(node: string, answer: (question: Question) => unknown = () => `from ${node}`): Surveys {
@@ -51,7 +51,7 @@ beforeEach(() => {
 afterEach(() => vi.useRealTimers())
 
 describe('a question to all nodes', () => {
-  it('is answered by every one, the asker included', async () => {
+  it('is answered by every node, the asking one included', async () => {
     const surveys = network.join('one')
     network.join('two')
     network.join('three')
@@ -61,7 +61,7 @@ describe('a question to all nodes', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('names those who do not answer in time, and does not wait longer than 2 s', async () => {
+  it('names nodes that do not answer in time, and does not wait longer than 2 s', async () => {
     const surveys = network.join('one')
     network.join('two')
     network.cutOff.add('two')
@@ -77,28 +77,28 @@ describe('a question to all nodes', () => {
   })
 
   it.each([
-    [1_400, 'names'],
-    [5_000, 'refuses'],
-  ])('waits no longer than 2 s though every step takes %i ms, and %s then', async (delayMs) => {
+    [1_400, 'names missing nodes'],
+    [5_000, 'rejects'],
+  ])('waits no longer than 2 s although every step takes %i ms, and then %s', async (delayMs) => {
     const surveys = network.join('one')
     network.delayMs = delayMs
     let outcome: unknown
-    const note = (what: unknown) => {
+    const record = (what: unknown) => {
       outcome = what
     }
-    void surveys.ask({ about: 'info' }, text).then(note, note)
+    void surveys.ask({ about: 'info' }, text).then(record, record)
     await vi.advanceTimersByTimeAsync(2_000)
     if (delayMs < 2_000) expect(outcome).toEqual({ answers: [], missing: ['one'] })
     else expect(outcome).toMatchObject({ reason: 'timeout' })
   })
 
-  it('is answered by the asker itself though its lease has lapsed', async () => {
+  it('is answered by the asking node although its lease has lapsed', async () => {
     const surveys = network.join('one')
     network.leased = []
     expect(await surveys.ask({ about: 'info' }, text)).toEqual({ answers: ['from one'], missing: [] })
   })
 
-  it('counts an answer of each node once, and none that nobody waits for', async () => {
+  it('ignores answers to unknown questions', async () => {
     const surveys = network.join('one')
     network.join('two')
     network.cutOff.add('two')
@@ -112,7 +112,7 @@ describe('a question to all nodes', () => {
     expect((await asked).answers).toEqual(['from one'])
   })
 
-  it('names those who answer with something else, without waiting for more', async () => {
+  it('names nodes that answer in a wrong form, without waiting for more', async () => {
     const surveys = network.join('one')
     network.join('two', () => ({ not: 'a text' }))
     network.join('three', () => Promise.resolve('from three, later'))
@@ -131,7 +131,7 @@ describe('a question to all nodes', () => {
     expect([info.answers, channels.answers]).toEqual([['info'], ['channels']])
   })
 
-  it('is refused where nobody can be asked, and leaves nothing running', async () => {
+  it('rejects when no node can be asked, and leaves no timer', async () => {
     const surveys = network.join('one')
     network.failure = new BrokerError('unavailable', 'Redis cannot be reached')
     await expect(surveys.ask({ about: 'info' }, text)).rejects.toThrow('Redis cannot be reached')

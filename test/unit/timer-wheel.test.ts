@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type TimerListener, TimerWheel } from '../../src/connection/timer-wheel.js'
 
-/** Remembers when it was called, by the wheel's time, and asks to be called again as often as there are delays. */
+/** Records the wheel's time at each call, and returns the next of its delays. */
 class Alarm implements TimerListener {
   readonly callsMs: number[] = []
 
@@ -23,7 +23,7 @@ beforeEach(() => {
   wheel = new TimerWheel(() => clockMs, TICK_MS)
 })
 
-/** Moves the clock in steps, and the wheel after each. */
+/** Advances the clock in steps, with a tick of the wheel after each. */
 function pass(durationMs: number, stepMs = TICK_MS): void {
   for (let passedMs = 0; passedMs < durationMs; passedMs += stepMs) {
     clockMs += Math.min(stepMs, durationMs - passedMs)
@@ -32,13 +32,13 @@ function pass(durationMs: number, stepMs = TICK_MS): void {
 }
 
 describe('a timer wheel', () => {
-  it('keeps the time since it was made', () => {
+  it('measures the time since its creation', () => {
     pass(12_345)
     expect(wheel.nowMs).toBe(12_345)
   })
 
   it.each([0, 1, 99, 100, 101, 250, 1_000, 29_950, 59_900])(
-    'calls what is due in %i ms at most a tick late',
+    'calls a listener that is due in %i ms at most a tick late',
     (delayMs) => {
       const alarm = new Alarm()
       wheel.schedule(alarm, delayMs)
@@ -49,7 +49,7 @@ describe('a timer wheel', () => {
     },
   )
 
-  it('calls never early, and at most a tick late beside the lateness of its own ticks', () => {
+  it('never calls early, and at most a tick late besides the lateness of its own ticks', () => {
     for (const offsetMs of [1, 37, 99]) {
       pass(offsetMs)
       const startMs = wheel.nowMs
@@ -62,7 +62,7 @@ describe('a timer wheel', () => {
     }
   })
 
-  it('calls for the next minute at most, so that a longer wait is asked for again', () => {
+  it('calls after a minute at most, so that a listener has to ask again for a longer delay', () => {
     const alarm = new Alarm([60_000, undefined])
     wheel.schedule(alarm, 90_000)
     pass(59_800)
@@ -73,21 +73,21 @@ describe('a timer wheel', () => {
     expect(alarm.callsMs).toHaveLength(2)
   })
 
-  it('calls again after the time that is asked for, and not again when none is', () => {
+  it('calls again after the delay that a listener returns, and not again after undefined', () => {
     const alarm = new Alarm([1_000, 500, undefined])
     wheel.schedule(alarm, 200)
     pass(10_000)
     expect(alarm.callsMs).toEqual([200, 1_200, 1_700])
   })
 
-  it('calls again in the next tick when no time at all is asked for', () => {
+  it('calls again in the next tick when a listener returns 0', () => {
     const alarm = new Alarm([0, 0, undefined])
     wheel.schedule(alarm, 100)
     pass(1_000)
     expect(alarm.callsMs).toEqual([100, 200, 300])
   })
 
-  it('does not call what was cancelled', () => {
+  it('does not call a cancelled listener', () => {
     const alarm = new Alarm()
     wheel.schedule(alarm, 300)
     pass(200)
@@ -97,7 +97,7 @@ describe('a timer wheel', () => {
     expect(alarm.callsMs).toEqual([])
   })
 
-  it('calls once, at the later time, what is scheduled again', () => {
+  it('calls a listener that is scheduled again once, at the later time', () => {
     const alarm = new Alarm()
     wheel.schedule(alarm, 300)
     pass(200)
@@ -106,7 +106,7 @@ describe('a timer wheel', () => {
     expect(alarm.callsMs).toEqual([500])
   })
 
-  it('calls all that are due together, in the order in which they were scheduled', () => {
+  it('calls listeners that are due together in the order in which they were scheduled', () => {
     const order: number[] = []
     for (let index = 0; index < 1_000; index++) {
       wheel.schedule({ onTimer: () => void order.push(index) }, 300)
@@ -115,7 +115,7 @@ describe('a timer wheel', () => {
     expect(order).toEqual(Array.from({ length: 1_000 }, (_, index) => index))
   })
 
-  it('does not call what another one cancels in the same tick', () => {
+  it('does not call a listener that another one cancels in the same tick', () => {
     const second = new Alarm()
     wheel.schedule({ onTimer: () => void wheel.cancel(second) }, 300)
     wheel.schedule(second, 300)
@@ -123,7 +123,7 @@ describe('a timer wheel', () => {
     expect(second.callsMs).toEqual([])
   })
 
-  it('keeps what schedules others, or itself, while it is called', () => {
+  it('calls a listener that another one schedules while it is called', () => {
     const second = new Alarm()
     const first: TimerListener = { onTimer: () => void wheel.schedule(second, 100) }
     wheel.schedule(first, 100)
@@ -131,7 +131,7 @@ describe('a timer wheel', () => {
     expect(second.callsMs).toEqual([200])
   })
 
-  it('does not count the time in which the process stood still', () => {
+  it('does not count the time for which the process stalled', () => {
     const alarm = new Alarm()
     wheel.schedule(alarm, 30_000)
     pass(10_000)
@@ -145,7 +145,7 @@ describe('a timer wheel', () => {
     expect(alarm.callsMs).toEqual([30_000])
   })
 
-  it('catches up after a short pause without leaving anything out', () => {
+  it('calls every due listener after a short pause', () => {
     const alarms = [100, 200, 300, 900].map((delayMs) => {
       const alarm = new Alarm()
       wheel.schedule(alarm, delayMs)
@@ -157,21 +157,24 @@ describe('a timer wheel', () => {
   })
 })
 
-describe.each([20, 1_000])('a wheel that ticks every %i ms', (tickMs) => {
+describe.each([20, 1_000])('a timer wheel that ticks every %i ms', (tickMs) => {
   beforeEach(() => {
     wheel = new TimerWheel(() => clockMs, tickMs)
   })
 
-  it.each([1, 999, 1_000, 5_001, 10_000])('calls what is due in %i ms at most a tick late', (delayMs) => {
-    const alarm = new Alarm()
-    wheel.schedule(alarm, delayMs)
-    pass(20_000, tickMs)
-    expect(alarm.callsMs).toHaveLength(1)
-    expect(alarm.callsMs[0]).toBeGreaterThanOrEqual(delayMs)
-    expect(alarm.callsMs[0]).toBeLessThanOrEqual(delayMs + tickMs)
-  })
+  it.each([1, 999, 1_000, 5_001, 10_000])(
+    'calls a listener that is due in %i ms at most a tick late',
+    (delayMs) => {
+      const alarm = new Alarm()
+      wheel.schedule(alarm, delayMs)
+      pass(20_000, tickMs)
+      expect(alarm.callsMs).toHaveLength(1)
+      expect(alarm.callsMs[0]).toBeGreaterThanOrEqual(delayMs)
+      expect(alarm.callsMs[0]).toBeLessThanOrEqual(delayMs + tickMs)
+    },
+  )
 
-  it('waits 599 ticks at the most', () => {
+  it('waits for at most 599 ticks', () => {
     const alarm = new Alarm()
     wheel.schedule(alarm, 10_000_000)
     pass(598 * tickMs, tickMs)
@@ -180,13 +183,13 @@ describe.each([20, 1_000])('a wheel that ticks every %i ms', (tickMs) => {
     expect(alarm.callsMs).toHaveLength(1)
   })
 
-  it('does not count the time in which the process stood still', () => {
+  it('does not count the time for which the process stalled', () => {
     clockMs += 60_000
     wheel.tick()
     expect(wheel.nowMs).toBe(Math.max(1_000, 2 * tickMs))
   })
 
-  it('has a later time that no clock is ahead of before the next tick', () => {
+  it('has an upper bound of its time, which is valid until the next tick', () => {
     pass(5_000, tickMs)
     const startMs = clockMs - wheel.nowMs
     for (let sinceTickMs = 0; sinceTickMs <= tickMs; sinceTickMs++) {
@@ -195,7 +198,7 @@ describe.each([20, 1_000])('a wheel that ticks every %i ms', (tickMs) => {
   })
 })
 
-it('tells with every tick how late it was', () => {
+it('a timer wheel reports with every tick how late it is', () => {
   const lateMs: number[] = []
   const watched = new TimerWheel(
     () => clockMs,
@@ -209,10 +212,10 @@ it('tells with every tick how late it was', () => {
   expect(lateMs).toEqual([0, 40, 0, 4 * TICK_MS])
 })
 
-describe('a wheel that runs', () => {
+describe('a timer wheel that is started', () => {
   afterEach(() => vi.useRealTimers())
 
-  it('ticks by itself from its start to its stop', () => {
+  it('ticks by itself until it is stopped', () => {
     vi.useFakeTimers()
     const running = new TimerWheel(() => Date.now())
     vi.advanceTimersByTime(5_000)

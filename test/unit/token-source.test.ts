@@ -36,13 +36,13 @@ describe('the token of a handshake', () => {
     expect(findToken(source, 'X-Auth-Token')).toBe('a.b.c')
   })
 
-  it('is not hidden by an empty one', () => {
+  it('is found behind an empty header', () => {
     expect(findToken(handshake({ 'x-auth-token': '' }, 'token=from-query'), 'X-Auth-Token')).toBe(
       'from-query',
     )
   })
 
-  it('is missing where none of them has one', () => {
+  it('is undefined when none of them has one', () => {
     expect(findToken(handshake({}), 'X-Auth-Token')).toBeUndefined()
     expect(findToken(handshake({ 'sec-websocket-protocol': 'chat, tokens' }), 'X-Auth-Token')).toBeUndefined()
   })
@@ -60,7 +60,7 @@ describe('the token of a handshake', () => {
   )
 })
 
-describe('the subprotocol that is answered', () => {
+describe('the subprotocol in the answer', () => {
   it.each([
     ['chat', 'chat'],
     ['chat, superchat', 'chat'],
@@ -71,11 +71,11 @@ describe('the subprotocol that is answered', () => {
     expect(chooseSubprotocol(handshake({ 'sec-websocket-protocol': offered }))).toBe(chosen)
   })
 
-  it('is the token only where nothing else is offered, since a browser needs an answer', () => {
+  it('is the token only when nothing else is offered, since a browser needs an answer', () => {
     expect(chooseSubprotocol(handshake({ 'sec-websocket-protocol': 'token.secret' }))).toBe('token.secret')
   })
 
-  it('is none where none is offered', () => {
+  it('is empty when none is offered', () => {
     expect(chooseSubprotocol(handshake({}))).toBe('')
     expect(chooseSubprotocol(handshake({ 'sec-websocket-protocol': ' , ' }))).toBe('')
   })

@@ -1,4 +1,6 @@
-/** The channel of a monitor that was given neither a channel nor an address that names one. */
+import { UsageError } from '../usage-error.js'
+
+/** The channel where neither `--channel` nor the address names one. */
 export const DEFAULT_CHANNEL = 'monitor'
 
 const EXPECTED = 'expected ws://<host>:<port> or wss://<host>:<port>'
@@ -6,22 +8,17 @@ const EXPECTED = 'expected ws://<host>:<port> or wss://<host>:<port>'
 /** The name after /ws/, still percent-encoded. */
 const NAMED_CHANNEL = /\/ws\/(.+)$/
 
-/** What no retry mends: one line that tells whoever typed the command what to change. */
-export class MonitorUsageError extends Error {
-  override readonly name = 'MonitorUsageError'
-}
-
 /**
- * Where to connect: an address without a path is a node or a balancer and gets /ws/<channel>; one that names
- * a channel, or another endpoint such as /echo when no channel is asked for, is taken as it is.
- * Throws a MonitorUsageError when that is no WebSocket address, or names two channels.
+ * The address to connect to. An address without a path is a node or a balancer and gets /ws/<channel>; one that names a
+ * channel, or another endpoint such as /echo where no channel is given, is used unchanged. Throws a UsageError when the
+ * address is no WebSocket address, or when two channels are named.
  */
 export function monitorAddress(url: string, channel?: string): URL {
   const address = parse(url)
   const named = NAMED_CHANNEL.exec(address.pathname)?.[1]
   if (named !== undefined) {
     if (channel === undefined || channel === decoded(named)) return address
-    throw new MonitorUsageError(
+    throw new UsageError(
       `the address names the channel ${decoded(named)} and --channel another, ${channel}: give one of them`,
     )
   }
@@ -30,7 +27,7 @@ export function monitorAddress(url: string, channel?: string): URL {
   return withChannel(address, base, channel ?? DEFAULT_CHANNEL)
 }
 
-/** An address as it may be printed: credentials and query, where tokens travel, left out. */
+/** The address without credentials and query, which may contain a token: for output. */
 export function printedAddress(address: URL): string {
   return `${address.protocol}//${address.host}${address.pathname}`
 }
@@ -39,10 +36,10 @@ function parse(url: string): URL {
   const address = URL.canParse(url) ? new URL(url) : undefined
   const isWebSocket = address?.protocol === 'ws:' || address?.protocol === 'wss:'
   if (address === undefined || !isWebSocket) {
-    throw new MonitorUsageError(`bad address ${withoutSecrets(url)}: ${EXPECTED}`)
+    throw new UsageError(`bad address ${withoutSecrets(url)}: ${EXPECTED}`)
   }
   if (address.hash !== '') {
-    throw new MonitorUsageError(
+    throw new UsageError(
       `bad address ${withoutSecrets(url)}: a # in it ends the path; write %23, or name the channel with --channel`,
     )
   }
@@ -55,7 +52,7 @@ function withChannel(address: URL, base: string, channel: string): URL {
   complete.pathname = path
   // A URL drops the path segments . and .., percent-encoded or not, so no request can carry such a name.
   if (channel === '' || complete.pathname !== path) {
-    throw new MonitorUsageError(`${JSON.stringify(channel)} can't be the name of a channel`)
+    throw new UsageError(`${JSON.stringify(channel)} can't be the name of a channel`)
   }
   return complete
 }
@@ -64,7 +61,7 @@ function encoded(channel: string): string {
   try {
     return encodeURIComponent(channel)
   } catch {
-    throw new MonitorUsageError('the name of the channel is not well-formed Unicode')
+    throw new UsageError('the name of the channel is not well-formed Unicode')
   }
 }
 
@@ -76,7 +73,7 @@ function decoded(name: string): string {
   }
 }
 
-/** The same for what could not be parsed. */
+/** The same for an address that could not be parsed. */
 function withoutSecrets(url: string): string {
   return url.replace(/\?[^#]*/, '').replace(/\/\/[^/@]*@/, '//')
 }

@@ -2,35 +2,37 @@ import type { IncomingMessage } from 'node:http'
 import { type RawData, WebSocket } from 'ws'
 import { closure, connectFailure, type Failure, refusal, seconds } from './lines.js'
 
-/** Text that asks the server for `pong`; the server answers it to this client alone. */
+/** Text that the server answers with `pong`, to this client alone. */
 const PING = 'ping'
 const PONG = Buffer.from('pong')
 
-/** Of the body of an answer that refuses the handshake; the rest is not read. */
+/** Bytes of the body of a response that refuses the handshake; the rest is not read. */
 const MAX_BODY_BYTES = 4096
 
-/** RFC 6455 7.4.1: the purpose of the connection is fulfilled. */
+/** The purpose of the connection is fulfilled. RFC 6455 §7.4.1. */
 const NORMAL_CLOSURE = 1000
 
 export interface ConnectionTimings {
   pingIntervalMs: number
   pongTimeoutMs: number
-  /** Until the server has answered in full, whether it accepts or not. */
+  /** Time until the server has answered the handshake in full, whether it accepts or refuses. */
   handshakeTimeoutMs: number
-  /** Until the other side has answered a close frame and hung up. */
+  /** Time until the server has answered a close frame and ended the connection. */
   closeTimeoutMs: number
 }
 
 export interface ConnectionHandlers {
   opened(): void
-  /** A message from the channel; the `pong` that answers a `ping` is none. */
+  /** A message from the channel. A `pong` that answers a `ping` is not reported. */
   text(text: string): void
   binary(bytes: Buffer): void
 }
 
-/** One connection of a monitor from the handshake to its end, kept alive and judged by text `ping` and `pong`. */
+/**
+ * One connection of a monitor from the handshake to its end. Text `ping` and `pong` keep it alive and detect its loss.
+ */
 export class MonitorConnection {
-  /** What ended it; never rejects. */
+  /** Resolves with what ended the connection; never rejects. */
   readonly ended: Promise<Failure>
   private readonly socket: WebSocket
   private readonly handshakeTimer: NodeJS.Timeout
@@ -39,7 +41,7 @@ export class MonitorConnection {
   private wasOpen = false
   private error: Error | undefined
   private resolveEnded: (failure: Failure) => void = () => undefined
-  /** Set while the body of an answer that refuses the handshake arrives: makes do with what there is of it. */
+  /** Set while the body of a response that refuses the handshake arrives: ends with the part that has arrived. */
   private endRefused: (() => void) | undefined
 
   constructor(
@@ -53,7 +55,7 @@ export class MonitorConnection {
     })
     const options = { headers, perMessageDeflate: false, closeTimeout: timings.closeTimeoutMs }
     this.socket = new WebSocket(address, options)
-    // Not the socket's own handshakeTimeout, which starts again with every byte of a slow answer.
+    // Not the socket's own handshakeTimeout, which starts again with every byte of a slow response.
     this.handshakeTimer = setTimeout(() => this.handshakeTimedOut(), timings.handshakeTimeoutMs)
     this.socket.on('open', () => this.opened())
     this.socket.on('message', (data, isBinary) => this.received(data, isBinary))
@@ -68,7 +70,7 @@ export class MonitorConnection {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(data)
   }
 
-  /** Says goodbye to the server; `ended` resolves when it has answered, or took too long. */
+  /** Sends a close frame; `ended` resolves when the server has answered it, or `closeTimeoutMs` has passed. */
   close(): void {
     if (this.wasOpen) this.socket.close(NORMAL_CLOSURE)
     else this.socket.terminate()
@@ -88,20 +90,20 @@ export class MonitorConnection {
   }
 
   private received(data: RawData, isBinary: boolean): void {
-    // The socket's binaryType is left at nodebuffer, so this is what arrives.
+    // A Buffer, since the socket's binaryType is left at nodebuffer.
     const bytes = data as Buffer
     if (isBinary) this.handlers.binary(bytes)
-    else if (this.pongTimer !== undefined && bytes.equals(PONG)) this.ponged()
+    else if (this.pongTimer !== undefined && bytes.equals(PONG)) this.pongReceived()
     else this.handlers.text(bytes.toString())
   }
 
-  private ponged(): void {
+  private pongReceived(): void {
     clearTimeout(this.pongTimer)
     this.pongTimer = undefined
   }
 
   private pongTimedOut(): void {
-    // A close that is under way ends by itself, and tells more.
+    // A close that is under way ends by itself, with a code and a reason.
     if (this.socket.readyState !== WebSocket.OPEN) return
     this.giveUp({ name: `timed out: no pong within ${seconds(this.timings.pongTimeoutMs)}` })
   }
@@ -128,7 +130,7 @@ export class MonitorConnection {
       length += part.length
       if (length >= MAX_BODY_BYTES) done()
     })
-    // An error is an answer that was cut short; either way it is over.
+    // An error means that the response was cut short; `close` follows it.
     response.on('error', () => undefined)
     response.once('close', done)
   }

@@ -1,15 +1,15 @@
 import { STATUS_CODES } from 'node:http'
 import { type MachineReport, memoryPercent } from './report.js'
 
-/** Of a message, a reason, a name or an HTTP body; what is longer is cut, and its length told. */
+/** Of a message, a reason, a name or an HTTP body; a longer one is cut, and its length is printed. */
 export const MAX_PRINTED_CHARACTERS = 200
 
 const BYTES_PER_GIB = 1024 ** 3
 
-/** Control, format and unassigned characters and line separators: what could steer or disorder a terminal. */
+/** Control, format and unassigned characters and line separators, which could control or garble a terminal. */
 const UNPRINTABLE = /[\\\p{C}\p{Zl}\p{Zp}]/gu
 
-/** What others sent, safe to print as a part of one line: escaped as in JSON, but for quotes. */
+/** Makes received text safe to print within one line: escaped as in JSON, except for quotes. */
 export function printable(text: string): string {
   const shown = text.slice(0, MAX_PRINTED_CHARACTERS).replace(UNPRINTABLE, escaped)
   return text.length > MAX_PRINTED_CHARACTERS ? `${shown}… (${text.length} characters)` : shown
@@ -39,11 +39,11 @@ export function reportLine(report: MachineReport, form: 'text' | 'binary'): stri
 /** What ended a connection. */
 export interface Failure {
   name: string
-  /** What the other side or the system said, to be printed with care. */
+  /** Text from the server, a proxy or the system, which may contain secrets and unprintable characters. */
   detail?: string
 }
 
-/** Names for what a handshake may be answered with instead of 101. */
+/** Names for the HTTP statuses that refuse a handshake. */
 const REFUSALS: Record<number, string> = {
   400: 'bad request',
   401: 'unauthorized',
@@ -53,6 +53,7 @@ const REFUSALS: Record<number, string> = {
   503: 'unavailable',
 }
 
+/** The failure of a handshake that was answered with another status than 101. */
 export function refusal(status: number, body: string): Failure {
   const meaning = REFUSALS[status] ?? 'handshake refused'
   const name = `${meaning}: HTTP ${status} ${STATUS_CODES[status] ?? ''}`.trimEnd()
@@ -63,7 +64,7 @@ export function refusal(status: number, body: string): Failure {
 const UNKNOWN_AUTHORITY =
   'certificate not accepted: its authority is not known here; NODE_EXTRA_CA_CERTS may name a file with it'
 
-/** Names for the errors of the system and of TLS that keep a connection from being made, by their code. */
+/** Names for the errors of the system and of TLS with which a connection fails to open, by their code. */
 const CONNECT_ERRORS: Record<string, string> = {
   ECONNREFUSED: 'refused: nothing listens at this address',
   ENOTFOUND: 'host not found',
@@ -81,6 +82,7 @@ const CONNECT_ERRORS: Record<string, string> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_AUTHORITY,
 }
 
+/** The failure of a connection that did not open. */
 export function connectFailure(error: Error): Failure {
   const code = errorCode(error)
   const name = CONNECT_ERRORS[code]
@@ -89,11 +91,11 @@ export function connectFailure(error: Error): Failure {
     : { name: `${name}${inParentheses(code)}` }
 }
 
-/** RFC 6455 7.1.5: codes that never travel, and stand for a close frame without a code and for none at all. */
+/** Codes that are never sent: they stand for a close frame without a code, and for no close frame. RFC 6455 §7.1.5. */
 const NO_CODE = 1005
 const NO_CLOSE_FRAME = 1006
 
-/** `error` is what the socket met before it closed, if it met one. */
+/** The failure of an open connection. `error` is the socket's error before it closed, if there was one. */
 export function closure(code: number, reason: string, error?: Error): Failure {
   if (error !== undefined) {
     return { name: `closed: code ${code}${inParentheses(errorCode(error))}`, detail: error.message }
@@ -105,7 +107,9 @@ export function closure(code: number, reason: string, error?: Error): Failure {
     : { name: `closed: code ${code}, reason`, detail: reason }
 }
 
-/** Secrets are struck out of the detail before it is cut: a proxy may answer with the address or the headers it got. */
+/**
+ * One line for a failure. Secrets are masked before the detail is cut: a proxy may repeat the address or the headers.
+ */
 export function failureLine(failure: Failure, secrets: readonly string[]): string {
   if (failure.detail === undefined) return failure.name
   const detail = secrets.reduce((text, secret) => text.replaceAll(secret, '***'), failure.detail)

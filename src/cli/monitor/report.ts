@@ -1,9 +1,9 @@
 import { type CpuInfo, cpus, freemem, totalmem } from 'node:os'
 import { z } from 'zod'
 
-/** What one monitor tells the others about its machine. */
+/** What a monitor reports about its machine. */
 export interface MachineReport {
-  /** Who reports, for people: host name and process id. */
+  /** Name of the monitor, for people; by default host name and process id. */
   reporter: string
   /** Of all cores together over the last interval, 0 to 100. */
   cpuPercent: number
@@ -13,16 +13,16 @@ export interface MachineReport {
 
 export type MachineSample = Omit<MachineReport, 'reporter'>
 
-/** Of the text and of the binary form. */
+/** Version of the text form and of the binary form. */
 const VERSION = 1
 
-/** Of a reporter's name in UTF-8; a longer one is cut. */
+/** Longest name of a reporter in UTF-8; a longer one is cut. */
 export const MAX_REPORTER_BYTES = 255
 
 const MAGIC = Buffer.from('FM', 'latin1')
 const HEADER_BYTES = 22
 
-/** The machine's CPU use between two samples, and its memory at the second. */
+/** Measures the machine's CPU use since the last sample, and its memory now. */
 export class MachineSampler {
   private last: CpuTimes
 
@@ -37,7 +37,7 @@ export class MachineSampler {
     this.last = now
     const memoryTotalBytes = totalmem()
     return {
-      // No time has passed, or the system tells nothing of its processors.
+      // Nothing elapses between two calls at once, or where the system reports no processors.
       cpuPercent: elapsed > 0 ? clampPercent((100 * (elapsed - idle)) / elapsed) : 0,
       memoryUsedBytes: memoryTotalBytes - freemem(),
       memoryTotalBytes,
@@ -59,7 +59,7 @@ function cpuTimes(processors: readonly CpuInfo[]): CpuTimes {
   return sum
 }
 
-/** To two decimals, as the binary form carries it; an idle counter that runs backwards counts as none. */
+/** Rounds to two decimals, which the binary form carries. Clamps, since a system's idle counter may run backwards. */
 function clampPercent(percent: number): number {
   return Math.round(Math.min(100, Math.max(0, percent)) * 100) / 100
 }
@@ -120,7 +120,7 @@ export function decodeTextReport(text: string): MachineReport | undefined {
  */
 export function encodeBinaryReport(report: MachineReport): Buffer {
   const frame = Buffer.alloc(HEADER_BYTES + MAX_REPORTER_BYTES)
-  // Writes whole characters only, so that a name that is cut stays UTF-8.
+  // `encodeInto` writes whole characters only, so that a cut name stays valid UTF-8.
   const nameBytes = new TextEncoder().encodeInto(report.reporter, frame.subarray(HEADER_BYTES)).written
   MAGIC.copy(frame, 0)
   frame.writeUInt8(VERSION, 2)
@@ -133,15 +133,15 @@ export function encodeBinaryReport(report: MachineReport): Buffer {
 
 /** The report in a binary frame, or undefined when the bytes are something else. */
 export function decodeBinaryReport(frame: Buffer): MachineReport | undefined {
-  const isOurs = frame.length > HEADER_BYTES && frame.subarray(0, 2).equals(MAGIC) && frame[2] === VERSION
-  if (!isOurs || frame.length !== HEADER_BYTES + frame.readUInt8(21)) return undefined
+  const isReport = frame.length > HEADER_BYTES && frame.subarray(0, 2).equals(MAGIC) && frame[2] === VERSION
+  if (!isReport || frame.length !== HEADER_BYTES + frame.readUInt8(21)) return undefined
   const report = {
     reporter: utf8(frame.subarray(HEADER_BYTES)),
     cpuPercent: frame.readUInt16BE(3) / 100,
     memoryUsedBytes: Number(frame.readBigUInt64BE(5)),
     memoryTotalBytes: Number(frame.readBigUInt64BE(13)),
   }
-  // The numbers have the same bounds in both forms.
+  // The same check as for the text form: the numbers have the same bounds.
   return textReport.safeParse({ type: 'report', version: VERSION, ...report }).data
 }
 

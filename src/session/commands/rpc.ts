@@ -11,16 +11,17 @@ export function handleRpc(
   request: ClientRequest<'rpc'>,
   reply: Reply,
 ): Promise<void> {
-  const { rpc } = connection.context.hooks
-  if (rpc === undefined) throw errors.notAvailable('there is nothing to call')
-  return call(connection, rpc, request, reply)
+  const { hooks } = connection.context
+  if (hooks.rpc === undefined) throw errors.notAvailable('there is nothing to call')
+  return call(connection, hooks, request, reply)
 }
 
 async function call(
   { client, user }: ClientConnection,
-  rpc: NonNullable<Hooks['rpc']>,
+  hooks: Hooks,
   { method, data }: ClientRequest<'rpc'>,
   reply: Reply,
 ): Promise<void> {
-  reply({ data: jsonText(stringify(await rpc({ client, user, method, data }))) })
+  // Called as a method, since hooks may be an object that uses `this`.
+  reply({ data: jsonText(stringify(await hooks.rpc?.({ client, user, method, data }))) })
 }

@@ -22,36 +22,26 @@ export function handleSubscribe(
   const { channel, token, data } = request
   const namespace = context.channels.namespaceOf(channel)
   const decided = context.hooks.subscribe?.({ client, user, channel, token, data })
-  if (!isPromise(decided)) return subscribeWith(connection, namespace, request, decided, reply)
-  return connection.awaitDecision(channel, decided, (decision) =>
-    subscribeWith(connection, namespace, request, decision, reply),
-  )
+  const complete = (decision: SubscribeDecision | undefined) => {
+    checkDecision('subscribe', decision)
+    const grant =
+      decision === undefined ? grantOfToken(connection, namespace, request) : grantOfDecision(decision)
+    const options = { ...optionsOf(request), namespace, ...grant }
+    return subscribe(connection, options, (outcome) => reply(subscribeResult(outcome)))
+  }
+  if (!isPromise(decided)) return complete(decided)
+  return connection.awaitDecision(channel, decided, complete)
 }
 
-function subscribeWith(
-  connection: ClientConnection,
-  namespace: NamespaceOptions,
-  request: Request,
-  decision: SubscribeDecision | undefined,
-  reply: Reply,
-): Promise<void> | undefined {
-  checkDecision('subscribe', decision)
-  const grant =
-    decision === undefined ? grantOfToken(connection, namespace, request) : grantOfDecision(decision)
-  return subscribe(
-    connection,
-    {
-      channel: request.channel,
-      namespace,
-      isServerSide: false,
-      wantsJoinLeave: request.join_leave,
-      wantsPosition: request.positioned,
-      wantsRecovery: request.recoverable,
-      since: request.recover ? { epoch: request.epoch, offset: request.offset } : undefined,
-      ...grant,
-    },
-    (outcome) => reply(subscribeResult(outcome)),
-  )
+function optionsOf(request: Request): Omit<SubscriptionOptions, 'namespace' | keyof Grant> {
+  return {
+    channel: request.channel,
+    isServerSide: false,
+    wantsJoinLeave: request.join_leave,
+    wantsPosition: request.positioned,
+    wantsRecovery: request.recoverable,
+    since: request.recover ? { epoch: request.epoch, offset: request.offset } : undefined,
+  }
 }
 
 /** By the options of the namespace and the token. Throws error 103 or 109. */

@@ -1,9 +1,9 @@
 import type * as Uws from 'uWebSockets.js'
 
-// uWebSockets.js as far as it is used here, but for texts, of which it is handed the bytes. What it makes of a string
+// The part of uWebSockets.js that is used here, with bytes where the library takes strings too. How it encodes a string
 // depends on the binary: that for Node 24 and 25 writes characters up to ÿ as Latin-1, in some functions and not in
-// others. Then a text frame with an é is not UTF-8, and what is published to a topic with an é does not reach those who
-// subscribed to it. Bytes it takes as they are.
+// others. Then a text frame with an é is not UTF-8, and a publication to a topic with an é does not reach the topic's
+// subscribers. Bytes are never encoded again.
 
 export type UwsListenSocket = Uws.us_listen_socket
 export type UwsSocketContext = Uws.us_socket_context_t

@@ -1,5 +1,6 @@
 import type * as Uws from 'uWebSockets.js'
 import { createRequire } from 'node:module'
+import { errorMessage } from '../../error-message.js'
 import type { UwsLibrary } from './library.js'
 
 declare module 'uWebSockets.js' {
@@ -17,9 +18,13 @@ declare module 'uWebSockets.js' {
 /** Whether other processes may listen on a port too. */
 export const LISTEN = { shared: 0, exclusive: 1 } as const satisfies Record<string, Uws.ListenOptions>
 
-/** Headers that arrive in pieces. The library's default of 4 KiB refuses large cookies and tokens now and then. */
+/**
+ * Limit of the headers of a request that arrives in several segments. The library's default of 4 KiB would refuse large
+ * cookies and tokens, depending on how the network splits a request.
+ */
 const MAX_HEADER_BYTES = 16 * 1024
 
+/** The part of Node's diagnostic report that names the system's glibc. */
 interface ReportHeader {
   header?: { glibcVersionRuntime?: string }
 }
@@ -38,7 +43,7 @@ function isAtLeast(version: string, least: string): boolean {
   return major > leastMajor || (major === leastMajor && minor >= leastMinor)
 }
 
-/** One line that says which Node fits this system, instead of the loader's stack trace. */
+/** Explains in one line which versions of Node fit this system, in place of the loader's stack trace. */
 export function explainLoadFailure(nodeVersion: string, glibc: string | undefined, cause: string): string {
   const running = `${process.platform} ${process.arch} with Node ${nodeVersion}`
   const fitting = BUILDS.filter((build) => glibc !== undefined && isAtLeast(glibc, build.glibc))
@@ -46,22 +51,23 @@ export function explainLoadFailure(nodeVersion: string, glibc: string | undefine
     return `uWebSockets.js has no binary for ${running}: ${cause}`
   }
   const majors = fitting.map((build) => build.nodeMajor)
-  // The versions agree, so it is something else.
+  // The versions fit, so that the failure has another cause.
   if (majors.some((major) => String(major) === nodeVersion.split('.')[0])) {
     return `uWebSockets.js cannot be loaded on ${running}: ${cause}`
   }
   return `uWebSockets.js has no binary that runs with Node ${nodeVersion} and glibc ${glibc}; use Node ${majors.join(', ')} on this system`
 }
 
-/** Loads the native library. Throws one line that says what would fit where it can't be loaded. */
+/** Loads the native library. Throws an error whose one-line message names what would fit where it can't be loaded. */
 export function loadUws(): UwsLibrary {
-  // Read by the library once, when it loads.
+  // The library reads it once, when it is loaded.
   process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(MAX_HEADER_BYTES)
   try {
     return createRequire(import.meta.url)('uWebSockets.js') as typeof Uws
   } catch (error) {
     const { header } = process.report.getReport() as ReportHeader
-    const cause = error instanceof Error ? error.message.replace(/\s+/g, ' ') : String(error)
-    throw new Error(explainLoadFailure(process.versions.node, header?.glibcVersionRuntime, cause))
+    const cause = errorMessage(error).replace(/\s+/g, ' ')
+    const message = explainLoadFailure(process.versions.node, header?.glibcVersionRuntime, cause)
+    throw new Error(message, { cause: error })
   }
 }

@@ -2,12 +2,12 @@ import { STATUS_CODES } from 'node:http'
 import type { HttpRequest, HttpResponse, HttpRoute } from '../transport.js'
 import type { UwsRequest, UwsResponse } from './library.js'
 
-/** A copy of a request: the library's own is gone when the handler returns. */
+/** A copy of a request: the library's own is invalid after the handler has returned. */
 export class CopiedRequest implements HttpRequest {
   readonly method: string
   readonly path: string
   private readonly query: string
-  /** What is sent several times is a list. RFC 9110 §5.3. */
+  /** By lower-case name. A header that is sent several times is one list. RFC 9110 §5.3. */
   private readonly headers = new Map<string, string>()
 
   constructor(request: UwsRequest) {
@@ -29,8 +29,8 @@ export class CopiedRequest implements HttpRequest {
   }
 }
 
-/** Answers a request. Must run where the response is corked: in its handler, or inside `response.cork`. */
-export function answer(
+/** Writes a response. Must run where the response is corked: in its handler, or inside `response.cork`. */
+export function writeResponse(
   response: UwsResponse,
   { status, headers = {}, body = '' }: HttpResponse,
   closeConnection = false,
@@ -42,29 +42,29 @@ export function answer(
   response.end(Buffer.from(body), closeConnection)
 }
 
-/** The most of an unwanted body that is read before its connection is cut. */
+/** Bytes of a refused body that are read and discarded before its connection is closed. */
 const MAX_DISCARDED_BYTES = 8 * 1024 * 1024
 const TOO_LARGE: HttpResponse = { status: 413, body: 'The body is too large.\n' }
 const INTERNAL_ERROR: HttpResponse = { status: 500, body: 'Internal server error.\n' }
 
-/** Serves the HTTP requests of a listener, and knows how many are being answered. */
-export class HttpServing {
+/** Handles the HTTP requests of a listener, and counts those in flight. */
+export class HttpRequestHandler {
   private inFlight = 0
   private isClosing = false
-  private settled: (() => void) | undefined
+  private resolveFinished: (() => void) | undefined
 
   constructor(private readonly onDefect: (error: unknown) => void) {}
 
-  /** From now on every answer ends its connection. Resolves when no request is being answered. */
+  /** From now on every response ends its connection. Resolves when no request is being handled. */
   finish(): Promise<void> {
     this.isClosing = true
     if (this.inFlight === 0) return Promise.resolve()
     return new Promise((resolve) => {
-      this.settled = resolve
+      this.resolveFinished = resolve
     })
   }
 
-  /** Reads the body up to the route's limit, calls its handler, answers unless the client has gone. */
+  /** Reads the body up to the route's limit, calls the route's handler and responds, unless the client disconnected. */
   serve(route: HttpRoute, response: UwsResponse, nativeRequest: UwsRequest): void {
     const request = new CopiedRequest(nativeRequest)
     let isOver = false
@@ -74,11 +74,11 @@ export class HttpServing {
     const finish = (result: HttpResponse, closeConnection = this.isClosing): void => {
       if (isOver) return
       isOver = true
-      // The client takes a body after HEAD for the next answer. RFC 9110 §9.3.2.
+      // A client would take a body after HEAD for the next response. RFC 9110 §9.3.2.
       const sent = request.method === 'HEAD' ? { ...result, body: '' } : result
-      response.cork(() => answer(response, sent, closeConnection))
+      response.cork(() => writeResponse(response, sent, closeConnection))
     }
-    // Counted from here: a body that is still arriving may never end.
+    // In flight from here, and not while the body arrives, which may never end.
     const handle = async (body: Buffer): Promise<void> => {
       this.inFlight++
       try {
@@ -97,12 +97,12 @@ export class HttpServing {
         finish(INTERNAL_ERROR)
       } finally {
         this.inFlight--
-        if (this.inFlight === 0) this.settled?.()
+        if (this.inFlight === 0) this.resolveFinished?.()
       }
     }
 
-    // Why the body is not wanted, if it isn't; then it is read and thrown away, for a client that is cut off while it
-    // writes sees a broken pipe instead of the answer.
+    // The response that refuses the request, if it is refused. Its body is read and discarded all the same: a client
+    // whose connection is closed while it writes sees a broken pipe instead of the response.
     let refusal = route.refuse?.(request)
     if (request.method === 'GET' || request.method === 'HEAD') {
       if (refusal === undefined) void handle(Buffer.alloc(0))
@@ -120,7 +120,7 @@ export class HttpServing {
         if (isLast || length > MAX_DISCARDED_BYTES) finish(refusal, true)
         return
       }
-      // The library takes the chunk back when this returns.
+      // A copy, since the chunk is invalid after this callback has returned.
       chunks.push(Buffer.from(new Uint8Array(chunk)))
       if (isLast)
         void handle(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))

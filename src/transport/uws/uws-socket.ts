@@ -2,12 +2,12 @@ import type { Close } from '../../protocol/closes.js'
 import type { Socket, SocketHandler } from '../transport.js'
 import type { UwsWebSocket } from './library.js'
 
-/** What uWebSockets.js keeps beside each socket. */
+/** The data that uWebSockets.js stores with each socket. */
 export interface UserData {
   readonly socket: UwsSocket
 }
 
-/** A socket that outlives its native half: a uWebSockets.js socket throws at every call after its close. */
+/** A socket that may be used after its close, when every method of the uWebSockets.js socket would throw. */
 export class UwsSocket implements Socket {
   private ws: UwsWebSocket<UserData> | undefined
 

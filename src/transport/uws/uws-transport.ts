@@ -2,19 +2,19 @@ import { CLOSES } from '../../protocol/closes.js'
 import { findPort } from '../find-port.js'
 import type {
   Acceptance,
+  HandshakeDecision,
   HttpRequest,
   HttpResponse,
   ListenOptions,
   Routes,
   Transport,
   TransportOptions,
-  Verdict,
   WebSocketRoute,
 } from '../transport.js'
-import { CorkHolder } from './cork-holder.js'
+import { CorkBlocker } from './cork-blocker.js'
 import type { UwsApp, UwsBehavior, UwsListenSocket, UwsResponse, UwsSocketContext } from './library.js'
 import { LISTEN, loadUws } from './load-uws.js'
-import { answer, CopiedRequest, HttpServing } from './uws-http.js'
+import { CopiedRequest, HttpRequestHandler, writeResponse } from './uws-http.js'
 import { type UserData, UwsSocket } from './uws-socket.js'
 
 const CONNECTION = Buffer.from('connection')
@@ -23,21 +23,21 @@ const NO_UPGRADE: HttpResponse = {
   body: 'A WebSocket handshake needs the header Connection: Upgrade.\n',
 }
 
-/** Ports to try, where any will do: somebody else may take one between finding it free and listening on it. */
+/** Attempts to listen on a free port: another process may take it between finding it free and listening on it. */
 const MAX_FREE_PORTS = 10
 
 export class UwsTransport implements Transport {
   private readonly uws = loadUws()
   private readonly app: UwsApp
-  private readonly http: HttpServing
+  private readonly http: HttpRequestHandler
   private listenSocket: UwsListenSocket | undefined
-  private corkHolder: CorkHolder | undefined
+  private corkBlocker: CorkBlocker | undefined
   /** Open TCP connections. */
   private sockets = 0
 
   constructor(private readonly options: TransportOptions) {
     const { tls } = options
-    this.http = new HttpServing(options.onDefect)
+    this.http = new HttpRequestHandler(options.onDefect)
     this.app =
       tls === undefined
         ? this.uws.App()
@@ -45,7 +45,7 @@ export class UwsTransport implements Transport {
             cert_file_name: Buffer.from(tls.certPath),
             key_file_name: Buffer.from(tls.keyPath),
           })
-    this.app.filter((response, change) => this.counted(response, Number(change)))
+    this.app.filter((response, change) => this.countSocket(response, Number(change)))
   }
 
   addRoutes({ webSockets, http }: Routes): void {
@@ -56,8 +56,8 @@ export class UwsTransport implements Transport {
   }
 
   async listen({ host, port: wanted, isShared = false }: ListenOptions): Promise<number> {
-    // First, for it takes a port of its own.
-    this.corkHolder ??= await CorkHolder.open(this.uws)
+    // Opened first, since it listens on a port of its own, which must not be the one found free below.
+    this.corkBlocker ??= await CorkBlocker.open(this.uws)
     const attempts = wanted === 0 ? MAX_FREE_PORTS : 1
     for (let attempt = 0; attempt < attempts; attempt++) {
       const port = isShared ? wanted : await findPort(host, wanted)
@@ -67,7 +67,7 @@ export class UwsTransport implements Transport {
     throw new Error(`cannot listen on ${host}:${wanted}`)
   }
 
-  /** Undefined: it can't be listened on. */
+  /** Resolves with undefined where the port can't be listened on. */
   private tryToListen(host: string, port: number, isShared: boolean): Promise<UwsListenSocket | undefined> {
     const option = isShared ? LISTEN.shared : LISTEN.exclusive
     return new Promise((resolve) => {
@@ -94,11 +94,14 @@ export class UwsTransport implements Transport {
   close(): void {
     this.listenSocket = undefined
     this.app.close()
-    this.corkHolder?.close()
+    this.corkBlocker?.close()
   }
 
-  /** Refuses what descriptors would run out for: then the library spins a full core over what it can't accept. */
-  private counted(response: UwsResponse, change: number): void {
+  /**
+   * Closes connections above the limit. Without file descriptors for them the library would use a full core in trying
+   * to accept them.
+   */
+  private countSocket(response: UwsResponse, change: number): void {
     this.sockets += change
     if (change < 0 || this.sockets <= this.options.maxSockets) return
     response.close()
@@ -110,18 +113,18 @@ export class UwsTransport implements Transport {
     return {
       maxPayloadLength: route.maxFrameBytes,
       maxBackpressure: route.maxQueueBytes,
-      // Silence is judged by sessions: the library's timeout has a granularity of 4 s and closes without a reason.
+      // Sessions have a heartbeat of their own: the library's timeout has a granularity of 4 s and gives no reason.
       idleTimeout: 0,
       sendPingsAutomatically: false,
       compression: this.uws.DISABLED,
       upgrade: (response, request, context) => {
-        if (!asksForUpgrade(request.getHeader(CONNECTION))) return answer(response, NO_UPGRADE, true)
+        if (!asksForUpgrade(request.getHeader(CONNECTION))) return writeResponse(response, NO_UPGRADE, true)
         const copied = new CopiedRequest(request)
         try {
-          this.decide(response, copied, context, route.handshake(copied))
+          this.applyDecision(response, copied, context, route.handshake(copied))
         } catch (error) {
           onDefect(error)
-          answer(response, { status: 500 }, true)
+          writeResponse(response, { status: 500 }, true)
         }
       },
       open: (ws) => {
@@ -129,7 +132,7 @@ export class UwsTransport implements Transport {
         try {
           socket.opened(ws)
         } catch (error) {
-          this.failed(socket, error)
+          this.closeAfterDefect(socket, error)
         }
       },
       message: (ws, data, isBinary) => {
@@ -137,18 +140,18 @@ export class UwsTransport implements Transport {
         try {
           socket.handler.message(Buffer.from(data), isBinary)
         } catch (error) {
-          this.failed(socket, error)
+          this.closeAfterDefect(socket, error)
         }
       },
       ping: (ws) => ws.getUserData().socket.handler.alive(),
       pong: (ws) => ws.getUserData().socket.handler.alive(),
       dropped: (ws) => {
         const { socket } = ws.getUserData()
-        // Touching a socket in this handler is a use after free, and a microtask still runs inside it.
+        // Using a socket in this handler is a use after free, and a microtask still runs inside the handler.
         setImmediate(() => socket.handler.overflowed())
       },
       close: (ws, code, reason) => {
-        // The library stops counting a connection when it becomes a WebSocket.
+        // The filter above does not report the end of a connection that has become a WebSocket.
         this.sockets--
         try {
           ws.getUserData().socket.closed(code, Buffer.from(reason).toString())
@@ -159,15 +162,16 @@ export class UwsTransport implements Transport {
     }
   }
 
-  private decide(
+  /** Upgrades or refuses the request, at once or when the decision's promise has resolved. */
+  private applyDecision(
     response: UwsResponse,
     request: CopiedRequest,
     context: UwsSocketContext,
-    verdict: Verdict | Promise<Verdict>,
+    decision: HandshakeDecision | Promise<HandshakeDecision>,
   ): void {
-    if (!(verdict instanceof Promise)) {
-      if ('refusal' in verdict) answer(response, verdict.refusal, true)
-      else upgradeOrAbandon(response, request, context, verdict)
+    if (!(decision instanceof Promise)) {
+      if ('refusal' in decision) writeResponse(response, decision.refusal, true)
+      else upgradeOrAbandon(response, request, context, decision)
       return
     }
     let isAborted = false
@@ -175,19 +179,19 @@ export class UwsTransport implements Transport {
       isAborted = true
     })
     const refuse = (refusal: HttpResponse): void => {
-      if (!isAborted) response.cork(() => answer(response, refusal, true))
+      if (!isAborted) response.cork(() => writeResponse(response, refusal, true))
     }
-    verdict.then(
+    decision.then(
       (decided) => {
         if ('refusal' in decided) return refuse(decided.refusal)
         if (isAborted) return decided.abandoned()
-        this.corkHolder?.whileHeld(() => {
+        this.corkBlocker?.runUncorked(() => {
           response.cork(() => {
             try {
               upgradeOrAbandon(response, request, context, decided)
             } catch (error) {
               this.options.onDefect(error)
-              answer(response, { status: 500 }, true)
+              writeResponse(response, { status: 500 }, true)
             }
           })
         })
@@ -199,14 +203,14 @@ export class UwsTransport implements Transport {
     )
   }
 
-  /** A defect in a callback must neither end the process nor leave the connection in an unknown state. */
-  private failed(socket: UwsSocket, error: unknown): void {
+  /** A defect in a callback must neither end the process nor leave a session in an unknown state. */
+  private closeAfterDefect(socket: UwsSocket, error: unknown): void {
     this.options.onDefect(error)
     socket.close(CLOSES.internalError)
   }
 }
 
-/** Throws what the upgrade throws, after the session has given back what it holds. */
+/** Upgrades the request. Throws what the upgrade throws, after `abandoned` has released what the session acquired. */
 function upgradeOrAbandon(
   response: UwsResponse,
   request: HttpRequest,
@@ -237,8 +241,8 @@ function upgrade(
 }
 
 /**
- * Whether a `Connection` header asks for an upgrade, as RFC 6455 §4.2.1 wants. The library doesn't look, and crashes
- * when it upgrades a response later that the client has asked to `close` after.
+ * Whether a `Connection` header asks for an upgrade, as RFC 6455 §4.2.1 requires. The library does not check it, and
+ * crashes when it upgrades a response after the handler has returned whose request asks for `close`.
  */
 function asksForUpgrade(connection: string): boolean {
   return connection.split(',').some((option) => option.trim().toLowerCase() === 'upgrade')

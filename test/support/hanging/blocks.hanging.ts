@@ -4,7 +4,7 @@ import { it } from 'vitest'
 
 it('blocks the event loop for ever', () => {
   const child = spawn('sleep', ['600'], { stdio: 'ignore' })
-  // At once: what is logged through the event loop would never leave.
+  // Synchronous, since the event loop would never write a log line.
   writeSync(1, `started ${child.pid}\n`)
   for (;;);
 })

@@ -1,9 +1,15 @@
 import { inject, type RunnerTask, type RunnerTestFile, type RunnerTestSuite, TestRunner } from 'vitest'
 import { RunningTests } from './running-tests.js'
 
-/** Runs tests as vitest does, and tells the watchdog which ones. */
+/** Runs tests as vitest does, and reports to the watchdog which ones run. */
 export default class WatchedRunner extends TestRunner {
   private readonly tests = new RunningTests(inject('watchdogDirectory'))
+
+  constructor(...args: ConstructorParameters<typeof TestRunner>) {
+    super(...args)
+    // When vitest itself was killed: the tests would go on until the next message to it, without a watchdog.
+    process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+  }
 
   override onCollectStart(file: RunnerTestFile): void {
     this.tests.collects(file.name)

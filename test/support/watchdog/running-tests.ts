@@ -1,14 +1,14 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** A test that runs, or whatever else a process does for its test file. */
+/** A test that runs, or another activity of a process for its test file. */
 export interface Running {
   readonly what: string
   /** Unix time in milliseconds. */
   readonly sinceMs: number
 }
 
-/** What a worker process is at, as the watchdog reads it. */
+/** The activities of a worker process, as the watchdog reads them. */
 export interface WorkerState {
   readonly pid: number
   readonly file: string
@@ -16,8 +16,8 @@ export interface WorkerState {
 }
 
 /**
- * Writes down what this worker process runs, before it runs: the file is still there to read when a test blocks the
- * event loop or ends the process, unlike messages that wait to be sent.
+ * Writes the activities of this worker process to a file before they run: the file can still be read when a test blocks
+ * the event loop or ends the process, unlike messages that wait to be sent.
  */
 export class RunningTests {
   private file = ''
@@ -43,7 +43,7 @@ export class RunningTests {
     this.write('is between two tests, or in the hooks of a suite')
   }
 
-  /** From here on vitest sees to it that the process ends. */
+  /** After this, vitest itself makes sure that the process ends. */
   finish(): void {
     rmSync(this.path, { force: true })
   }
@@ -53,7 +53,7 @@ export class RunningTests {
     const tests = [...this.tests.values()]
     const running = tests.length > 0 ? tests : [{ what: otherwise, sinceMs: Date.now() }]
     const state: WorkerState = { pid: process.pid, file: this.file, running }
-    // In one step, so that no half of it is ever read.
+    // Atomic, so that the watchdog never reads half of it.
     writeFileSync(`${this.path}.new`, JSON.stringify(state))
     renameSync(`${this.path}.new`, this.path)
   }

@@ -7,25 +7,25 @@ import type { WorkerState } from './running-tests.js'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where worker processes write what they run. */
+    /** The directory that worker processes write their activities to. */
     watchdogDirectory: string
   }
 }
 
-const LOOK_INTERVAL_MS = 500
-/** Of the longest limit that vitest keeps itself, which it can't where a test blocks the event loop. */
+const CHECK_INTERVAL_MS = 500
+/** Times the longer timeout of vitest, which vitest itself cannot enforce when a test blocks the event loop. */
 const LIMIT_FACTOR = 1.25
 
 /**
- * For `globalSetup`, which runs in a process of its own: names the test that runs for longer than vitest should have let it, with its file, and kills its
- * process, so that the run goes on and fails.
+ * For `globalSetup`, which runs in a process of its own: prints the test that runs for longer than vitest should have let
+ * it, with its file, and kills its process, so that the run goes on and fails.
  */
 export default function setup(project: TestProject): () => void {
   const directory = mkdtempSync(join(tmpdir(), 'fanfare-watchdog-'))
   const { testTimeout, hookTimeout } = project.config
   const limitMs = LIMIT_FACTOR * Math.max(testTimeout, hookTimeout)
   project.provide('watchdogDirectory', directory)
-  const timer = setInterval(() => endOverdue(directory, limitMs), LOOK_INTERVAL_MS)
+  const timer = setInterval(() => endOverdue(directory, limitMs), CHECK_INTERVAL_MS)
   return () => {
     clearInterval(timer)
     rmSync(directory, { recursive: true, force: true })
@@ -39,7 +39,7 @@ function endOverdue(directory: string, limitMs: number): void {
     if (overdue.length === 0) continue
     rmSync(join(directory, name))
     const processes = runningProcesses()
-    // One that was killed has left its file behind.
+    // A process that was killed leaves its file behind.
     if (processes.get(pid) !== process.pid) continue
     for (const { what } of overdue) {
       console.error(`\nWATCHDOG: ${file} ${what} for more than ${limitMs / 1_000} s; its process is killed.`)
@@ -60,13 +60,13 @@ function runningProcesses(): ReadonlyMap<number, number> {
   )
 }
 
-/** Its children first: servers that it has started would stay. */
+/** Kills a process after its children, so that the servers that it started do not stay. */
 function killTree(pid: number, processes: ReadonlyMap<number, number>): void {
   for (const [child, parent] of processes) if (parent === pid) killTree(child, processes)
   try {
     process.kill(pid, 'SIGKILL')
   } catch (error) {
-    // It has ended meanwhile.
+    // The process has ended meanwhile.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { RedisServer } from '../../deploy/local/redis-server.js'
-import { clientInfo } from './publications.js'
+import { clientInfo, publication, retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
 /** Longer than the deadline of any request to Redis. */
@@ -12,7 +12,9 @@ let node: RedisNode
 beforeAll(async () => {
   redis = await RedisServer.start()
   node = new RedisNode(redis.url)
+  // Both connections are ready: the one that subscribes, and the one that publishes.
   await node.broker.subscribe('before')
+  await retryWhileRefused(() => node.broker.publish('before', publication('before')))
 })
 afterAll(async () => {
   node.close()

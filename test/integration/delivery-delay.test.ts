@@ -15,7 +15,7 @@ const SETTINGS = {
   FANFARE_DRAIN_WINDOW: '0',
   FANFARE_NAMESPACES: JSON.stringify([
     { name: 'slow', ...OPEN },
-    { name: 'kept', ...OPEN, history_size: 100, history_ttl: '1m' },
+    { name: 'history', ...OPEN, history_size: 100, history_ttl: '1m' },
   ]),
 }
 
@@ -117,7 +117,7 @@ describe('in a namespace with a delivery delay', () => {
   })
 
   it('a positioned subscriber begins after the waiting publications, and no gap is detected', async () => {
-    const channel = 'kept:stream'
+    const channel = 'history:stream'
     const [alice, other] = await Promise.all([connectSdk(node), connectSdk(node)])
     const subscription = await alice.subscribe(channel, { positioned: true })
     await publish(node, channel, 1, 2)

@@ -7,7 +7,7 @@ export default class WatchedRunner extends TestRunner {
 
   constructor(...args: ConstructorParameters<typeof TestRunner>) {
     super(...args)
-    // When vitest itself was killed: the tests would go on until the next message to it, without a watchdog.
+    // When vitest itself is killed: the tests would continue until their next message to it, without a watchdog.
     process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'))
   }
 

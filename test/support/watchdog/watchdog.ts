@@ -18,7 +18,7 @@ const LIMIT_FACTOR = 1.25
 
 /**
  * For `globalSetup`, which runs in a process of its own: prints the test that runs for longer than vitest should have let
- * it, with its file, and kills its process, so that the run goes on and fails.
+ * it, with its file, and kills its process, so that the run continues and fails.
  */
 export default function setup(project: TestProject): () => void {
   const directory = mkdtempSync(join(tmpdir(), 'fanfare-watchdog-'))

@@ -46,6 +46,6 @@ export interface Connection {
   close(close: Close): void
   /** Closes it with the code after which a client of its protocol reconnects to another node. */
   shutDown(): void
-  /** Publications of a channel are lost for this connection: a subscriber with a position has to start over. */
+  /** Publications of a channel that it follows by position are lost: the client has to start over. */
   notifyGap(channel: string): void
 }

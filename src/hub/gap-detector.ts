@@ -102,7 +102,9 @@ export class GapDetector {
     if (metaTtlMs === undefined || repairBuffer !== undefined || subscriberCount(channel) === 0) return
     const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs }
     const { position: top } = await this.broker.history(name, query)
-    if (!hasReached(channel.position, top)) await this.repair.catchUp(channel, top)
+    // No publication that is on its way leads into another epoch without a repair.
+    if (channel.position !== undefined && channel.position.epoch !== top.epoch) this.repair.begin(channel)
+    else if (!hasReached(channel.position, top)) await this.repair.catchUp(channel, top)
     // A position that was delivered before the stream was read can be above its top only if it was forged.
     else if (isAhead(position, top)) this.repair.begin(channel)
   }

@@ -8,11 +8,11 @@ import { PublicationBuffer } from './publication-buffer.js'
 
 /** Publications that are read at once. */
 const PAGE_PUBLICATIONS = 1_000
-/** Publications that one repair delivers: a subscriber that missed more is better off reading as much as it wants itself. */
-const MAX_REPAIRED = 10_000
+/** Bytes that are read at once, about: a page must arrive within the broker's deadline, also over a slow link. */
+const PAGE_BYTES = 1024 * 1024
 /** How long a publication that is in the stream may still be on its way through the relay. */
 const GRACE_MS = 100
-/** Time between attempts to read a stream, and how long it is tried: an outage may be what caused the gap. */
+/** Time between attempts to read a stream, and how long it is tried without a page: an outage may be what caused the gap. */
 const RETRY_MS = 250
 const GIVE_UP_MS = 10_000
 /** Time between reads that reached the top while publications that arrived meanwhile have a gap again, and how many there are. */
@@ -101,8 +101,7 @@ export class GapRepair {
   }
 
   private async repair(channel: LocalChannel, buffer: PublicationBuffer): Promise<void> {
-    const giveUpAtMs = performance.now() + GIVE_UP_MS
-    let repaired = 0
+    let giveUpAtMs = performance.now() + GIVE_UP_MS
     let rereads = 0
     for (;;) {
       const bufferedBefore = buffer.publications.length
@@ -110,11 +109,11 @@ export class GapRepair {
       const history = await this.read(channel)
       if (!this.handler.isOpen(channel)) return
       if (history === undefined) {
-        if (performance.now() > giveUpAtMs || buffer.hasOverflowed)
-          return this.giveUp(channel, buffer, undefined)
+        if (performance.now() > giveUpAtMs) return this.giveUp(channel, buffer, undefined)
         await sleep(RETRY_MS, undefined, { ref: false })
         continue
       }
+      giveUpAtMs = performance.now() + GIVE_UP_MS
       this.dropUnconfirmed(buffer, bufferedBefore, history.position)
       if (isAhead(positionBefore, history.position)) {
         // A forged position, taken over when none was known: every publication since then looked old.
@@ -122,12 +121,11 @@ export class GapRepair {
         channel.position = history.position
         return this.giveUp(channel, buffer, history)
       }
-      const count = buffer.hasOverflowed ? undefined : this.deliverRead(channel, history)
-      if (count === undefined) return this.giveUp(channel, buffer, history)
-      repaired += count
+      if (!this.deliverRead(channel, history)) return this.giveUp(channel, buffer, history)
       const isAtTop = hasReached(channel.position, history.position)
       if (isAtTop && this.deliverBuffered(channel, buffer)) return
-      if (repaired > MAX_REPAIRED) return this.giveUp(channel, buffer, history)
+      // What did not fit into the buffer is in the stream too, above the top that was read.
+      if (buffer.hasOverflowed) buffer.clear()
       if (!isAtTop) continue
       if (++rereads > MAX_REREADS) return this.giveUp(channel, buffer, history)
       await sleep(REREAD_MS, undefined, { ref: false })
@@ -136,7 +134,12 @@ export class GapRepair {
 
   /** Reads what is in the stream after the channel's position; undefined when the broker fails. */
   private async read({ name, position, rules }: LocalChannel): Promise<History | undefined> {
-    const query = { limit: PAGE_PUBLICATIONS, sinceOffset: position?.offset, isReverse: false }
+    const query = {
+      limit: PAGE_PUBLICATIONS,
+      sinceOffset: position?.offset,
+      isReverse: false,
+      maxBytes: PAGE_BYTES,
+    }
     try {
       return await this.broker.history(name, { ...query, metaTtlMs: rules.metaTtlMs ?? 1 })
     } catch (error) {
@@ -146,8 +149,8 @@ export class GapRepair {
   }
 
   /**
-   * Drops buffered publications whose position no stream gave: forged ones, or those of an epoch that has ended. A stream
-   * keeps a publication before it is relayed, so one that arrived before the read is in its epoch and not above its top.
+   * Drops buffered publications whose position no stream gave: forged ones, or those of an epoch that has ended. A
+   * publication is in its stream before it is relayed, so one that arrived before the read is in its epoch and not above its top.
    */
   private dropUnconfirmed(
     { publications }: PublicationBuffer,
@@ -163,18 +166,17 @@ export class GapRepair {
     publications.splice(0, publications.length, ...confirmed)
   }
 
-  /** Returns how many publications were delivered; undefined when not all that are missing are in the stream. */
-  private deliverRead(channel: LocalChannel, { publications, position: top }: History): number | undefined {
-    if (channel.position?.epoch !== top.epoch) return undefined
+  /** Delivers what was read. Returns false where not all that is missing is in the stream. */
+  private deliverRead(channel: LocalChannel, { publications, position: top }: History): boolean {
+    if (channel.position?.epoch !== top.epoch) return false
     for (const publication of publications) {
       const continuity = continuityOf(channel.position, publication)
-      if (continuity === 'gap') return undefined
+      if (continuity === 'gap') return false
       if (continuity === 'old') continue
       this.metrics.relayRepairedPublications.inc()
       this.handler.deliver(channel, publication)
     }
-    if (publications.length === 0 && !hasReached(channel.position, top)) return undefined
-    return publications.length
+    return publications.length > 0 || hasReached(channel.position, top)
   }
 
   /** Delivers the buffered publications and ends the repair. Returns false where there is another gap among them. */

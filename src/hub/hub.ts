@@ -8,12 +8,15 @@ import { type BroadcastToTopic, FanOut, topics } from './fan-out.js'
 import { GapDetector } from './gap-detector.js'
 import { GapRepair } from './gap-repair.js'
 import {
+  addPositioned,
   type ChannelRules,
   continuityOf,
   createLocalChannel,
   hasReached,
   isAhead,
   type LocalChannel,
+  positionedConnections,
+  removePositioned,
   subscriberCount,
 } from './local-channel.js'
 import { copyOf, PublicationBuffer } from './publication-buffer.js'
@@ -114,8 +117,11 @@ export class Hub implements BrokerHandler {
     channel.lingerTimer = setTimeout(() => this.closeChannel(channel), LINGER_MS)
   }
 
-  /** Adds a connection to an acquired channel: it receives what is delivered from now on. */
-  addSubscriber(name: string, connection: Connection, watched: WatchedEvents): void {
+  /**
+   * Adds a connection to an acquired channel: it receives what is delivered from now on.
+   * @param isPositioned whether it follows the channel's stream, and is told of gaps
+   */
+  addSubscriber(name: string, connection: Connection, watched: WatchedEvents, isPositioned: boolean): void {
     const channel = this.channels.get(name)
     if (channel === undefined) throw new Error('subscribed to a channel that is not acquired')
     // Publications that were delivered before and still wait must not reach it.
@@ -123,6 +129,7 @@ export class Hub implements BrokerHandler {
     const { codec, socket } = connection
     const counts = channel[codec]
     counts.subscribers++
+    if (isPositioned) addPositioned(channel, connection)
     socket?.subscribe(topics.data(codec, name))
     if (watched.join) {
       counts.joinWatchers++
@@ -144,6 +151,7 @@ export class Hub implements BrokerHandler {
     const { codec, socket } = connection
     const counts = channel[codec]
     counts.subscribers--
+    removePositioned(channel, connection)
     socket?.unsubscribe(topics.data(codec, name))
     if (watched.join) {
       counts.joinWatchers--
@@ -262,9 +270,7 @@ export class Hub implements BrokerHandler {
   /** Publications are lost: subscribers with a position have to start over. */
   private notifyGap(channel: LocalChannel): void {
     this.fanOut.flush(channel)
-    for (const connection of this.options.connections) {
-      if (connection.isSubscribed(channel.name)) connection.notifyGap(channel.name)
-    }
+    for (const connection of positionedConnections(channel)) connection.notifyGap(channel.name)
   }
 
   private createChannel(name: string): LocalChannel {

@@ -1,4 +1,4 @@
-import type { Codec } from '../connection/connection.js'
+import type { Codec, Connection } from '../connection/connection.js'
 import type { LabelledValue } from '../metrics/labelled-value.js'
 import type { Publication, StreamPosition } from '../protocol/publication.js'
 import type { Socket } from '../transport/transport.js'
@@ -55,6 +55,8 @@ export interface LocalChannel {
   readonly rules: ChannelRules
   readonly raw: SubscriberCounts
   readonly json: SubscriberCounts
+  /** Connections that are told of a gap: those with a position. One needs no set, as most channels of one client have. */
+  positioned: Connection | Set<Connection> | undefined
   /** Number of `acquire` calls that were not released: subscribers, and connections that are subscribing. */
   refCount: number
   /** Whether the broker delivers the channel's events to this node. */
@@ -92,6 +94,7 @@ export function createLocalChannel(
     rules,
     raw: { subscribers: 0, joinWatchers: 0, leaveWatchers: 0 },
     json: { subscribers: 0, joinWatchers: 0, leaveWatchers: 0 },
+    positioned: undefined,
     refCount: 0,
     isSubscribed: false,
     pendingSubscribes: 0,
@@ -107,6 +110,25 @@ export function createLocalChannel(
     delayedDelivery: undefined,
     deliveredAtMs: Number.NEGATIVE_INFINITY,
   }
+}
+
+export function addPositioned(channel: LocalChannel, connection: Connection): void {
+  const { positioned } = channel
+  if (positioned === undefined) channel.positioned = connection
+  else if (positioned instanceof Set) positioned.add(connection)
+  else channel.positioned = new Set([positioned, connection])
+}
+
+export function removePositioned(channel: LocalChannel, connection: Connection): void {
+  const { positioned } = channel
+  if (positioned instanceof Set) positioned.delete(connection)
+  else if (positioned === connection) channel.positioned = undefined
+}
+
+/** A copy, since a connection that is told of a gap unsubscribes. */
+export function positionedConnections({ positioned }: LocalChannel): readonly Connection[] {
+  if (positioned === undefined) return []
+  return positioned instanceof Set ? [...positioned] : [positioned]
 }
 
 export function subscriberCount({ raw, json }: LocalChannel): number {

@@ -22,4 +22,10 @@ export class PublicationBuffer {
     if (this.hasOverflowed) return
     this.publications.push(publication)
   }
+
+  clear(): void {
+    this.publications.length = 0
+    this.bytes = 0
+    this.hasOverflowed = false
+  }
 }

@@ -263,7 +263,7 @@ export class ClientSession extends Session<ClientSessionContext> implements Clie
   /** SDKs resubscribe by themselves only to client-side subscriptions; for others the connection has to end. */
   notifyGap(channel: string): void {
     const subscription = this.findSubscription(channel)
-    if (subscription?.isPositioned !== true) return
+    if (subscription === undefined) return
     if (subscription.isServerSide) this.close(DISCONNECTS.insufficientState)
     else this.unsubscribe(channel, UNSUBSCRIBES.insufficientState)
   }

@@ -154,7 +154,7 @@ export class PendingSubscription {
     }
     const { hub, presence, metrics } = owner.context
     if (this.buffer !== undefined) hub.stopBuffering(options.channel, this.buffer, start?.position)
-    hub.addSubscriber(options.channel, owner, subscription.watched)
+    hub.addSubscriber(options.channel, owner, subscription.watched, subscription.isPositioned)
     subscription.state = 'subscribed'
     if (options.since !== undefined && start !== undefined) {
       metrics.recoveries.inc({ result: start.recovered ? 'recovered' : 'not_recovered' })

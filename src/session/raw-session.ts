@@ -161,7 +161,7 @@ export class RawSession extends Session<RawSessionContext> {
     const { hub, presence, heartbeat } = this.context
     if (this.subscription !== undefined) {
       const { channel, namespace, watched } = this.subscription
-      hub.addSubscriber(channel, this, watched)
+      hub.addSubscriber(channel, this, watched, false)
       presence.joined(channel, this.info, namespace)
     }
     this.alive()

@@ -62,9 +62,6 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
   'bytes that an SDK client recovers or reads at once': ['half'],
   'publications while a subscriber reads history': [count(buffered('MAX_PUBLICATIONS'))],
   'bytes of these': [bytes(buffered('MAX_BYTES')), bytes(delayed('MAX_DELAYED_LENGTH'))],
-  'publications that a node repairs at once after a gap': [
-    count(constantOf('src/hub/gap-repair.ts', 'MAX_REPAIRED')),
-  ],
   'leaves during an outage of Redis that a node sends after it': [
     count(constantOf('src/presence/redis-presence-store.ts', 'MAX_UNREPORTED_LEAVES')),
   ],

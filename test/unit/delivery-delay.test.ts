@@ -231,7 +231,7 @@ describe('a channel with a delivery delay', () => {
       if (subscriber === undefined || this.subscribed.has(index)) return
       this.subscribed.add(index)
       void this.hub.acquire('room')
-      this.hub.addSubscriber('room', subscriber, { join: true, leave: false })
+      this.hub.addSubscriber('room', subscriber, { join: true, leave: false }, false)
     }
 
     unsubscribe(index: number): void {

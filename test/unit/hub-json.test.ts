@@ -78,7 +78,7 @@ function subscribe(client: string, codec: Codec = 'json', channel = 'room', watc
   const connection = new RecordingConnection(client, codec)
   connections.add(connection)
   void hub.acquire(channel)
-  hub.addSubscriber(channel, connection, watched)
+  hub.addSubscriber(channel, connection, watched, true)
   connection.channels.add(channel)
   return connection
 }

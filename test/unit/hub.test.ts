@@ -106,7 +106,7 @@ async function subscribe(client: string, channel = 'room', watched = NO_EVENTS) 
   const acquired = hub.acquire(channel)
   broker.confirm()
   await acquired
-  hub.addSubscriber(channel, connection, watched)
+  hub.addSubscriber(channel, connection, watched, true)
   return connection
 }
 
@@ -145,7 +145,7 @@ describe('a channel', () => {
       unsubscribe(ann)
       vi.advanceTimersByTime(999)
       expect(hub.acquire('room')).toBeUndefined()
-      hub.addSubscriber('room', ann, NO_EVENTS)
+      hub.addSubscriber('room', ann, NO_EVENTS, true)
     }
     vi.advanceTimersByTime(10_000)
     expect(broker.calls).toEqual(['subscribe room'])
@@ -181,7 +181,7 @@ describe('a channel', () => {
     hub.release('nowhere')
     hub.removeSubscriber('nowhere', createConnection('ann', 'nowhere'), NO_EVENTS)
     hub.receive('nowhere', [publication('hello')])
-    expect(() => hub.addSubscriber('nowhere', createConnection('ann', 'nowhere'), NO_EVENTS)).toThrow(
+    expect(() => hub.addSubscriber('nowhere', createConnection('ann', 'nowhere'), NO_EVENTS, true)).toThrow(
       'not acquired',
     )
     expect(frames).toEqual([])

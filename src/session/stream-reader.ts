@@ -84,8 +84,7 @@ export class StreamReader {
       ? this.latest(later.at(-1) ?? this.history.publications[0], position)
       : this.missed(this.history, later)
     const bytes = publications?.reduce((sum, publication) => sum + publicationBytes(publication), 0) ?? 0
-    // The one publication of a cache takes no more bytes than when it was new.
-    return publications === undefined || (bytes > maxBytes && !isCache)
+    return publications === undefined || bytes > maxBytes
       ? { publications: [], position, recovered: false, bytes: 0 }
       : { publications, position, recovered: true, bytes }
   }

@@ -123,6 +123,20 @@ describe('a subscriber that recovers', () => {
     }
   })
 
+  it('does not recover a latest publication that is larger than it may be sent, and would ask for again and again', async () => {
+    const { broker, buffer, epoch } = await channelWith(1, 10)
+    const cache = namespace({ forceRecoveryMode: 'cache' })
+    const options = { stream: { size: 1, ttlMs: 60_000, metaTtlMs: 60_000 }, idempotencyKey: undefined }
+    await broker.publish(CHANNEL, publication('x'.repeat(MAX_BYTES + 1)), options)
+    const reader = readerOf({ broker, buffer, since: { epoch, offset: 1 }, namespace: cache })
+    await reader.read()
+    expect(reader.start(MAX_BYTES)).toMatchObject({
+      recovered: false,
+      publications: [],
+      position: { epoch, offset: 2 },
+    })
+  })
+
   it.each([
     ['an empty stream', 0],
     ['a stream with publications', 5],

@@ -7,6 +7,7 @@ import { createLogger } from '../src/log.js'
 import { Metrics } from '../src/metrics/metrics.js'
 import { RedisPresenceStore } from '../src/presence/redis-presence-store.js'
 import { Keys } from '../src/redis/keys.js'
+import { splitDatabase } from '../src/redis/redis-connection.js'
 import { RedisLink } from '../src/redis/redis-link.js'
 import { wholeNumber } from './arguments.js'
 import type { Cleanup } from './cleanup.js'
@@ -84,10 +85,11 @@ export async function runPresence(args: string[], cleanup: Cleanup): Promise<num
 function openStore(redisUrl: string, cleanup: Cleanup): RedisPresenceStore {
   const log = createLogger({ level: 'silent', format: 'json' })
   const metrics = new Metrics('load')
-  const link = new RedisLink({ url: redisUrl, queueBytes: 1024 ** 2, log, metrics })
+  const keys = new Keys('load')
+  const link = new RedisLink({ ...splitDatabase(redisUrl), keys, queueBytes: 1024 ** 2, log, metrics })
   link.start()
   cleanup.defer(() => Promise.resolve(link.close()))
-  return new RedisPresenceStore(randomUUID(), link, new Keys('load'))
+  return new RedisPresenceStore(randomUUID(), link, keys)
 }
 
 async function measure(

@@ -28,7 +28,7 @@ import type { ChannelRules } from './hub/local-channel.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics/metrics.js'
 import { MemoryPeers } from './node/memory-peers.js'
-import { Node } from './node/node.js'
+import { Node, type NodeRelay } from './node/node.js'
 import type { Peers } from './node/peers.js'
 import { RedisPeers } from './node/redis-peers.js'
 import { MemoryPresenceStore } from './presence/memory-presence-store.js'
@@ -37,6 +37,7 @@ import { type DeadNodes, PresenceKeeper } from './presence/presence-keeper.js'
 import type { PresenceChange, PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
 import { RedisPresenceStore } from './presence/redis-presence-store.js'
 import { Keys } from './redis/keys.js'
+import { splitDatabase } from './redis/redis-connection.js'
 import { RedisLink } from './redis/redis-link.js'
 import { Handshakes } from './session/handshakes.js'
 import type { Hooks } from './session/hooks.js'
@@ -60,13 +61,12 @@ const MAX_SUBSCRIBE_BYTES = MAX_TOKEN_BYTES + 1024
 const PRESENCE_CHANGES_PER_CHANNEL = 2
 
 /** The implementations of the ports through which this node reaches the others. */
-interface Relay {
+interface Relay extends NodeRelay {
   readonly broker: Broker
   readonly peers: Peers
   readonly presenceStore: PresenceStore
   /** Undefined where the node is alone: then there is no presence of other nodes to maintain. */
   readonly sharedPresence: { readonly upkeep: PresenceUpkeep; readonly nodes: DeadNodes } | undefined
-  readonly close: () => void
 }
 
 export interface ComposeOptions {
@@ -195,7 +195,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       publicTransport,
       metrics,
       log,
-      closeRelay: relay.close,
+      relay,
       ready,
     },
   )
@@ -258,11 +258,13 @@ function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics)
       peers: new MemoryPeers(id),
       presenceStore: new MemoryPresenceStore(),
       sharedPresence: undefined,
+      reasons: () => [],
       close: () => undefined,
     }
   }
-  const link = new RedisLink({ url: config.redisUrl, queueBytes: config.relayQueueBytes, log, metrics })
-  const keys = new Keys(config.redisPrefix)
+  const { server, database } = splitDatabase(config.redisUrl)
+  const keys = new Keys(config.redisPrefix, database)
+  const link = new RedisLink({ server, database, keys, queueBytes: config.relayQueueBytes, log, metrics })
   const onMalformed = () => metrics.relayMalformed.inc()
   const peers = new RedisPeers(id, link, keys, onMalformed)
   const presenceStore = new RedisPresenceStore(id, link, keys)
@@ -272,6 +274,7 @@ function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics)
     peers,
     presenceStore,
     sharedPresence: { upkeep: presenceStore, nodes: peers },
+    reasons: () => link.health.reasons,
     close: () => link.close(),
   }
 }

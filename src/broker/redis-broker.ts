@@ -64,7 +64,7 @@ export class RedisBroker implements Broker {
   }
 
   async removeHistory(channel: string): Promise<void> {
-    await this.link.run((redis) => redis.del(this.keys.stream(channel)))
+    await this.link.run('history', (redis) => redis.del(this.keys.stream(channel)))
   }
 
   private streamKeys(channel: string): StreamKeys {

@@ -148,10 +148,30 @@ export const redisUrl: Kind<string> = {
   expects: 'redis://[user:password@]host[:port][/database], or rediss:// for TLS',
   read: (input) => {
     if (typeof input !== 'string' || !URL.canParse(input)) return undefined
-    const url = new URL(input)
-    return ['redis:', 'rediss:'].includes(url.protocol) && url.hostname !== '' ? input : undefined
+    const { protocol, hostname, pathname, username, password } = new URL(input)
+    const isRedis = ['redis:', 'rediss:'].includes(protocol) && hostname !== ''
+    const isDatabase = /^\/?\d{0,5}$/.test(pathname)
+    return isRedis && isDatabase && isDecodable(username) && isDecodable(password) ? input : undefined
+  },
+  problem: (input) => {
+    if (typeof input !== 'string' || !URL.canParse(input)) return undefined
+    const { pathname, username, password } = new URL(input)
+    if (!isDecodable(username) || !isDecodable(password)) {
+      return 'has a % in its user or password that begins no encoded character; a % itself is written %25'
+    }
+    if (/^\/.*\D/.test(pathname)) return 'names a database that is no number'
+    return undefined
   },
   show: (value) => value,
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /**

@@ -38,8 +38,11 @@ export function getRoute(path: string, respond: () => HttpResponse | Promise<Htt
   return { path, maxBodyBytes: 0, handle }
 }
 
-function readinessResponse({ status, relaySilenceMs }: Readiness): HttpResponse {
+function readinessResponse({ status, reasons, relaySilenceMs }: Readiness): HttpResponse {
   const isRelaySilent = status === 'degraded' || status === 'deaf'
-  const silence = isRelaySilent ? { relay_silent_seconds: Math.round(relaySilenceMs / 1_000) } : {}
-  return jsonResponse(IS_READY[status] ? 200 : 503, { status, ...silence })
+  return jsonResponse(IS_READY[status] ? 200 : 503, {
+    status,
+    ...(reasons.length > 0 && { reasons }),
+    ...(isRelaySilent && { relay_silent_seconds: Math.round(relaySilenceMs / 1_000) }),
+  })
 }

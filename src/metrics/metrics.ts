@@ -190,6 +190,11 @@ export class Metrics {
     ['shard', 'role'],
     'min',
   )
+  readonly redisCommandFailures = this.counter(
+    'redis_command_failures_total',
+    'Commands that Redis refused or did not answer, by what they were for.',
+    ['command', 'reason'],
+  )
   readonly redisReconnects = this.counter(
     'redis_reconnects_total',
     'Connections to Redis that were lost and made again.',

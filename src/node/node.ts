@@ -11,6 +11,7 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { PresenceAnnouncer } from '../presence/presence-announcer.js'
 import type { PresenceKeeper } from '../presence/presence-keeper.js'
+import type { RedisReason } from '../redis/redis-errors.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
 import { closeConnections } from './drain.js'
 import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
@@ -40,6 +41,13 @@ export interface NodeOptions {
   readonly drainWindowMs: number
 }
 
+/** What a node needs of the relay beside sending and receiving. */
+export interface NodeRelay {
+  /** Reasons why Redis cannot do all that this node needs, as readiness names them. */
+  reasons(): readonly RedisReason[]
+  close(): void
+}
+
 export interface NodeParts {
   readonly connections: Connections
   readonly hub: Hub
@@ -55,17 +63,28 @@ export interface NodeParts {
   readonly publicTransport: Transport
   readonly metrics: Metrics
   readonly log: Logger
-  /** Closes the connections to Redis that broker, peers and presence use. */
-  readonly closeRelay: () => void
+  /** The connections to Redis that broker, peers and presence use. */
+  readonly relay: NodeRelay
   /** Called once, with the public port, when the first probe has returned and the issuer's keys are loaded. */
   readonly ready: (port: number) => void
 }
 
+/** `degraded` is also the state of a node that receives what it relays, but is refused something else by Redis. */
 export type ReadyState = RelayState | 'draining'
+
+/** Why a node is not `ok`, as `/ready` names it. `worker_silent` is only of several workers together. */
+export type ReadyReason =
+  | RedisReason
+  | 'relay_silent'
+  | 'issuer_keys_missing'
+  | 'node_stopping'
+  | 'worker_silent'
 
 /** The answer to a readiness check. */
 export interface Readiness {
   readonly status: ReadyState
+  /** Why it is not `ok`. */
+  readonly reasons: readonly ReadyReason[]
   /** Milliseconds since this node last received one of its probes through the relay. */
   readonly relaySilenceMs: number
 }
@@ -124,9 +143,20 @@ export class Node {
   }
 
   readiness(): Readiness {
-    const relayStatus = this.awaitsKeys ? 'starting' : this.relayWatch.state
-    const status = this.isDraining ? 'draining' : relayStatus
-    return { status, relaySilenceMs: this.relayWatch.silenceMs }
+    const { state, silenceMs } = this.relayWatch
+    const reasons: ReadyReason[] = []
+    if (this.isDraining) reasons.push('node_stopping')
+    if (this.awaitsKeys) reasons.push('issuer_keys_missing')
+    if (state !== 'ok') reasons.push('relay_silent')
+    reasons.push(...this.parts.relay.reasons())
+    return { status: this.status(reasons.length > 0), reasons, relaySilenceMs: silenceMs }
+  }
+
+  private status(hasReasons: boolean): ReadyState {
+    if (this.isDraining) return 'draining'
+    if (this.awaitsKeys) return 'starting'
+    const { state } = this.relayWatch
+    return state === 'ok' && hasReasons ? 'degraded' : state
   }
 
   /** Asks every live node for its description. Rejects with a BrokerError within 2 s. */
@@ -168,13 +198,13 @@ export class Node {
   /** Stops at once, without closing connections gracefully. */
   stop(): void {
     this.hasStopped = true
-    const { hub, wheel, publicTransport, closeRelay, remoteKeys } = this.parts
+    const { hub, wheel, publicTransport, relay, remoteKeys } = this.parts
     this.relayWatch.stop()
     hub.stop()
     wheel.stop()
     remoteKeys?.stop()
     publicTransport.close()
-    closeRelay()
+    relay.close()
   }
 
   /** Closes all connections over the window, finishes the HTTP requests in progress, and leaves the cluster. */

@@ -59,6 +59,6 @@ export interface Peers {
 }
 
 /** Time between two announcements of a node. */
-export const ANNOUNCE_INTERVAL_MS = 3_000
+export const ANNOUNCE_INTERVAL_MS = 1_000
 /** Time after its last announcement at which a node is taken for dead. */
 export const LEASE_MS = 10_000

@@ -83,7 +83,7 @@ export class RedisPeers implements Peers, DeadNodes {
   async announce(): Promise<boolean> {
     const wasUnconfirmed = this.isUnconfirmed
     this.isUnconfirmed = true
-    const [lease] = await this.link.run((redis) =>
+    const [lease] = await this.link.run('announce', (redis) =>
       Promise.all([
         redis.set(this.keys.lease(this.node), '1', 'PX', LEASE_MS, 'GET'),
         redis.sadd(this.keys.knownNodes(), this.node),
@@ -102,7 +102,7 @@ export class RedisPeers implements Peers, DeadNodes {
   }
 
   async forget(node: string): Promise<void> {
-    await this.link.run((redis) => redis.srem(this.keys.knownNodes(), node))
+    await this.link.run('membership', (redis) => redis.srem(this.keys.knownNodes(), node))
   }
 
   async sendToAll(message: PeerMessage): Promise<void> {
@@ -114,7 +114,7 @@ export class RedisPeers implements Peers, DeadNodes {
   }
 
   async leave(): Promise<void> {
-    await this.link.run((redis) =>
+    await this.link.run('membership', (redis) =>
       Promise.all([redis.del(this.keys.lease(this.node)), redis.srem(this.keys.knownNodes(), this.node)]),
     )
   }
@@ -124,7 +124,7 @@ export class RedisPeers implements Peers, DeadNodes {
   }
 
   private nodesWhere(isWanted: (hasLease: boolean) => boolean): Promise<readonly string[]> {
-    return this.link.run(async (redis) => {
+    return this.link.run('membership', async (redis) => {
       const nodes = await redis.smembers(this.keys.knownNodes())
       if (nodes.length === 0) return []
       const leases = await redis.mget(nodes.map((node) => this.keys.lease(node)))

@@ -131,7 +131,7 @@ export class RelayWatch {
       .then((nodes) => {
         this.nodeCount = Math.max(1, nodes.length)
       })
-      // A relay that fails here does not return probes either, which `checkSilence` notices and logs.
+      // What Redis refuses shows in readiness and in the log by itself: see RedisHealth.
       .catch(() => undefined)
   }
 

@@ -171,7 +171,7 @@ export class PresenceAnnouncer {
   }
 
   private logFailure(error: unknown): void {
-    // A BrokerError means that the relay is down, which the relay logs itself.
+    // A BrokerError is reported where Redis refuses: see RedisHealth.
     if (!(error instanceof BrokerError)) this.log.error({ err: error }, 'presence failed')
   }
 }

@@ -6,7 +6,7 @@ import type { PresenceUpkeep, ReportPresence } from './presence-store.js'
  * Announcements without a lapse before this node sweeps dead nodes. An outage of Redis ends the lease of every node, and
  * the first node that reconnects must give the others time to announce themselves.
  */
-const ANNOUNCEMENTS_BEFORE_SWEEP = 2
+const ANNOUNCEMENTS_BEFORE_SWEEP = 6
 
 /** The nodes that have announced themselves and whose lease has expired since. */
 export interface DeadNodes {
@@ -41,7 +41,7 @@ export class PresenceKeeper {
     this.isBusy = true
     this.maintain()
       .catch((error: unknown) => {
-        // The next announcement retries. A BrokerError means that the relay is down, which the relay logs itself.
+        // The next announcement retries. A BrokerError is reported where Redis refuses: see RedisHealth.
         if (!(error instanceof BrokerError)) this.log.error({ err: error }, 'keeping presence failed')
       })
       .finally(() => {

@@ -71,12 +71,12 @@ export class RedisPresenceRemover {
   ): Promise<boolean> {
     const nodeKey = this.keys.presenceOfNode(node, channel)
     const channelsKey = this.keys.presenceChannels(node)
-    const left = await this.link.run((redis) => redis.scard(nodeKey))
+    const left = await this.link.run('presence', (redis) => redis.scard(nodeKey))
     if (left > 0 || keepsChannel(channel)) return true
-    await this.link.run((redis) => redis.srem(channelsKey, channel))
+    await this.link.run('presence', (redis) => redis.srem(channelsKey, channel))
     if (await mayContinue()) return true
     // The node may have reconnected, and registered the channel just before it was removed here.
-    await this.link.run((redis) => redis.sadd(channelsKey, channel))
+    await this.link.run('presence', (redis) => redis.sadd(channelsKey, channel))
     return false
   }
 
@@ -90,14 +90,16 @@ export class RedisPresenceRemover {
       this.keys.presenceUsers(channel),
       this.keys.presenceOfNode(node, channel),
     ] as const
-    const entries = await this.link.run((redis) => redis.hmget(keys[0], ...clients))
+    const entries = await this.link.run('presence', (redis) => redis.hmget(keys[0], ...clients))
     if (!(await mayContinue())) return false
     const departed = clients
       .map((client, index) => ({ client, entry: entries[index] ?? '' }))
       .filter(({ client }) => !keepsClient(channel, client))
     if (departed.length === 0) return true
     const args = departed.flatMap(({ client, entry }) => [client, entry])
-    const answer = (await this.link.run((redis) => sweepScript.run(redis, keys, args))) as number[]
+    const answer = (await this.link.run('presence', (redis) =>
+      sweepScript.run(redis, keys, args),
+    )) as number[]
     const [left = 0, , ...flags] = answer
     const removed = departed.filter((_, index) => flags[index] === 1)
     const reports = removed.map(({ client, entry }, index) => {
@@ -113,7 +115,9 @@ export class RedisPresenceRemover {
   private async *scan(key: string, count: number): AsyncIterableIterator<string[]> {
     let cursor = '0'
     do {
-      const [next, elements] = await this.link.run((redis) => redis.sscan(key, cursor, 'COUNT', count))
+      const [next, elements] = await this.link.run('presence', (redis) =>
+        redis.sscan(key, cursor, 'COUNT', count),
+      )
       cursor = next
       yield elements
     } while (cursor !== '0')

@@ -1,6 +1,4 @@
 import { chunks } from '../chunks.js'
-import { errorMessage } from '../error-message.js'
-import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisLink } from '../redis/redis-link.js'
@@ -13,7 +11,7 @@ const removeScript = new Script('presence-remove-3', 'presence-functions')
 /** Clients in one script call: few, since Redis does nothing else during a script. */
 const SCRIPT_BATCH = 100
 
-type RunCommands = Parameters<RedisLink['run']>[0]
+type RunCommands = Parameters<RedisLink['run']>[1]
 export type Redis = Parameters<RunCommands>[0]
 
 /** What adding a client did. */
@@ -87,16 +85,4 @@ export class RedisPresenceScripts {
       this.keys.presenceOfNode(this.node, channel),
     ]
   }
-}
-
-/** Waits for every command, so that one that Redis refuses for its channel fails no other. Reasons are BrokerErrors. */
-export function settleCommands<T>(commands: readonly Promise<T>[]): Promise<PromiseSettledResult<T>[]> {
-  return Promise.allSettled(
-    commands.map((command) =>
-      command.catch((error: unknown) => {
-        const why = errorMessage(error)
-        throw new BrokerError('unavailable', `Redis did not take it: ${why}`, { cause: error })
-      }),
-    ),
-  )
 }

@@ -6,7 +6,7 @@ import { type LocalClient, LocalPresence } from './local-presence.js'
 import { decodePresenceEntry } from './presence-entry.js'
 import type { PresenceStats, PresenceStore, PresenceUpkeep, ReportPresence } from './presence-store.js'
 import { RedisPresenceRemover } from './redis-presence-remover.js'
-import { type AddResult, type Redis, RedisPresenceScripts, settleCommands } from './redis-presence-scripts.js'
+import { type AddResult, type Redis, RedisPresenceScripts } from './redis-presence-scripts.js'
 
 /** Entries that one HSCAN of a channel asks for. */
 const LIST_BATCH = 2_000
@@ -85,7 +85,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   ): Promise<ReadonlyMap<string, ClientInfo>> {
     const key = this.keys.presenceClients(channel)
     this.flushChanges()
-    return this.link.run(async (redis) => {
+    return this.link.run('presence', async (redis) => {
       const found = new Map<string, ClientInfo>()
       const leases = new Map<string, boolean>([[this.node, true]])
       let cursor = '0'
@@ -100,7 +100,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   async stats(channel: string): Promise<PresenceStats> {
     this.flushChanges()
-    const [clients, users] = await this.link.run((redis) =>
+    const [clients, users] = await this.link.run('presence', (redis) =>
       Promise.all([
         redis.hlen(this.keys.presenceClients(channel)),
         redis.hlen(this.keys.presenceUsers(channel)),
@@ -117,7 +117,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     this.needsRestore = false
     try {
       if (this.mayHaveLapsed) {
-        const mark = await this.link.run((redis) => redis.getdel(this.keys.swept(this.node)))
+        const mark = await this.link.run('presence', (redis) => redis.getdel(this.keys.swept(this.node)))
         this.wasSwept ||= mark !== null
         this.scripts.generation++
         this.mayHaveLapsed = false
@@ -135,12 +135,14 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   async sweepDeadNode(node: string, report: ReportPresence): Promise<boolean> {
     const lock = this.keys.sweepLock(node)
-    const locked = await this.link.run((redis) => redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'))
+    const locked = await this.link.run('presence', (redis) =>
+      redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'),
+    )
     if (locked === null) return false
     // Before the lease is first read, so that a node that reconnects after that finds the mark.
-    await this.link.run((redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
+    await this.link.run('presence', (redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
     const isDead = () =>
-      this.link.run(async (redis) => {
+      this.link.run('presence', async (redis) => {
         const [lease] = await Promise.all([
           redis.exists(this.keys.lease(node)),
           redis.pexpire(lock, SWEEP_LOCK_MS),
@@ -154,7 +156,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       mayContinue: isDead,
       report,
     })
-    await this.link.run((redis) => redis.del(lock))
+    await this.link.run('presence', (redis) => redis.del(lock))
     return isCompleted
   }
 
@@ -188,7 +190,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     if (this.wasSwept) this.unreportedLeaves = []
     while (this.unreportedLeaves.length > 0) {
       const batch = this.unreportedLeaves.slice(0, RESTORE_BATCH)
-      const counts = await this.link.run((redis) =>
+      const counts = await this.link.run('presence', (redis) =>
         Promise.all(batch.map(({ channel }) => redis.hlen(this.keys.presenceClients(channel)))),
       )
       this.unreportedLeaves = this.unreportedLeaves.slice(batch.length)
@@ -236,7 +238,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       else sameChannel.push(client)
     }
     const batches = Array.from(byChannel, ([channel, items]) => ({ channel, items }))
-    const outcomes = await this.link.run((redis) =>
+    const outcomes = await this.link.run('presence', (redis) =>
       this.registerAndAdd(redis, [...byChannel.keys()], batches),
     )
     const refused: unknown[] = []
@@ -277,7 +279,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     const channels = batches
       .map(({ channel }) => channel)
       .filter((channel) => this.unregisteredChannels.delete(channel))
-    return this.link.run((redis) => this.registerAndAdd(redis, channels, batches))
+    return this.link.run('presence', (redis) => this.registerAndAdd(redis, channels, batches))
   }
 
   /** Registers channels as this node's, and adds clients to theirs. */
@@ -289,7 +291,8 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     // Before the clients, so that a sweep finds the channels of all of them whenever this node dies.
     const registered =
       channels.length > 0 ? redis.sadd(this.keys.presenceChannels(this.node), ...channels) : undefined
-    const outcomes = settleCommands(
+    const outcomes = this.link.settle(
+      'presence_change',
       batches.map(({ channel, items }) => this.scripts.add(redis, channel, items)),
     )
     await registered
@@ -299,14 +302,14 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private removeBatches(
     batches: readonly ChannelBatch<ClientInfo>[],
   ): Promise<PromiseSettledResult<readonly number[]>[]> {
-    return this.link.run(async (redis) => {
+    return this.link.run('presence', async (redis) => {
       const emptied: string[] = []
       const removeFrom = async ({ channel, items }: ChannelBatch<ClientInfo>) => {
         const { ofThisNode, online } = await this.scripts.remove(redis, channel, items)
         if (ofThisNode === 0) emptied.push(channel)
         return online
       }
-      const outcomes = await settleCommands(batches.map(removeFrom))
+      const outcomes = await this.link.settle('presence_change', batches.map(removeFrom))
       const unused = emptied.filter((channel) => !this.local.hasChannel(channel))
       if (unused.length > 0) await redis.srem(this.keys.presenceChannels(this.node), ...unused)
       return outcomes

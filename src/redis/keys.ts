@@ -2,11 +2,20 @@ import { createHash } from 'node:crypto'
 
 /** Every key and Redis channel that Fanfare uses, all below one prefix, so that an ACL can name them. */
 export class Keys {
-  constructor(private readonly prefix: string) {}
+  /** Begins every Redis channel. Databases of one Redis share its channels, so their number is part of the names. */
+  private readonly channelPrefix: string
+
+  constructor(
+    private readonly prefix: string,
+    /** Number of the database. */
+    database = 0,
+  ) {
+    this.channelPrefix = database === 0 ? prefix : `${prefix}:db${database}`
+  }
 
   /** Redis channel that carries a channel's events. */
   channelEvents(channel: string): string {
-    return `${this.prefix}:channel:${channel}`
+    return `${this.channelPrefix}:channel:${channel}`
   }
 
   /** Stream of the publications that a channel keeps, by offset. */
@@ -14,7 +23,7 @@ export class Keys {
     return `${this.prefix}:stream:${hashTag(channel)}`
   }
 
-  /** Hash of a channel's epoch, top offset and the master that gave it. */
+  /** Hash of a channel's epoch, top offset and the era in which it was given. */
   streamMeta(channel: string): string {
     return `${this.prefix}:stream-meta:${hashTag(channel)}`
   }
@@ -27,12 +36,17 @@ export class Keys {
 
   /** Redis channel that all nodes subscribe to. */
   allNodesMessages(): string {
-    return `${this.prefix}:nodes`
+    return `${this.channelPrefix}:nodes`
   }
 
   /** Redis channel that one node subscribes to. */
   nodeMessages(node: string): string {
-    return `${this.prefix}:node:${node}`
+    return `${this.channelPrefix}:node:${node}`
+  }
+
+  /** Hash of the era: the time in which one master gives all offsets of streams, with that master's identity. */
+  era(): string {
+    return `${this.prefix}:era`
   }
 
   /** Set of the ids of nodes that have announced themselves. */

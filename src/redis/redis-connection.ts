@@ -14,9 +14,18 @@ function retryDelayMs(attempt: number): number {
   return delay / 2 + (Math.random() * delay) / 2
 }
 
+/** Splits the number of the database off an address: 0 where it names none. */
+export function splitDatabase(url: string): { readonly server: string; readonly database: number } {
+  const parsed = new URL(url)
+  const database = Number(parsed.pathname.slice(1))
+  parsed.pathname = ''
+  return { server: parsed.href, database }
+}
+
 /**
  * Creates a connection that reconnects for ever, fails commands at once while it is down, and reports each change in the
  * log and in metrics.
+ * @param url without a database: the library would go on in database 0 where Redis refuses another
  */
 export function createRedisConnection(url: string, role: RedisRole, log: Logger, metrics: Metrics): Redis {
   const redis = new Redis(url, {
@@ -24,6 +33,8 @@ export function createRedisConnection(url: string, role: RedisRole, log: Logger,
     connectionName: `fanfare:${role}`,
     connectTimeout: CONNECT_TIMEOUT_MS,
     retryStrategy: retryDelayMs,
+    // RedisLink identifies the server in one round trip, which also shows whether it is loading.
+    enableReadyCheck: false,
     // RedisLink decides what a lost connection means: it knows deadlines, and which commands may be repeated.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,

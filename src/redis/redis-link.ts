@@ -4,8 +4,11 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import { setDeadline } from './deadline.js'
-import { readMasterId, warnOfUnknownMaster } from './master-id.js'
+import type { Keys } from './keys.js'
 import { createRedisConnection } from './redis-connection.js'
+import { isNotMaster, isOtherMaster, isRefusal, ReplicaError } from './redis-errors.js'
+import { RedisHealth } from './redis-health.js'
+import { type RedisIdentity, readIdentity } from './redis-identity.js'
 import type { StreamKeys } from './relay-batch.js'
 import { RelayQueue } from './relay-queue.js'
 import { RelaySubscriber } from './relay-subscriber.js'
@@ -14,9 +17,16 @@ import { readStream, type StreamQuery, type StreamSlice } from './stream-scripts
 const COMMAND_DEADLINE_MS = 1_500
 /** Silence after which a connection is taken for dead, where it is known that Redis should have sent something. */
 const SILENT_MS = 2_000
+/** Time between two identifications of the server: a promotion cuts no connection, and a demoted master keeps its own. */
+const IDENTIFY_INTERVAL_MS = 1_000
+/** Time between attempts where the server is no master, or refuses to be identified. */
+const RETRY_MS = 500
 
 export interface RedisLinkOptions {
-  readonly url: string
+  /** Address of the server, without the number of a database. */
+  readonly server: string
+  readonly database: number
+  readonly keys: Keys
   readonly queueBytes: number
   readonly log: Logger
   readonly metrics: Metrics
@@ -24,40 +34,59 @@ export interface RedisLinkOptions {
 
 /**
  * A node's link to Redis: one connection for commands and relaying, one for subscriptions. No command blocks on either.
+ *
+ * Both lead to a master, or nowhere: the server is identified on each new connection, every second, and when a reply shows
+ * that it is another one. Where it is no master, both connections are made anew, since the address may lead elsewhere now.
  */
 export class RedisLink {
   /** Relays events to the subscribers of a Redis channel. */
   readonly queue: RelayQueue
   /** Receives the messages of Redis channels. */
   readonly subscriber: RelaySubscriber
+  /** What Redis refuses this node. */
+  readonly health: RedisHealth
   private readonly commands: Redis
   private readonly subscriptions: Redis
-  private readonly warnOfUnknownMaster: (error: string) => void
   private isSubscriberUp = false
   private onSubscribed: () => void = () => undefined
-  /** The master's replication id, being read or read; undefined while there is no connection. */
-  private masterIdRead: Promise<string> | undefined
-  private masterId: string | undefined
+  /** The identity of the server, being read or read; undefined while there is no connection. */
+  private identityRead: Promise<RedisIdentity> | undefined
+  /** The master that this link leads to; undefined while there is none. */
+  private master: RedisIdentity | undefined
+  private timer: NodeJS.Timeout | undefined
   private connectionCount = 0
   private isCorked = false
+  private isClosed = false
 
-  constructor({ url, queueBytes, log, metrics }: RedisLinkOptions) {
-    this.commands = createRedisConnection(url, 'publisher', log, metrics)
-    this.subscriptions = createRedisConnection(url, 'subscriber', log, metrics)
-    this.queue = new RelayQueue(this.commands, queueBytes, metrics)
+  constructor(private readonly options: RedisLinkOptions) {
+    const { server, keys, queueBytes, log, metrics } = options
+    this.health = new RedisHealth(log, metrics)
+    this.commands = createRedisConnection(server, 'publisher', log, metrics)
+    this.subscriptions = createRedisConnection(server, 'subscriber', log, metrics)
+    this.queue = new RelayQueue({
+      redis: this.commands,
+      maxQueuedBytes: queueBytes,
+      eraKey: keys.era(),
+      metrics,
+      onOtherServer: () => this.identifyAnew(),
+      onOutcome: (operation, refusal) => {
+        if (refusal === undefined) this.health.succeeded(operation)
+        else this.health.failed(operation, refusal)
+      },
+    })
     this.subscriber = new RelaySubscriber(this.subscriptions, log, metrics, (isUp) => {
       this.isSubscriberUp = isUp
       this.resumeOrPauseQueue()
       if (isUp) this.onSubscribed()
     })
-    this.warnOfUnknownMaster = warnOfUnknownMaster(log)
     this.commands.on('ready', () => {
       this.connectionCount++
-      this.identifyMaster()
+      this.identify()
     })
     this.commands.on('close', () => {
-      this.masterIdRead = undefined
-      this.masterId = undefined
+      clearTimeout(this.timer)
+      this.identityRead = undefined
+      this.master = undefined
       this.queue.connectionLost()
     })
   }
@@ -67,9 +96,9 @@ export class RedisLink {
     return this.connectionCount
   }
 
-  /** Whether the connection for commands is established, as far as this side knows. */
+  /** Whether the connection for commands is established and leads to a master, as far as this side knows. */
   get isUp(): boolean {
-    return this.commands.status === 'ready'
+    return this.commands.status === 'ready' && this.master !== undefined
   }
 
   /** Starts connecting, and reconnects for ever. */
@@ -86,27 +115,53 @@ export class RedisLink {
 
   /** Reads entries of a stream and its position, both of one moment. Rejects with a BrokerError within 2 s. */
   readStream(keys: StreamKeys, query: StreamQuery): Promise<StreamSlice> {
-    return this.run(async (redis) => {
-      if (this.masterIdRead === undefined) throw new Error('there is no connection')
-      return readStream(redis, await this.masterIdRead, keys, query)
-    })
+    return this.run('history', (redis, master) => readStream(redis, master, keys, query))
   }
 
-  /** Runs commands. Rejects with a BrokerError within 2 s when they fail or are not answered. */
-  async run<T>(commands: (redis: Redis) => Promise<T>): Promise<T> {
+  /**
+   * Runs commands. Rejects with a BrokerError within 2 s when they fail or are not answered.
+   * @param operation what they are for, as metrics and the log name it
+   */
+  async run<T>(operation: string, commands: (redis: Redis, master: RedisIdentity) => Promise<T>): Promise<T> {
     let cancelDeadline: () => void = () => undefined
     const late = new Promise<never>((_, reject) => {
       cancelDeadline = setDeadline(COMMAND_DEADLINE_MS, () => reject(new Error('no answer in time')))
     })
     this.corkWrites()
     try {
-      return await Promise.race([commands(this.commands), late])
+      const result = await Promise.race([this.runOnMaster(commands), late])
+      this.health.succeeded(operation)
+      return result
     } catch (error) {
+      if (isNotMaster(error) || isOtherMaster(error)) this.identifyAnew()
+      if (!isOtherMaster(error)) this.health.failed(operation, error)
       const why = errorMessage(error)
-      throw new BrokerError('unavailable', `Redis cannot be reached: ${why}`, { cause: error })
+      const what = isRefusal(error) ? 'Redis refused' : 'Redis cannot be reached'
+      throw new BrokerError('unavailable', `${what}: ${why}`, { cause: error })
     } finally {
       cancelDeadline()
     }
+  }
+
+  /**
+   * Waits for every command, so that one that Redis refuses for its channel fails no other. Reasons are BrokerErrors.
+   * @param operation what they are for, as metrics and the log name it
+   */
+  async settle<T>(operation: string, commands: readonly Promise<T>[]): Promise<PromiseSettledResult<T>[]> {
+    let refusal: unknown
+    const outcomes = await Promise.allSettled(
+      commands.map((command) =>
+        command.catch((error: unknown) => {
+          refusal ??= error
+          throw new BrokerError('unavailable', `Redis did not take it: ${errorMessage(error)}`, {
+            cause: error,
+          })
+        }),
+      ),
+    )
+    if (refusal === undefined) this.health.succeeded(operation)
+    else this.health.failed(operation, refusal)
+    return outcomes
   }
 
   /**
@@ -120,6 +175,8 @@ export class RedisLink {
   }
 
   close(): void {
+    this.isClosed = true
+    clearTimeout(this.timer)
     this.queue.close()
     this.commands.disconnect()
     this.subscriptions.disconnect()
@@ -130,7 +187,7 @@ export class RedisLink {
    * would cost a system call each, and more, otherwise.
    */
   private corkWrites(): void {
-    if (this.isCorked || !this.isUp) return
+    if (this.isCorked || this.commands.status !== 'ready') return
     const { stream } = this.commands
     this.isCorked = true
     stream.cork()
@@ -140,31 +197,82 @@ export class RedisLink {
     })
   }
 
-  /**
-   * Reads the master's replication id on every new connection before anything is relayed over it: it may lead to another
-   * master, which gives other epochs. A connection that does not answer is closed and made anew.
-   */
-  private identifyMaster(): void {
-    const reading = readMasterId(this.commands, this.warnOfUnknownMaster)
-    this.masterIdRead = reading
+  /** Commands wait for the first identification: before it they might reach a replica, or another database. */
+  private async runOnMaster<T>(commands: (redis: Redis, master: RedisIdentity) => Promise<T>): Promise<T> {
+    const server = this.master ?? (await this.identityRead)
+    if (server === undefined) throw new Error('there is no connection')
+    if (server.isReplica) throw new ReplicaError('the address leads to a replica')
+    return commands(this.commands, server)
+  }
+
+  /** What is known of the server is wrong: nothing is sent until it is identified. */
+  private identifyAnew(): void {
+    this.master = undefined
+    this.queue.pause()
+    this.identify()
+  }
+
+  /** Identifies the server, and again every second. A connection that does not answer is closed and made anew. */
+  private identify(): void {
+    if (this.isClosed || this.commands.status !== 'ready') return
+    clearTimeout(this.timer)
+    const reading = this.selectAndIdentify()
+    this.identityRead = reading
+    const isCurrent = () => this.identityRead === reading
     const cancelDeadline = setDeadline(COMMAND_DEADLINE_MS, () => {
-      if (this.masterIdRead === reading) this.commands.disconnect(true)
+      if (isCurrent()) this.commands.disconnect(true)
     })
     reading
-      .then((masterId) => {
-        if (this.masterIdRead !== reading) return
-        this.masterId = masterId
-        this.resumeOrPauseQueue()
+      .then((identity) => {
+        if (isCurrent()) this.identified(identity)
       })
-      // The connection is lost, and will be made anew.
-      .catch(() => undefined)
+      .catch((error: unknown) => {
+        if (isCurrent()) this.notIdentified(error)
+      })
       .finally(cancelDeadline)
+  }
+
+  /** Where Redis refuses the database nothing else is sent, since it would reach database 0. */
+  private async selectAndIdentify(): Promise<RedisIdentity> {
+    const { keys, database } = this.options
+    if (database !== 0 && this.master === undefined) await this.commands.select(database)
+    return readIdentity(this.commands, keys)
+  }
+
+  private identified(identity: RedisIdentity): void {
+    const { problem } = identity
+    if (problem === undefined) this.health.succeeded('identify')
+    else this.health.failedFor('identify', problem.reason, problem.message)
+    if (identity.isReplica) {
+      this.health.failedFor('identify', 'redis_replica', 'the address leads to a replica')
+      this.leaveServer()
+      return
+    }
+    const isFirst = this.master === undefined
+    this.master = identity
+    this.timer = setTimeout(() => this.identify(), IDENTIFY_INTERVAL_MS)
+    if (isFirst || this.isSubscriberUp) this.resumeOrPauseQueue()
+  }
+
+  private notIdentified(error: unknown): void {
+    this.health.failed('identify', error)
+    // Without an answer the connection is lost, and will be made anew.
+    if (isRefusal(error)) this.leaveServer()
+  }
+
+  /** Makes both connections anew, a moment later: the address may lead to another server then. */
+  private leaveServer(): void {
+    this.master = undefined
+    this.queue.pause()
+    this.timer = setTimeout(() => {
+      this.commands.disconnect(true)
+      this.subscriptions.disconnect(true)
+    }, RETRY_MS)
   }
 
   /** A queue that resumes before its node's subscriber would relay events that this node does not receive itself. */
   private resumeOrPauseQueue(): void {
-    const isUp = this.isUp && this.isSubscriberUp
-    if (isUp && this.masterId !== undefined) this.queue.resume(this.masterId)
+    if (this.isUp && this.isSubscriberUp && this.master !== undefined) this.queue.resume(this.master)
     else this.queue.pause()
   }
 }

@@ -32,6 +32,8 @@ export interface PendingEntry {
   /** Control entries, such as probes, are left out of the metric of batch sizes. */
   readonly isControl: boolean
   readonly deadlineMs: number
+  /** Whether its publisher has an answer. */
+  isSettled: boolean
   readonly resolve: (position: StreamPosition | undefined) => void
   readonly reject: (error: Error) => void
 }

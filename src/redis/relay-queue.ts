@@ -2,29 +2,53 @@ import type { Redis } from 'ioredis'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import type { StreamPosition } from '../protocol/publication.js'
+import { isNotMaster, isOtherMaster, isRefusal, isUnknownScript } from './redis-errors.js'
 import { type EntryStorage, memoryOf, type PackedMessage, type PendingEntry, pack } from './relay-batch.js'
-import { encodeEntry, encodeMessage, type RelayEvent } from './relay-message.js'
-import { isUnknownScript } from './script.js'
-import { addRelayCommand, firstPosition } from './stream-scripts.js'
+import { encodeEntry, type RelayEvent } from './relay-message.js'
+import { addRelayCommand, firstPosition, type MasterIdentity } from './stream-scripts.js'
 
-/** Time after which an entry or an unanswered batch is given up: publishers are promised an answer within 2 s. */
-const DEADLINE_MS = 1_250
+/** Time after which an entry is given up: publishers are promised an answer within 2 s. */
+const ENTRY_DEADLINE_MS = 1_600
+/** Silence after which a connection that owes a reply is taken for dead. A slower Redis is slow, not dead. */
+const SILENCE_MS = 1_500
+/** An entry with less time left is not sent: it would be given up before its reply, although it was published. */
+const LEAST_TIME_MS = 250
 /** The least time between two checks of deadlines. */
 const DEADLINE_CHECK_MS = 250
 /** A timer that fires later than this was delayed by a stall of this process. */
 const STALL_MS = 50
 /** Timers count from the beginning of the loop iteration, and would fire just before the deadline that they are for. */
 const TIMER_SLACK_MS = 5
+/** A field that the hash of the era never has. */
+const NO_FIELD = 'none'
 /** Messages in one pipeline; further ones wait for the next. */
 const MAX_BATCH_MESSAGES = 10_000
 
 const STOPPING = 'the node is stopping'
+const NO_ANSWER = 'Redis did not answer in time; it may have been published or not'
 
 type Reply = readonly [error: Error | null, reply?: unknown]
 
 interface Batch {
   readonly messages: readonly PackedMessage[]
-  readonly deadlineMs: number
+  /** When the connection is taken for dead. */
+  readonly silentAtMs: number
+}
+
+/** To relay entries and nothing else, or to store them too. */
+export type RelayOperation = 'relay' | 'relay_and_store'
+
+export interface RelayQueueOptions {
+  readonly redis: Redis
+  /** Bytes that may be queued; further events are refused as `overloaded`. */
+  readonly maxQueuedBytes: number
+  /** The hash of the era. */
+  readonly eraKey: string
+  readonly metrics: Metrics
+  /** Called when a reply shows that the connection leads to no master, or to another one than was identified. */
+  readonly onOtherServer: () => void
+  /** Called for each batch and each of its operations, with what Redis refused of it, if anything. */
+  readonly onOutcome: (operation: RelayOperation, refusal: Error | undefined) => void
 }
 
 /**
@@ -40,27 +64,21 @@ export class RelayQueue {
   private inFlight: Batch | undefined
   private isFlushScheduled = false
   private isOpen = false
-  private masterId = ''
+  private master: MasterIdentity = { era: '', replicationId: '' }
   private isClosed = false
   /** Fires at the deadline of the entry that was oldest when it was set: it wakes a busy process less than once a second. */
   private deadlineTimer: NodeJS.Timeout | undefined
   private nextCheckMs = 0
   private isGraceGiven = false
 
-  constructor(
-    private readonly redis: Redis,
-    /** Bytes that may be queued; further events are refused as `overloaded`. */
-    private readonly maxQueuedBytes: number,
-    private readonly metrics: Metrics,
-  ) {}
+  constructor(private readonly options: RelayQueueOptions) {}
 
   /**
-   * Lets events out, to the master with this replication id. Before the first call, and after `pause`, they wait until
-   * their deadline.
+   * Lets events out, to this master. Before the first call, and after `pause`, they wait until their deadline.
    */
-  resume(masterId: string): void {
+  resume(master: MasterIdentity): void {
     this.isOpen = true
-    this.masterId = masterId
+    this.master = master
     this.scheduleFlush()
   }
 
@@ -80,19 +98,19 @@ export class RelayQueue {
     if (this.isClosed) return Promise.reject(new BrokerError('unavailable', STOPPING))
     const entry = encodeEntry(event)
     const memory = memoryOf({ entry, storage })
-    if (this.queuedBytes + memory > this.maxQueuedBytes) {
-      const message = `${this.queuedBytes} bytes wait for Redis already, the limit is ${this.maxQueuedBytes}`
+    if (this.queuedBytes + memory > this.options.maxQueuedBytes) {
+      const message = `${this.queuedBytes} bytes wait for Redis already, the limit is ${this.options.maxQueuedBytes}`
       return Promise.reject(new BrokerError('overloaded', message))
     }
     return new Promise((resolve, reject) => {
-      const deadlineMs = performance.now() + DEADLINE_MS
+      const deadlineMs = performance.now() + ENTRY_DEADLINE_MS
       const isControl = event.type === 'control'
-      const pending = { entry, storage, isControl, deadlineMs, resolve, reject }
+      const pending = { entry, storage, isControl, deadlineMs, isSettled: false, resolve, reject }
       const sameChannel = this.waiting.get(redisChannel)
       if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
       else sameChannel.push(pending)
       this.addQueuedBytes(memory)
-      if (this.deadlineTimer === undefined) this.scheduleDeadlineCheck(DEADLINE_MS)
+      if (this.deadlineTimer === undefined) this.scheduleDeadlineCheck(ENTRY_DEADLINE_MS)
       this.scheduleFlush()
     })
   }
@@ -115,15 +133,19 @@ export class RelayQueue {
 
   private addQueuedBytes(bytes: number): void {
     this.queuedBytes += bytes
-    this.metrics.relayQueueBytes.value = this.queuedBytes
+    this.options.metrics.relayQueueBytes.value = this.queuedBytes
   }
 
   private resolve(pending: PendingEntry, position: StreamPosition | undefined): void {
+    if (pending.isSettled) return
+    pending.isSettled = true
     this.addQueuedBytes(-memoryOf(pending))
     pending.resolve(position)
   }
 
   private reject(pending: PendingEntry, error: BrokerError): void {
+    if (pending.isSettled) return
+    pending.isSettled = true
     this.addQueuedBytes(-memoryOf(pending))
     pending.reject(error)
   }
@@ -141,16 +163,20 @@ export class RelayQueue {
 
   private flush(): void {
     if (!this.isOpen || this.inFlight !== undefined || this.waiting.size === 0) return
+    const nowMs = performance.now()
+    const leastTimeMs = this.isGraceGiven ? Number.NEGATIVE_INFINITY : LEAST_TIME_MS
     const messages: PackedMessage[] = []
-    let deadlineMs = Number.POSITIVE_INFINITY
     for (const [redisChannel, pending] of this.waiting) {
       if (messages.length >= MAX_BATCH_MESSAGES) break
-      for (const message of pack(redisChannel, pending)) messages.push(message)
-      // Entries of a channel wait in the order in which they came, so the first has the earliest deadline.
-      deadlineMs = Math.min(deadlineMs, pending[0]?.deadlineMs ?? deadlineMs)
-      this.waiting.delete(redisChannel)
+      // Entries of a channel wait in the order in which they came, so the first ones have the least time left.
+      const first = pending.findIndex(({ deadlineMs }) => deadlineMs - nowMs >= leastTimeMs)
+      if (first < 0) continue
+      if (first === 0) this.waiting.delete(redisChannel)
+      else this.waiting.set(redisChannel, pending.slice(0, first))
+      for (const message of pack(redisChannel, pending.slice(first))) messages.push(message)
     }
-    const batch = { messages, deadlineMs }
+    if (messages.length === 0) return
+    const batch = { messages, silentAtMs: nowMs + SILENCE_MS }
     this.inFlight = batch
     void this.send(batch)
   }
@@ -159,7 +185,7 @@ export class RelayQueue {
     const { messages } = batch
     for (const { entries } of messages) {
       const events = entries.filter(({ isControl }) => !isControl).length
-      if (events > 0) this.metrics.relayBatchSize.observe(events)
+      if (events > 0) this.options.metrics.relayBatchSize.observe(events)
     }
     const replies = await this.execute(messages, (message) => message.isFollowed)
     const unknown = messages.filter((_, index) => isUnknownScript(replies[index]?.[0]))
@@ -173,38 +199,50 @@ export class RelayQueue {
     if (this.inFlight !== batch) return
     this.inFlight = undefined
     for (const [index, message] of messages.entries()) this.settle(message, replies[index])
+    this.reportOutcome(messages, replies)
     this.scheduleFlush()
+  }
+
+  private reportOutcome(messages: readonly PackedMessage[], replies: readonly Reply[]): void {
+    const refusals = new Map<RelayOperation, Error | undefined>()
+    let isOtherServer = false
+    for (const [index, { storage }] of messages.entries()) {
+      const operation = storage === undefined ? 'relay' : 'relay_and_store'
+      const error = replies[index]?.[0]
+      isOtherServer ||= isNotMaster(error) || isOtherMaster(error)
+      const refusal = isRefusal(error) && !isOtherMaster(error) ? error : undefined
+      refusals.set(operation, refusals.get(operation) ?? refusal)
+    }
+    for (const [operation, refusal] of refusals) this.options.onOutcome(operation, refusal)
+    if (isOtherServer) this.options.onOtherServer()
   }
 
   /**
    * Sends one pipeline for all messages. Scripts are sent by their digest, which Redis may not know after a restart; one
    * that has to be repeated comes behind the rest of the batch. So in a channel with further messages in the batch they
    * are sent in full, to keep their order.
+   *
+   * A replica takes a plain PUBLISH, which then reaches only its own subscribers. Deleting a field that no hash has
+   * changes nothing, but a replica refuses it: behind the messages, it shows that a master took them.
    */
   private async execute(
     messages: readonly PackedMessage[],
     isInFull: (message: PackedMessage) => boolean,
   ): Promise<Reply[]> {
-    const [only] = messages
-    if (only !== undefined && messages.length === 1 && only.storage === undefined)
-      return [await this.executeOne(only)]
-    const pipeline = this.redis.pipeline()
-    for (const message of messages) addRelayCommand(pipeline, message, this.masterId, isInFull(message))
+    const { redis, eraKey } = this.options
+    const pipeline = redis.pipeline()
+    for (const message of messages) addRelayCommand(pipeline, message, this.master, isInFull(message))
+    const needsProof = messages.some(({ storage }) => storage === undefined)
+    if (needsProof) pipeline.hdel(eraKey, NO_FIELD)
+    let replies: Reply[]
     try {
-      return (await pipeline.exec()) ?? []
+      replies = (await pipeline.exec()) ?? []
     } catch (error) {
       return messages.map(() => [error as Error])
     }
-  }
-
-  /** One message, as a quiet node sends it, needs no pipeline and the memory that one takes. */
-  private async executeOne({ redisChannel, entries }: PackedMessage): Promise<Reply> {
-    try {
-      const message = encodeMessage(entries.map(({ entry }) => entry))
-      return [null, await this.redis.publish(redisChannel, message)]
-    } catch (error) {
-      return [error as Error]
-    }
+    const proof = needsProof ? replies.pop() : undefined
+    if (proof === undefined || !isNotMaster(proof[0])) return replies
+    return replies.map((reply, index) => (messages[index]?.storage === undefined ? proof : reply))
   }
 
   private settle({ storage, entries }: PackedMessage, reply: Reply | undefined): void {
@@ -243,23 +281,40 @@ export class RelayQueue {
   }
 
   private giveUpOverdue(nowMs: number): void {
-    if (this.inFlight !== undefined && this.inFlight.deadlineMs <= nowMs) this.giveUpInFlight(this.inFlight)
+    if (this.inFlight !== undefined) {
+      if (this.inFlight.silentAtMs <= nowMs) this.giveUpInFlight(this.inFlight)
+      else this.rejectOverdueInFlight(this.inFlight, nowMs)
+    }
     this.rejectWaiting(nowMs, 'Redis cannot be reached')
   }
 
-  /** The earliest deadline of the entries that wait or are in flight. */
+  /** The earliest deadline of the batch in flight and of all entries without an answer. */
   private earliestDeadlineMs(): number | undefined {
-    let earliestMs = this.inFlight?.deadlineMs ?? Number.POSITIVE_INFINITY
+    let earliestMs = this.inFlight?.silentAtMs ?? Number.POSITIVE_INFINITY
+    for (const { entries } of this.inFlight?.messages ?? []) {
+      const first = entries.find(({ isSettled }) => !isSettled)
+      earliestMs = Math.min(earliestMs, first?.deadlineMs ?? earliestMs)
+    }
     for (const [first] of this.waiting.values())
       earliestMs = Math.min(earliestMs, first?.deadlineMs ?? earliestMs)
     return earliestMs === Number.POSITIVE_INFINITY ? undefined : earliestMs
   }
 
+  /** Gives up entries, but not the connection: it may be slow, and has not been silent for long. */
+  private rejectOverdueInFlight({ messages }: Batch, nowMs: number): void {
+    for (const { entries } of messages) {
+      for (const pending of entries) {
+        if (pending.deadlineMs > nowMs) break
+        this.reject(pending, new BrokerError('timeout', NO_ANSWER))
+      }
+    }
+  }
+
   /** Whether Redis took the batch is unknown. A new connection keeps its late reply from settling another batch. */
   private giveUpInFlight(batch: Batch): void {
     this.pause()
-    this.rejectInFlight(batch, 'Redis did not answer in time; it may have been published or not')
-    this.redis.disconnect(true)
+    this.rejectInFlight(batch, NO_ANSWER)
+    this.options.redis.disconnect(true)
   }
 
   private rejectInFlight({ messages }: Batch, why: string): void {

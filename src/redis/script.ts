@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { ChainableCommander, Redis } from 'ioredis'
+import { isUnknownScript } from './redis-errors.js'
 
 export type ScriptArgument = string | number | Buffer
 
@@ -58,9 +59,4 @@ export class Script {
 
 function readLua(name: string): string {
   return readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
-}
-
-/** Whether Redis has not run a script because it does not know its digest. */
-export function isUnknownScript(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('NOSCRIPT')
 }

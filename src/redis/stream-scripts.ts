@@ -1,6 +1,7 @@
 import type { ChainableCommander, Redis } from 'ioredis'
 import { randomEpoch, UNUSED_EPOCH_TTL_MS } from '../channel/stream-epoch.js'
 import type { StreamPosition } from '../protocol/publication.js'
+import type { RedisIdentity } from './redis-identity.js'
 import type { PackedMessage, StreamKeys } from './relay-batch.js'
 import { encodeMessage } from './relay-message.js'
 import { Script, type ScriptArgument } from './script.js'
@@ -10,15 +11,17 @@ const publishToStreamOnce = new Script('publish-to-stream-once-3', 'stream-funct
 const publishOnce = new Script('publish-once-1')
 const readStreamScript = new Script('read-stream-2', 'stream-functions')
 
+/** The master that this node has identified, and the era of its data. */
+export type MasterIdentity = Pick<RedisIdentity, 'era' | 'replicationId'>
+
 /**
  * Adds the command that relays a message to a pipeline. `firstPosition` reads the reply of one with storage.
- * @param masterId replication id of the master
  * @param isInFull whether it must not fail for a script that Redis does not know
  */
 export function addRelayCommand(
   pipeline: ChainableCommander,
   { redisChannel, storage, entries: pending }: PackedMessage,
-  masterId: string,
+  { era, replicationId }: MasterIdentity,
   isInFull: boolean,
 ): void {
   const entries = pending.map(({ entry }) => entry)
@@ -29,7 +32,7 @@ export function addRelayCommand(
   const { stream, idempotency } = storage
   if (stream !== undefined) {
     const { meta, stream: key, size, ttlMs, metaTtlMs } = stream
-    const args: ScriptArgument[] = [randomEpoch(), masterId, redisChannel, size, ttlMs, metaTtlMs]
+    const args: ScriptArgument[] = [randomEpoch(), era, redisChannel, size, ttlMs, metaTtlMs, replicationId]
     if (idempotency === undefined) {
       publishToStream.addTo(pipeline, [meta, key], [...args, ...entries], isInFull)
     } else {
@@ -74,7 +77,7 @@ export interface StreamSlice {
 /** Reads entries of a stream and its position, both of one moment. Rejects with an error of ioredis. */
 export async function readStream(
   redis: Redis,
-  masterId: string,
+  { era, replicationId }: MasterIdentity,
   keys: StreamKeys,
   { limit, sinceOffset, isReverse, maxBytes = -1, metaTtlMs }: StreamQuery,
 ): Promise<StreamSlice> {
@@ -87,7 +90,7 @@ export async function readStream(
   const reply = await readStreamScript.run(
     redis,
     [keys.meta, keys.stream],
-    [randomEpoch(), masterId, ...ttls, isBeforeAll ? 0 : limit, command, start, to, maxBytes],
+    [randomEpoch(), era, ...ttls, isBeforeAll ? 0 : limit, command, start, to, maxBytes, replicationId],
   )
   const [epoch, top, entries] = reply as [Buffer, Buffer, [Buffer, (Buffer | undefined)[]][]]
   return {

@@ -102,15 +102,18 @@ export class Supervisor implements OperationsSource {
   }
 
   async readiness(): Promise<Readiness> {
-    if (this.isStopping) return { status: 'draining', relaySilenceMs: 0 }
+    if (this.isStopping) return { status: 'draining', reasons: ['node_stopping'], relaySilenceMs: 0 }
     const readinesses = (await this.collectReports()).map(({ readiness }) => readiness)
     // Not ready when a worker hangs: the kernel goes on giving it connections.
-    if (readinesses.length < this.workers.size) return { status: 'deaf', relaySilenceMs: REPORT_TIMEOUT_MS }
+    if (readinesses.length < this.workers.size) {
+      return { status: 'deaf', reasons: ['worker_silent'], relaySilenceMs: REPORT_TIMEOUT_MS }
+    }
+    const reasons = [...new Set(readinesses.flatMap((readiness) => readiness.reasons))].sort()
     for (const status of WORST_FIRST) {
       const worst = readinesses.find((readiness) => readiness.status === status)
-      if (worst !== undefined) return worst
+      if (worst !== undefined) return { ...worst, reasons }
     }
-    return { status: 'starting', relaySilenceMs: 0 }
+    return { status: 'starting', reasons: [], relaySilenceMs: 0 }
   }
 
   /** A worker that hangs counts with its last report, since Prometheus takes a counter that decreases for a restart. */

@@ -179,11 +179,11 @@ describe('RedisPeers', () => {
     expect(await one.peers.announce()).toBe(false)
   })
 
-  it('leave no key in Redis once all nodes have left, and before that no key without an end but leases', async () => {
+  it('leave only the era in Redis once all nodes have left, and before that no key without an end but leases', async () => {
     await admin.persist(one.keys.knownNodes())
     await one.peers.leave()
     await two.peers.leave()
-    expect(await admin.keys('*')).toEqual([])
+    expect(await admin.keys('*')).toEqual([one.keys.era()])
   })
 
   it('reject requests and messages while Redis is down', async () => {

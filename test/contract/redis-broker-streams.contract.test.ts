@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { freePort } from '../../deploy/local/free-port.js'
 import { RedisServer } from '../../deploy/local/redis-server.js'
 import type { HistoryQuery, PublishOptions } from '../../src/broker/broker.js'
@@ -151,38 +151,43 @@ describe('a RedisBroker with history', () => {
     expect((await publish(other, channel, ['6', '6'], once)).map((one) => one?.offset)).toEqual([6, 6])
   })
 
-  it('begins a new epoch without publications after a failover', async () => {
-    const [old] = await publish(other, channel, ['1'])
+  it('keep their epoch when the replication id changes in passing, as after the last replica left', async () => {
+    const [first] = await publish(other, channel, ['1'])
+    // It has no second replication id afterwards, as one has that was promoted.
     await admin.call('DEBUG', 'CHANGE-REPL-ID')
     await reconnect(other)
-    const fresh = await other.broker.history(channel, ALL)
-    expect(fresh.publications).toEqual([])
-    expect(fresh.position.offset).toBe(0)
-    expect(fresh.position.epoch).not.toBe(old?.epoch)
-    expect(await publish(other, channel, ['again'])).toEqual([{ epoch: fresh.position.epoch, offset: 1 }])
+    const { publications, position } = await other.broker.history(channel, ALL)
+    expect(position).toEqual(first)
+    expect(publications).toHaveLength(1)
+    expect(await retryWhileRefused(() => publish(node, channel, ['2']))).toEqual([
+      { epoch: first?.epoch, offset: 2 },
+    ])
+    expect(await publish(other, channel, ['3'])).toEqual([{ epoch: first?.epoch, offset: 3 }])
   })
 
-  it('begins one new epoch in common with nodes that connected before the failover', async () => {
-    await publish(other, channel, ['1'])
+  it('are not written to by a node that has identified another master, until it has identified this one', async () => {
+    const [first] = await publish(other, channel, ['1'])
     await admin.call('DEBUG', 'CHANGE-REPL-ID')
-    await reconnect(other)
-    const [first] = await publish(other, channel, ['a'])
-    const [second] = await publish(node, channel, ['b'])
-    const [third] = await publish(other, channel, ['c'])
-    expect([second, third]).toEqual([
-      { epoch: first?.epoch, offset: 2 },
-      { epoch: first?.epoch, offset: 3 },
+    const answers = await Promise.allSettled([
+      publish(other, channel, ['2']),
+      other.broker.history(`${channel} 2`, ALL),
     ])
+    for (const answer of answers) {
+      if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ reason: 'unavailable' })
+    }
+    const [next] = await retryWhileRefused(() => publish(other, channel, ['3']))
+    expect(next?.epoch).toBe(first?.epoch)
+    expect(await stored(other, channel)).toContain(`${next?.offset} 3`)
   })
 
   it('works with a Redis user that may not read the replication id, and warns once', async () => {
     await admin.call('ACL', 'SETUSER', 'app', 'on', '>pw', '~test:*', '&test:*', '+@all', '-info')
-    const warnings: unknown[] = []
+    const warnings: { reason?: string }[] = []
     const silent = () => undefined
     const log: Logger = {
       debug: silent,
       info: silent,
-      warn: (_: unknown, sentence?: unknown) => void warnings.push(sentence),
+      warn: (facts: object) => void warnings.push(facts),
       error: silent,
     }
     const limited = new RedisNode(redis.url.replace('//', '//app:pw@'), 'limited', undefined, log)
@@ -195,32 +200,32 @@ describe('a RedisBroker with history', () => {
       expect(await stored(limited, channel)).toEqual(['1 1', '2 2'])
       await admin.call('CLIENT', 'KILL', 'USER', 'app')
       expect((await retryWhileRefused(() => publish(limited, channel, ['3'])))[0]?.epoch).toBe(first?.epoch)
-      expect(warnings.filter((sentence) => String(sentence).includes('replication id'))).toHaveLength(1)
+      expect(warnings.filter(({ reason }) => reason === 'redis_identity_unknown')).toHaveLength(1)
     } finally {
       limited.close()
     }
   })
 })
 
-it('a stream begins a new epoch when a replica is promoted, for nodes that were connected to it too', async () => {
+it('streams begin new epochs when a replica is promoted, and keep what it has', async () => {
   const master = await RedisServer.start(['--repl-diskless-sync-delay', '0'])
   const replica = await RedisServer.start(['--replicaof', `127.0.0.1 ${master.port}`])
   const admin = new Redis(replica.url)
   const before = new RedisNode(master.url)
   const early = new RedisNode(replica.url)
   try {
-    await early.broker.subscribe(CHANNEL)
     const [old] = await retryWhileRefused(() => publish(before, CHANNEL, ['1']))
     while ((await admin.exists(early.keys.stream(CHANNEL))) === 0);
-    expect((await refusal(early.broker.publish(CHANNEL, publication('2'), WITH_HISTORY))).reason).toBe(
-      'unavailable',
-    )
+    for (const options of [WITH_HISTORY, undefined]) {
+      const published = early.broker.publish(CHANNEL, publication('2'), options)
+      expect((await refusal(published)).reason).toBe('unavailable')
+    }
     await admin.replicaof('NO', 'ONE')
-    const [fresh, next] = await publish(early, CHANNEL, ['a', 'b'])
+    const [fresh, next] = await retryWhileRefused(() => publish(early, CHANNEL, ['a', 'b']))
     expect(fresh?.epoch).not.toBe(old?.epoch)
-    expect([fresh?.offset, next]).toEqual([1, { epoch: fresh?.epoch, offset: 2 }])
-    expect(await publish(early, CHANNEL, ['c'])).toEqual([{ epoch: fresh?.epoch, offset: 3 }])
-    expect(await stored(early, CHANNEL)).toEqual(['1 a', '2 b', '3 c'])
+    expect([fresh?.offset, next]).toEqual([2, { epoch: fresh?.epoch, offset: 3 }])
+    expect(await publish(early, CHANNEL, ['c'])).toEqual([{ epoch: fresh?.epoch, offset: 4 }])
+    expect(await stored(early, CHANNEL)).toEqual(['1 1', '2 a', '3 b', '4 c'])
   } finally {
     before.close()
     early.close()
@@ -230,7 +235,64 @@ it('a stream begins a new epoch when a replica is promoted, for nodes that were 
   }
 })
 
-it('the keys of a channel of any name are in one slot of a Redis Cluster', async () => {
+/** Two servers of which the second replicates the first, and a proxy in front of both, as a virtual address is. */
+describe('behind an address that keeps connections', () => {
+  let first: RedisServer
+  let second: RedisServer
+  let admins: readonly [Redis, Redis]
+  let node: RedisNode
+
+  beforeEach(async () => {
+    first = await RedisServer.start(['--repl-diskless-sync-delay', '0'])
+    second = await RedisServer.start([
+      '--replicaof',
+      `127.0.0.1 ${first.port}`,
+      '--repl-diskless-sync-delay',
+      '0',
+    ])
+    admins = [new Redis(first.url), new Redis(second.url)]
+    node = new RedisNode(first.url)
+  })
+  afterEach(async () => {
+    node.close()
+    for (const admin of admins) admin.disconnect()
+    await second.remove()
+    await first.remove()
+  })
+
+  it('no offset is given twice by a master that was demoted and promoted again', async () => {
+    const [one, two] = admins
+    const [old] = await retryWhileRefused(() => publish(node, CHANNEL, ['1']))
+    while ((await two.exists(node.keys.stream(CHANNEL))) === 0);
+    // The second one misses what the first one gives offsets to.
+    await two.replicaof('NO', 'ONE')
+    const lost = await publish(node, CHANNEL, ['2', '3'])
+    expect(lost.map((position) => position?.offset)).toEqual([2, 3])
+    await one.replicaof('127.0.0.1', second.port)
+    while (!(await one.info('replication')).includes('master_link_status:up'));
+    await one.replicaof('NO', 'ONE')
+    const [fresh] = await retryWhileRefused(() => publish(node, CHANNEL, ['4']))
+    expect(fresh?.epoch).not.toBe(old?.epoch)
+    expect(await stored(node, CHANNEL)).toEqual(['1 1', '2 4'])
+  })
+
+  it('a demoted master takes no publication, and its node says why within 3 s', async () => {
+    const [one, two] = admins
+    await retryWhileRefused(() => node.broker.publish(CHANNEL, publication('1')))
+    await two.replicaof('NO', 'ONE')
+    await one.replicaof('127.0.0.1', second.port)
+    for (const options of [undefined, WITH_HISTORY]) {
+      const published = node.broker.publish(CHANNEL, publication('2'), options)
+      expect((await refusal(published)).reason).toBe('unavailable')
+    }
+    while (!node.reasons.includes('redis_replica')) await new Promise(setImmediate)
+    await one.replicaof('NO', 'ONE')
+    await retryWhileRefused(() => node.broker.publish(CHANNEL, publication('3')))
+    while (node.reasons.length > 0) await new Promise(setImmediate)
+  })
+})
+
+it('the keys of a channel are in one slot of a Redis Cluster, whatever its name', async () => {
   const redis = await RedisServer.start(['--cluster-enabled', 'yes', '--cluster-port', `${await freePort()}`])
   const admin = new Redis(redis.url)
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')

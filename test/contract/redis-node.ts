@@ -4,6 +4,7 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import { RedisPeers } from '../../src/node/redis-peers.js'
 import { RedisPresenceStore } from '../../src/presence/redis-presence-store.js'
 import { Keys } from '../../src/redis/keys.js'
+import { splitDatabase } from '../../src/redis/redis-connection.js'
 import { RedisLink } from '../../src/redis/redis-link.js'
 import { Recorder } from './recorder.js'
 
@@ -16,7 +17,7 @@ function silentLogger(): Logger {
 /** The parts of a node that use Redis: its broker, peers and presence store. */
 export class RedisNode {
   readonly metrics = new Metrics('test')
-  readonly keys = new Keys('test')
+  readonly keys: Keys
   readonly recorder = new Recorder()
   readonly broker: RedisBroker
   readonly peers: RedisPeers
@@ -24,13 +25,21 @@ export class RedisNode {
   private readonly link: RedisLink
 
   constructor(url: string, id = 'node', queueBytes = DEFAULT_QUEUE_BYTES, log = silentLogger()) {
-    this.link = new RedisLink({ url, queueBytes, log, metrics: this.metrics })
+    const { server, database } = splitDatabase(url)
+    const { metrics } = this
+    this.keys = new Keys('test', database)
+    this.link = new RedisLink({ server, database, keys: this.keys, queueBytes, log, metrics })
     const onMalformed = () => this.metrics.relayMalformed.inc()
     this.broker = new RedisBroker(this.link, this.keys, onMalformed)
     this.peers = new RedisPeers(id, this.link, this.keys, onMalformed)
     this.presence = new RedisPresenceStore(id, this.link, this.keys)
     this.broker.start(this.recorder)
     this.link.start()
+  }
+
+  /** Reasons why Redis cannot do all that this node needs. */
+  get reasons(): readonly string[] {
+    return this.link.health.reasons
   }
 
   close(): void {

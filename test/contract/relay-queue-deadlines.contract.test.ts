@@ -5,11 +5,12 @@ import { Metrics } from '../../src/metrics/metrics.js'
 import { RelayQueue } from '../../src/redis/relay-queue.js'
 import { POLL_OPTIONS } from '../support/poll-options.js'
 
+const MASTER = { era: 'era', replicationId: '' }
 const EVENT = { type: 'control', payload: Buffer.from('hello') } as const
 /** By then, a publication that has to be refused at its deadline has been. */
 const DEADLINE_MS = 2_000
 /** Beyond the deadline of a publication, and longer than the delay of a timer that counts as a stall. */
-const STALLED_MS = 1_400
+const STALLED_MS = 1_750
 
 let server: RedisServer
 let redis: Redis
@@ -24,8 +25,15 @@ beforeEach(async () => {
   redis = new Redis(server.url, { lazyConnect: true })
   await redis.connect()
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
-  queue = new RelayQueue(redis, 1_000_000, new Metrics('test'))
-  queue.resume('master')
+  queue = new RelayQueue({
+    redis,
+    maxQueuedBytes: 1_000_000,
+    eraKey: 'era',
+    metrics: new Metrics('test'),
+    onOtherServer: () => undefined,
+    onOutcome: () => undefined,
+  })
+  queue.resume(MASTER)
 })
 afterEach(() => {
   queue.close()
@@ -100,7 +108,7 @@ describe('a relay queue', () => {
     const waiting = watch(publish())
     await stall(STALLED_MS)
     expect(waiting.outcome).toBe('pending')
-    queue.resume('master')
+    queue.resume(MASTER)
     await vi.waitUntil(() => waiting.outcome !== 'pending', POLL_OPTIONS)
     expect(waiting.outcome).toBe('published')
   })

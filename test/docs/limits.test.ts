@@ -73,8 +73,8 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
   ],
   'time between deliveries that a namespace may ask for': [milliseconds(MAX_DELIVERY_DELAY_MS)],
   'time that a publication waits for Redis': [
-    String(publishing('DEADLINE_MS') / 1_000),
-    `${(publishing('DEADLINE_MS') + publishing('DEADLINE_CHECK_MS')) / 1_000} s`,
+    String(publishing('ENTRY_DEADLINE_MS') / 1_000),
+    `${(publishing('ENTRY_DEADLINE_MS') + publishing('DEADLINE_CHECK_MS')) / 1_000} s`,
   ],
   'close codes of clients with a label of their own': [
     count(constantOf('src/metrics/metrics.ts', 'MAX_CLIENT_CLOSE_CODES')),

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { RedisServer } from '../../deploy/local/redis-server.js'
 import { operationsRoutes } from '../../src/http/operations.js'
-import type { ReadyState } from '../../src/node/node.js'
+import type { ReadyReason, ReadyState } from '../../src/node/node.js'
 import type { HttpRequestWithBody } from '../../src/transport/transport.js'
 import { API_KEY, callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
@@ -19,6 +19,29 @@ const STATES = Object.keys({
   deaf: true,
   draining: true,
 } satisfies Record<ReadyState, true>) as ReadyState[]
+
+/** A missing reason is an error of the compiler. */
+const REASONS = Object.keys({
+  relay_silent: true,
+  redis_unreachable: true,
+  redis_replica: true,
+  redis_read_only: true,
+  redis_loading: true,
+  redis_out_of_memory: true,
+  redis_no_permission: true,
+  redis_no_database: true,
+  redis_cluster: true,
+  redis_too_old: true,
+  redis_identity_unknown: true,
+  redis_not_enough_replicas: true,
+  redis_persistence_failed: true,
+  redis_busy: true,
+  redis_unknown_command: true,
+  redis_error: true,
+  issuer_keys_missing: true,
+  node_stopping: true,
+  worker_silent: true,
+} satisfies Record<ReadyReason, true>)
 
 interface ExportedMetric {
   readonly type: string
@@ -74,7 +97,7 @@ describe('the page about operations', () => {
     const statuses = await Promise.all(
       STATES.map(async (status) => {
         const routes = operationsRoutes({
-          readiness: () => ({ status, relaySilenceMs: 0 }),
+          readiness: () => ({ status, reasons: [], relaySilenceMs: 0 }),
           metrics: () => Promise.reject(new Error('not asked for')),
         })
         const ready = routes.find(({ path }) => path === '/ready')
@@ -87,5 +110,10 @@ describe('the page about operations', () => {
       page.rows('readiness').map(({ cells }) => cells.slice(0, 2)),
       page.where('readiness'),
     ).toEqual(statuses)
+  })
+
+  it('has every reason', () => {
+    const documented = page.rows('reasons').map(({ cells: [reason = ''] }) => codesIn(reason)[0])
+    expect(documented, page.where('reasons')).toEqual(REASONS)
   })
 })

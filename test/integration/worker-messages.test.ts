@@ -64,7 +64,11 @@ describe('a message between a supervisor and its workers', () => {
     const metrics = new Metrics('test')
     metrics.redisUp.set({ shard: '0', role: 'publisher' }, Number.NaN)
     metrics.draining.set(Number.POSITIVE_INFINITY)
-    const readiness = { status: 'deaf', relaySilenceMs: Number.POSITIVE_INFINITY } as const
+    const readiness = {
+      status: 'deaf',
+      reasons: ['relay_silent'],
+      relaySilenceMs: Number.POSITIVE_INFINITY,
+    } as const
     const report = { readiness, metrics: await metrics.snapshot() }
     const message: FromWorker = { type: 'report', id: 1, report }
     expect(await echoed(message)).toEqual(message)

@@ -44,6 +44,7 @@ export function documentedKeys(
 
 /** The arguments with which the methods of Keys return keys and Redis channels as the documentation writes them. */
 const NAME_PARTS: { readonly [K in keyof Keys]: readonly string[] } = {
+  era: [],
   channelEvents: ['<channel>'],
   stream: ['<channel>'],
   streamMeta: ['<channel>'],

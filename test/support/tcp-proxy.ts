@@ -1,10 +1,12 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Transform } from 'node:stream'
 
-/** A proxy of a port of 127.0.0.1 that can cut connections and delay the server's data. */
+/** A proxy of a port of 127.0.0.1 that can cut connections, and delay or change the server's data. */
 export class TcpProxy {
   /** The delay of each chunk of the server's data, one after the other. */
   latencyMs = 0
+  /** Changes each chunk of the server's data, which is passed as Latin-1. */
+  rewrite: ((text: string) => string) | undefined
   private readonly sockets = new Set<Socket>()
   private readonly server = createServer((client) => {
     const target = connect(this.targetPort, '127.0.0.1')
@@ -41,9 +43,12 @@ export class TcpProxy {
 
   private delay(): Transform {
     return new Transform({
-      transform: (chunk, _encoding, done) => {
-        if (this.latencyMs === 0) done(null, chunk)
-        else setTimeout(() => done(null, chunk), this.latencyMs)
+      transform: (received: Buffer, _encoding, done) => {
+        const { rewrite, latencyMs } = this
+        const chunk =
+          rewrite === undefined ? received : Buffer.from(rewrite(received.toString('latin1')), 'latin1')
+        if (latencyMs === 0) done(null, chunk)
+        else setTimeout(() => done(null, chunk), latencyMs)
       },
     })
   }

@@ -190,6 +190,10 @@ describe('a Redis address', () => {
     'redis://',
     'redis://host:99999',
     'redis:///0',
+    'redis://localhost/abc',
+    'redis://localhost/-1',
+    'redis://localhost/0/1',
+    'redis://:p%zz@localhost',
     6379,
     null,
   ])('is not %j', (input) => expect(redisUrl.read(input)).toBeUndefined())

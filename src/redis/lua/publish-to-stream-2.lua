@@ -1,14 +1,16 @@
 -- Appends entries to a channel's stream and publishes them, both or neither. Needs stream-functions.
 --
--- KEYS[1]   hash: metadata of the stream, with epoch, offset and master
+-- KEYS[1]   hash: metadata of the stream, with epoch, offset and era
 -- KEYS[2]   the stream
 -- ARGV[1]   epoch to begin where none can go on
--- ARGV[2]   replication id of the master, as the node knows it
+-- ARGV[2]   era of the data
 -- ARGV[3]   Redis channel
 -- ARGV[4]   number of entries to keep
 -- ARGV[5]   milliseconds to keep them
 -- ARGV[6]   milliseconds to keep the metadata
--- ARGV[7…]  the entries
--- Returns   {epoch, offset of the first entry}
+-- ARGV[7]   replication id of the master, as the node knows it
+-- ARGV[8…]  the entries
+-- Returns   {epoch, offset of the first entry}, or the error OTHERMASTER
 
-return append_and_publish(KEYS[1], KEYS[2], 7)
+if is_other_master(ARGV[7]) then return OTHER_MASTER end
+return append_and_publish(KEYS[1], KEYS[2], 8)

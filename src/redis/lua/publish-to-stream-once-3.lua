@@ -1,22 +1,24 @@
 -- Appends an entry to a channel's stream and publishes it, unless its idempotency key was used before. Needs
 -- stream-functions.
 --
--- KEYS[1]  hash: metadata of the stream, with epoch, offset and master
+-- KEYS[1]  hash: metadata of the stream, with epoch, offset and era
 -- KEYS[2]  the stream
 -- KEYS[3]  list: result of the idempotency key, epoch and offset; one empty string where no stream keeps the entry
 -- ARGV[1]  epoch to begin where none can go on
--- ARGV[2]  replication id of the master, as the node knows it
+-- ARGV[2]  era of the data
 -- ARGV[3]  Redis channel
 -- ARGV[4]  number of entries to keep
 -- ARGV[5]  milliseconds to keep them
 -- ARGV[6]  milliseconds to keep the metadata
--- ARGV[7]  milliseconds to keep the result
--- ARGV[8]  the entry
--- Returns  {epoch, offset of the entry}, or the earlier result
+-- ARGV[7]  replication id of the master, as the node knows it
+-- ARGV[8]  milliseconds to keep the result
+-- ARGV[9]  the entry
+-- Returns  {epoch, offset of the entry}, or the earlier result, or the error OTHERMASTER
 
+if is_other_master(ARGV[7]) then return OTHER_MASTER end
 local result = redis.call('LRANGE', KEYS[3], 0, -1)
 if #result > 0 then return result end
-result = append_and_publish(KEYS[1], KEYS[2], 8)
+result = append_and_publish(KEYS[1], KEYS[2], 9)
 redis.call('RPUSH', KEYS[3], result[1], result[2])
-redis.call('PEXPIRE', KEYS[3], ARGV[7])
+redis.call('PEXPIRE', KEYS[3], ARGV[8])
 return result

@@ -1,9 +1,9 @@
 -- Reads entries of a channel's stream and its position, both of one moment. Needs stream-functions.
 --
--- KEYS[1]  hash: metadata of the stream, with epoch, offset and master
+-- KEYS[1]  hash: metadata of the stream, with epoch, offset and era
 -- KEYS[2]  the stream
 -- ARGV[1]  epoch to begin where none can go on
--- ARGV[2]  replication id of the master, as the node knows it
+-- ARGV[2]  era of the data
 -- ARGV[3]  milliseconds to keep the metadata
 -- ARGV[4]  most milliseconds to keep the metadata of a stream in which nothing was published
 -- ARGV[5]  most entries to return
@@ -11,8 +11,10 @@
 -- ARGV[7]  id to start from
 -- ARGV[8]  id to end at
 -- ARGV[9]  bytes to return at most, though never less than one entry; -1: no bound
--- Returns  {epoch, top offset, entries as XRANGE returns them}
+-- ARGV[10] replication id of the master, as the node knows it
+-- Returns  {epoch, top offset, entries as XRANGE returns them}, or the error OTHERMASTER
 
+if is_other_master(ARGV[10]) then return OTHER_MASTER end
 local epoch, top = open_stream(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
 local meta_ttl_ms = tonumber(ARGV[3])
 if top == 0 then meta_ttl_ms = math.min(meta_ttl_ms, tonumber(ARGV[4])) end

@@ -1,35 +1,42 @@
 -- Functions that the scripts for streams share; put in front of them when they are loaded.
 --
--- The metadata of a stream names the master that gave its offsets, by replication id. A master with another id may not
--- know every offset that was given (a failover loses what was not replicated), so a new epoch begins and the old entries
--- are deleted. A node reads the id when it connects, and a master that lost its last replica changes it in passing: where
--- the two differ the script asks the master itself, or nodes that connected at different times would begin epochs in turn.
+-- The metadata of a stream names the era in which its offsets were given (see identify-1). In another era a new epoch
+-- begins, since the former master may have given offsets that this one does not know: a failover loses what was not
+-- replicated. The entries that are left stay: they are the first ones of the new epoch, which continues their offsets.
+-- Without metadata the top offset is unknown, and a stream begins from nothing.
 
 -- Formats an offset as digits: tostring would round large ones.
 local function digits(number)
   return string.format('%.0f', number)
 end
 
--- Returns the replication id of this master; the one that the node knows where INFO is forbidden.
-local function master_id(known)
+-- Whether this is another master than the one that the node has identified. An identity that was read once per connection
+-- proves nothing: a proxy keeps connections over a failover, and so does a master that is demoted and promoted again.
+-- Where INFO is forbidden no identity is known, on either side.
+local function is_other_master(known_replid)
   local info = redis.pcall('INFO', 'replication')
-  return type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or known
+  local replid = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
+  return replid and replid ~= known_replid
 end
 
+local OTHER_MASTER = redis.error_reply('OTHERMASTER the node has identified another master')
+
 -- Returns the stream's epoch and top offset, after beginning a new epoch where the old one cannot go on.
-local function open_stream(meta_key, stream_key, fresh_epoch, known_master)
-  local meta = redis.call('HMGET', meta_key, 'epoch', 'offset', 'master')
-  local epoch, top, master = meta[1], tonumber(meta[2]), known_master
-  if meta[3] ~= known_master then master = master_id(known_master) end
-  if epoch and top and meta[3] == master then return epoch, top end
-  redis.call('DEL', stream_key)
-  redis.call('HSET', meta_key, 'epoch', fresh_epoch, 'offset', '0', 'master', master)
-  return fresh_epoch, 0
+local function open_stream(meta_key, stream_key, fresh_epoch, era)
+  local meta = redis.call('HMGET', meta_key, 'epoch', 'offset', 'era')
+  local epoch, top = meta[1], tonumber(meta[2])
+  if epoch and top and meta[3] == era then return epoch, top end
+  if not (epoch and top) then
+    redis.call('DEL', stream_key)
+    top = 0
+  end
+  redis.call('HSET', meta_key, 'epoch', fresh_epoch, 'offset', digits(top), 'era', era)
+  return fresh_epoch, top
 end
 
 -- Appends the entries, which are ARGV[first] and on, to the stream and publishes them as one relay message. ARGV[1] to
--- ARGV[6]: fresh epoch, known master, Redis channel, size, TTL and TTL of the metadata in milliseconds. Returns the epoch
--- and the offset of the first entry.
+-- ARGV[6]: fresh epoch, era, Redis channel, size, TTL and TTL of the metadata in milliseconds. Returns the epoch and the
+-- offset of the first entry.
 local function append_and_publish(meta_key, stream_key, first)
   local epoch, top = open_stream(meta_key, stream_key, ARGV[1], ARGV[2])
   for index = first, #ARGV do

@@ -1,0 +1,66 @@
+/** Whether Redis answered with an error, as opposed to not answering. */
+export function isRefusal(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError'
+}
+
+/** Whether Redis has not run a script because it does not know its digest. */
+export function isUnknownScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT')
+}
+
+/** Whether a script has found another master than the one that this node has identified. It has changed nothing then. */
+export function isOtherMaster(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('OTHERMASTER')
+}
+
+/** A command was not sent, since the connection leads to a replica. */
+export class ReplicaError extends Error {
+  override readonly name = 'ReplicaError'
+}
+
+/** Whether the reply comes from a server that is no master, or not one yet. */
+export function isNotMaster(error: unknown): boolean {
+  return error instanceof Error && /^(?:READONLY|MASTERDOWN|LOADING)\b/.test(error.message)
+}
+
+/** Why Redis cannot do all that a node needs, as readiness and metrics name it. */
+export type RedisReason =
+  | 'redis_unreachable'
+  | 'redis_replica'
+  | 'redis_read_only'
+  | 'redis_loading'
+  | 'redis_out_of_memory'
+  | 'redis_no_permission'
+  | 'redis_no_database'
+  | 'redis_cluster'
+  | 'redis_too_old'
+  | 'redis_identity_unknown'
+  | 'redis_not_enough_replicas'
+  | 'redis_persistence_failed'
+  | 'redis_busy'
+  | 'redis_unknown_command'
+  | 'redis_error'
+
+/** What an error reply means. The first pattern that matches counts. */
+const REASONS: readonly (readonly [reason: RedisReason, pattern: RegExp])[] = [
+  ['redis_read_only', /^READONLY\b/],
+  ['redis_loading', /^(?:LOADING|MASTERDOWN)\b/],
+  ['redis_out_of_memory', /\bOOM\b/],
+  [
+    'redis_no_permission',
+    /^(?:NOPERM|NOAUTH|WRONGPASS)\b|The user executing the script|ACL failure in script/,
+  ],
+  ['redis_no_database', /^ERR (?:DB index|invalid DB index|SELECT is not allowed)/],
+  ['redis_cluster', /^(?:CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b/],
+  ['redis_not_enough_replicas', /^NOREPLICAS\b/],
+  ['redis_persistence_failed', /^MISCONF\b/],
+  ['redis_busy', /^BUSY\b/],
+  ['redis_unknown_command', /^ERR (?:unknown command|syntax error)/i],
+]
+
+/** The reason label for a command that Redis refused, or did not answer. */
+export function failureReason(error: unknown): RedisReason {
+  if (error instanceof ReplicaError) return 'redis_replica'
+  if (!isRefusal(error)) return 'redis_unreachable'
+  return REASONS.find(([, pattern]) => pattern.test(error.message))?.[0] ?? 'redis_error'
+}

@@ -26,7 +26,7 @@ export interface StreamReaderOptions {
   readonly since: StreamPosition | undefined
   /** Publications that may be recovered at once. */
   readonly maxPublications: number
-  /** Bytes that may be recovered at once. */
+  /** Bytes that may be recovered at once: half of what the client may leave unread. */
   readonly maxBytes: number
 }
 
@@ -84,7 +84,9 @@ export class StreamReader {
       ? this.latest(later.at(-1) ?? this.history.publications[0], position)
       : this.missed(this.history, later)
     const bytes = publications?.reduce((sum, publication) => sum + publicationBytes(publication), 0) ?? 0
-    return publications === undefined || bytes > maxBytes
+    // Nothing follows the latest publication, so it may take all that the client may leave unread.
+    const limit = isCache ? maxBytes + this.options.maxBytes : maxBytes
+    return publications === undefined || bytes > limit
       ? { publications: [], position, recovered: false, bytes: 0 }
       : { publications, position, recovered: true, bytes }
   }

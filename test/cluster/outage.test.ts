@@ -81,6 +81,7 @@ describe('a cluster whose Redis fails', () => {
       '&fanfare:*',
       '+@all',
       '-@dangerous',
+      '+info',
     )
     const deaf = await FanfareProcess.start({
       FANFARE_REDIS_URL: `redis://limited:password@127.0.0.1:${cluster.redis.port}`,
@@ -144,7 +145,10 @@ describe('a node whose Redis does not run at its start', () => {
     await node.line(/not ready: the relay cannot be reached/)
     const response = await fetch(`http://127.0.0.1:${internalPort}/ready`)
     expect(response.status).toBe(503)
-    expect(await response.json()).toEqual({ status: 'starting' })
+    expect(await response.json()).toMatchObject({
+      status: 'starting',
+      reasons: expect.arrayContaining(['relay_silent']),
+    })
     await redis.startAgain()
     await node.line(/"msg":"ready"/)
     expect(node.output).not.toMatch(/^\s+at /m)

@@ -91,7 +91,7 @@ describe('the data that an SDK client receives at once', () => {
     alice.close()
   })
 
-  it('is the latest publication in cache mode, of any size', async () => {
+  it('is the latest publication in cache mode, up to the queue limit', async () => {
     const channel = 'cache:large'
     const alice = await connect()
     const subscription = await alice.subscribe(channel)
@@ -100,6 +100,20 @@ describe('the data that an SDK client receives at once', () => {
     alice.sdk.connect()
     expect((await subscription.subscribed.first(2))[1]).toMatchObject({ recovered: true })
     expect((await subscription.publications.first(1))[0]?.data).toHaveLength(100_000)
+    alice.close()
+  })
+
+  it('is not a latest publication above the queue limit in cache mode: the client is told, and stays connected', async () => {
+    const channel = 'cache:too-large'
+    const alice = await connect()
+    const subscription = await alice.subscribe(channel)
+    alice.close()
+    await callApi(node, 'publish', { channel, data: 'x'.repeat(150_000) })
+    alice.sdk.connect()
+    expect((await subscription.subscribed.first(2))[1]).toMatchObject({ recovered: false })
+    await callApi(node, 'publish', { channel, data: 'small' })
+    expect((await subscription.publications.first(1))[0]?.data).toBe('small')
+    expect(subscription.subscribed.items).toHaveLength(2)
     alice.close()
   })
 })

@@ -42,7 +42,7 @@ describe('a node that is stopped', () => {
     expect(closed).toBeLessThan(250)
     const ready = await fetch(`${node.internalUrl}/ready`)
     expect(ready.status).toBe(503)
-    expect(await ready.json()).toEqual({ status: 'draining' })
+    expect(await ready.json()).toEqual({ status: 'draining', reasons: ['node_stopping'] })
     await expect(open(node)).rejects.toThrow(/ECONNREFUSED/)
     expect(await node.child.exited).toEqual({ code: 0, signal: null })
     expect(closed).toBe(500)

@@ -127,7 +127,7 @@ describe('a subscriber that recovers', () => {
     const { broker, buffer, epoch } = await channelWith(1, 10)
     const cache = namespace({ forceRecoveryMode: 'cache' })
     const options = { stream: { size: 1, ttlMs: 60_000, metaTtlMs: 60_000 }, idempotencyKey: undefined }
-    await broker.publish(CHANNEL, publication('x'.repeat(MAX_BYTES + 1)), options)
+    await broker.publish(CHANNEL, publication('x'.repeat(2 * MAX_BYTES + 1)), options)
     const reader = readerOf({ broker, buffer, since: { epoch, offset: 1 }, namespace: cache })
     await reader.read()
     expect(reader.start(MAX_BYTES)).toMatchObject({

@@ -3,11 +3,11 @@ import { parseArgs } from 'node:util'
 import { Redis } from 'ioredis'
 import { RedisServer } from '../deploy/local/redis-server.js'
 import { ensureInstalled } from '../deploy/local/system-packages.js'
+import { parseRedisAddress } from '../src/config/redis-address.js'
 import { createLogger } from '../src/log.js'
 import { Metrics } from '../src/metrics/metrics.js'
 import { RedisPresenceStore } from '../src/presence/redis-presence-store.js'
 import { Keys } from '../src/redis/keys.js'
-import { splitDatabase } from '../src/redis/redis-connection.js'
 import { RedisLink } from '../src/redis/redis-link.js'
 import { wholeNumber } from './arguments.js'
 import type { Cleanup } from './cleanup.js'
@@ -86,7 +86,14 @@ function openStore(redisUrl: string, cleanup: Cleanup): RedisPresenceStore {
   const log = createLogger({ level: 'silent', format: 'json' })
   const metrics = new Metrics('load')
   const keys = new Keys('load')
-  const link = new RedisLink({ ...splitDatabase(redisUrl), keys, queueBytes: 1024 ** 2, log, metrics })
+  const link = new RedisLink({
+    address: parseRedisAddress(redisUrl),
+    certificates: {},
+    keys,
+    queueBytes: 1024 ** 2,
+    log,
+    metrics,
+  })
   link.start()
   cleanup.defer(() => Promise.resolve(link.close()))
   return new RedisPresenceStore(randomUUID(), link, keys)

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { Authenticator } from './auth/authenticator.js'
 import { JwtVerifier, MAX_TOKEN_BYTES } from './auth/jwt-verifier.js'
 import { OriginPolicy } from './auth/origins.js'
@@ -14,6 +15,7 @@ import {
   Namespaces,
 } from './channel/namespaces.js'
 import { MAX_INTERNAL_SOCKETS, socketCapacity } from './config/descriptor-limit.js'
+import { parseRedisAddress } from './config/redis-address.js'
 import type { Config } from './config/settings.js'
 import { ConnectionSlots } from './connection/connection-slots.js'
 import { Connections } from './connection/connections.js'
@@ -37,7 +39,7 @@ import { type DeadNodes, PresenceKeeper } from './presence/presence-keeper.js'
 import type { PresenceChange, PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
 import { RedisPresenceStore } from './presence/redis-presence-store.js'
 import { Keys } from './redis/keys.js'
-import { splitDatabase } from './redis/redis-connection.js'
+import type { RedisCertificates } from './redis/redis-connection.js'
 import { RedisLink } from './redis/redis-link.js'
 import { Handshakes } from './session/handshakes.js'
 import type { Hooks } from './session/hooks.js'
@@ -262,9 +264,16 @@ function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics)
       close: () => undefined,
     }
   }
-  const { server, database } = splitDatabase(config.redisUrl)
-  const keys = new Keys(config.redisPrefix, database)
-  const link = new RedisLink({ server, database, keys, queueBytes: config.relayQueueBytes, log, metrics })
+  const address = parseRedisAddress(config.redisUrl)
+  const keys = new Keys(config.redisPrefix, address.database)
+  const link = new RedisLink({
+    address,
+    certificates: redisCertificates(config),
+    keys,
+    queueBytes: config.relayQueueBytes,
+    log,
+    metrics,
+  })
   const onMalformed = () => metrics.relayMalformed.inc()
   const peers = new RedisPeers(id, link, keys, onMalformed)
   const presenceStore = new RedisPresenceStore(id, link, keys)
@@ -276,6 +285,14 @@ function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics)
     sharedPresence: { upkeep: presenceStore, nodes: peers },
     reasons: () => link.health.reasons,
     close: () => link.close(),
+  }
+}
+
+function redisCertificates({ redisTlsCa, redisTlsCert, redisTlsKey }: Config): RedisCertificates {
+  return {
+    ...(redisTlsCa !== undefined && { ca: readFileSync(redisTlsCa) }),
+    ...(redisTlsCert !== undefined && { cert: readFileSync(redisTlsCert) }),
+    ...(redisTlsKey !== undefined && { key: readFileSync(redisTlsKey) }),
   }
 }
 

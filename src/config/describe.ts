@@ -19,7 +19,7 @@ function formatValue(key: SettingKey, value: unknown): string {
   return visible.length > MAX_CELL_LENGTH ? `${visible.slice(0, MAX_CELL_LENGTH - 1)}…` : visible
 }
 
-/** Masks the query too: ioredis reads options from it, a password among them. */
+/** Masks the query too: there may be passwords in it. */
 function maskPassword(address: string): string {
   const url = new URL(address)
   if (url.password !== '') url.password = MASK

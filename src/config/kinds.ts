@@ -1,4 +1,5 @@
 import type { StaticToken } from '../auth/token-authenticator.js'
+import { parseRedisAddress, REDIS_ADDRESS_FORMS, RedisAddressError } from './redis-address.js'
 
 /** A kind of value that a setting can have: how it is parsed and shown, and which values are valid. */
 export interface Kind<T> {
@@ -142,35 +143,22 @@ export const httpUrl: Kind<string> = {
   show: (value) => value,
 }
 
-/** An address of Redis, as ioredis parses it. */
+/** An address of Redis. The value is the text, so that it is shown as it was written. */
 export const redisUrl: Kind<string> = {
   unit: 'url',
-  expects: 'redis://[user:password@]host[:port][/database], or rediss:// for TLS',
-  read: (input) => {
-    if (typeof input !== 'string' || !URL.canParse(input)) return undefined
-    const { protocol, hostname, pathname, username, password } = new URL(input)
-    const isRedis = ['redis:', 'rediss:'].includes(protocol) && hostname !== ''
-    const isDatabase = /^\/?\d{0,5}$/.test(pathname)
-    return isRedis && isDatabase && isDecodable(username) && isDecodable(password) ? input : undefined
-  },
-  problem: (input) => {
-    if (typeof input !== 'string' || !URL.canParse(input)) return undefined
-    const { pathname, username, password } = new URL(input)
-    if (!isDecodable(username) || !isDecodable(password)) {
-      return 'has a % in its user or password that begins no encoded character; a % itself is written %25'
-    }
-    if (/^\/.*\D/.test(pathname)) return 'names a database that is no number'
-    return undefined
-  },
+  expects: REDIS_ADDRESS_FORMS,
+  read: (input) => (typeof input === 'string' && addressProblem(input) === undefined ? input : undefined),
+  problem: (input) => (typeof input === 'string' ? addressProblem(input) : undefined),
   show: (value) => value,
 }
 
-function isDecodable(text: string): boolean {
+function addressProblem(text: string): string | undefined {
   try {
-    decodeURIComponent(text)
-    return true
-  } catch {
-    return false
+    parseRedisAddress(text)
+    return undefined
+  } catch (error) {
+    if (error instanceof RedisAddressError) return error.message
+    throw error
   }
 }
 

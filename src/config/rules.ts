@@ -1,7 +1,9 @@
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { errorMessage } from '../error-message.js'
 import { connectionCapacity } from './descriptor-limit.js'
+import { parseRedisAddress } from './redis-address.js'
 import { type Config, environmentName, type SettingKey } from './settings.js'
 
 /** A rule that the configuration breaks. */
@@ -146,13 +148,32 @@ function certificateProblems(config: Config): RuleViolation[] {
   return [
     ...certificatePairProblems(config, 'tlsCert', 'tlsKey'),
     ...certificatePairProblems(config, 'internalTlsCert', 'internalTlsKey'),
+    ...certificatePairProblems(config, 'redisTlsCert', 'redisTlsKey'),
+    ...redisTlsProblems(config),
   ]
+}
+
+function redisTlsProblems({ redisUrl, redisTlsCa, redisTlsCert }: Config): RuleViolation[] {
+  const key = redisTlsCa === undefined ? 'redisTlsCert' : 'redisTlsCa'
+  if (redisTlsCa === undefined && redisTlsCert === undefined) return []
+  if (redisUrl === undefined || !parseRedisAddress(redisUrl).isTls) {
+    const what = `is for connections with TLS: ${environmentName('redisUrl')} must begin with rediss`
+    return [{ keys: [key, 'redisUrl'], what }]
+  }
+  if (redisTlsCa === undefined) return []
+  try {
+    // A context for TLS would ignore what is no certificate.
+    new X509Certificate(readFileSync(redisTlsCa))
+    return []
+  } catch (error) {
+    return [{ keys: ['redisTlsCa'], what: `${redisTlsCa} holds no certificates (${errorMessage(error)})` }]
+  }
 }
 
 function certificatePairProblems(
   config: Config,
-  certKey: 'tlsCert' | 'internalTlsCert',
-  keyKey: 'tlsKey' | 'internalTlsKey',
+  certKey: 'tlsCert' | 'internalTlsCert' | 'redisTlsCert',
+  keyKey: 'tlsKey' | 'internalTlsKey' | 'redisTlsKey',
 ): RuleViolation[] {
   const certPath = config[certKey]
   const keyPath = config[keyKey]

@@ -75,6 +75,9 @@ export const SETTINGS = {
       secret: 'partly',
     },
   ),
+  redisTlsCa: optional(file, 'certificates (PEM) of the authorities that sign the certificate of Redis'),
+  redisTlsCert: optional(file, 'certificate (PEM) by which this node shows Redis who it is'),
+  redisTlsKey: optional(file, 'private key (PEM) of that certificate'),
   redisPrefix: required(
     text('letters, digits, - _ . :', /^[\w.:-]+$/),
     'fanfare',

@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis'
+import type { RedisAddress } from '../config/redis-address.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 
@@ -14,21 +15,56 @@ function retryDelayMs(attempt: number): number {
   return delay / 2 + (Math.random() * delay) / 2
 }
 
-/** Splits the number of the database off an address: 0 where it names none. */
-export function splitDatabase(url: string): { readonly server: string; readonly database: number } {
-  const parsed = new URL(url)
-  const database = Number(parsed.pathname.slice(1))
-  parsed.pathname = ''
-  return { server: parsed.href, database }
+/** What encrypted connections check and show, as PEM. */
+export interface RedisCertificates {
+  readonly ca?: Buffer
+  readonly cert?: Buffer
+  readonly key?: Buffer
+}
+
+export interface RedisConnectionOptions {
+  readonly address: RedisAddress
+  readonly certificates: RedisCertificates
+  readonly log: Logger
+  readonly metrics: Metrics
+}
+
+/** The address, as the library takes it, without its database: where Redis refuses one, the library goes on in database 0. */
+function addressOptions({ target, username, password, isTls }: RedisAddress, tls: RedisCertificates) {
+  const options = {
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(isTls && { tls }),
+  }
+  switch (target.type) {
+    case 'host':
+      return { ...options, host: target.host, port: target.port }
+    case 'socket':
+      return { ...options, path: target.path }
+    case 'sentinel':
+      return {
+        ...options,
+        sentinels: [...target.sentinels],
+        name: target.masterName,
+        ...(target.username !== undefined && { sentinelUsername: target.username }),
+        ...(target.password !== undefined && { sentinelPassword: target.password }),
+        ...(isTls && { sentinelTLS: tls, enableTLSForSentinelMode: true }),
+        sentinelRetryStrategy: retryDelayMs,
+        sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
+      }
+  }
 }
 
 /**
  * Creates a connection that reconnects for ever, fails commands at once while it is down, and reports each change in the
- * log and in metrics.
- * @param url without a database: the library would go on in database 0 where Redis refuses another
+ * log and in metrics. It uses no database: the caller selects it.
  */
-export function createRedisConnection(url: string, role: RedisRole, log: Logger, metrics: Metrics): Redis {
-  const redis = new Redis(url, {
+export function createRedisConnection(
+  { address, certificates, log, metrics }: RedisConnectionOptions,
+  role: RedisRole,
+): Redis {
+  const redis = new Redis({
+    ...addressOptions(address, certificates),
     lazyConnect: true,
     connectionName: `fanfare:${role}`,
     connectTimeout: CONNECT_TIMEOUT_MS,

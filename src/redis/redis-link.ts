@@ -1,11 +1,9 @@
 import type { Redis } from 'ioredis'
 import { errorMessage } from '../error-message.js'
-import type { Logger } from '../log.js'
-import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import { setDeadline } from './deadline.js'
 import type { Keys } from './keys.js'
-import { createRedisConnection } from './redis-connection.js'
+import { createRedisConnection, type RedisConnectionOptions } from './redis-connection.js'
 import { isNotMaster, isOtherMaster, isRefusal, ReplicaError } from './redis-errors.js'
 import { RedisHealth } from './redis-health.js'
 import { type RedisIdentity, readIdentity } from './redis-identity.js'
@@ -22,14 +20,9 @@ const IDENTIFY_INTERVAL_MS = 1_000
 /** Time between attempts where the server is no master, or refuses to be identified. */
 const RETRY_MS = 500
 
-export interface RedisLinkOptions {
-  /** Address of the server, without the number of a database. */
-  readonly server: string
-  readonly database: number
+export interface RedisLinkOptions extends RedisConnectionOptions {
   readonly keys: Keys
   readonly queueBytes: number
-  readonly log: Logger
-  readonly metrics: Metrics
 }
 
 /**
@@ -59,10 +52,10 @@ export class RedisLink {
   private isClosed = false
 
   constructor(private readonly options: RedisLinkOptions) {
-    const { server, keys, queueBytes, log, metrics } = options
+    const { keys, queueBytes, log, metrics } = options
     this.health = new RedisHealth(log, metrics)
-    this.commands = createRedisConnection(server, 'publisher', log, metrics)
-    this.subscriptions = createRedisConnection(server, 'subscriber', log, metrics)
+    this.commands = createRedisConnection(options, 'publisher')
+    this.subscriptions = createRedisConnection(options, 'subscriber')
     this.queue = new RelayQueue({
       redis: this.commands,
       maxQueuedBytes: queueBytes,
@@ -234,8 +227,8 @@ export class RedisLink {
 
   /** Where Redis refuses the database nothing else is sent, since it would reach database 0. */
   private async selectAndIdentify(): Promise<RedisIdentity> {
-    const { keys, database } = this.options
-    if (database !== 0 && this.master === undefined) await this.commands.select(database)
+    const { keys, address } = this.options
+    if (address.database !== 0 && this.master === undefined) await this.commands.select(address.database)
     return readIdentity(this.commands, keys)
   }
 

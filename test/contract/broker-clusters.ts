@@ -1,9 +1,8 @@
-import { Redis } from 'ioredis'
-import { RedisServer } from '../../deploy/local/redis-server.js'
 import type { Broker } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Recorder } from './recorder.js'
 import { RedisNode } from './redis-node.js'
+import { REDIS_TOPOLOGIES, type RedisTopology } from './redis-topologies.js'
 
 export interface BrokerNode {
   readonly broker: Broker
@@ -21,7 +20,7 @@ export interface BrokerCluster {
 }
 
 /** A MemoryBroker whose clock advances only to let something expire. */
-export function memoryCluster(): Promise<BrokerCluster> {
+function memoryCluster(): Promise<BrokerCluster> {
   let nowMs = 0
   const node = { broker: new MemoryBroker(() => nowMs), recorder: new Recorder() }
   node.broker.start(node.recorder)
@@ -37,9 +36,9 @@ export function memoryCluster(): Promise<BrokerCluster> {
   })
 }
 
-export async function redisCluster(): Promise<BrokerCluster> {
-  const redis = await RedisServer.start()
-  const admin = new Redis(redis.url)
+async function redisCluster(start: () => Promise<RedisTopology>): Promise<BrokerCluster> {
+  const redis = await start()
+  const { admin } = redis
   const nodes: [RedisNode, RedisNode] = [new RedisNode(redis.url), new RedisNode(redis.url)]
   const [{ keys }] = nodes
   const expired = async (key: string) => {
@@ -51,8 +50,13 @@ export async function redisCluster(): Promise<BrokerCluster> {
     epochExpired: (channel) => expired(keys.streamMeta(channel)),
     close: async () => {
       for (const node of nodes) node.close()
-      admin.disconnect()
       await redis.remove()
     },
   }
 }
+
+/** Every broker, by its name and that of its Redis. */
+export const BROKER_CLUSTERS: readonly (readonly [name: string, start: () => Promise<BrokerCluster>])[] = [
+  ['MemoryBroker', memoryCluster],
+  ...REDIS_TOPOLOGIES.map(([name, start]) => [`RedisBroker on ${name}`, () => redisCluster(start)] as const),
+]

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Broker, HistoryQuery, PublishOptions } from '../../src/broker/broker.js'
 import type { StreamPosition } from '../../src/protocol/publication.js'
-import { type BrokerCluster, type BrokerNode, memoryCluster, redisCluster } from './broker-clusters.js'
+import { BROKER_CLUSTERS, type BrokerCluster, type BrokerNode } from './broker-clusters.js'
 import { publishTexts, storedTexts } from './history.js'
 import { clientInfo, publication } from './publications.js'
 
@@ -10,10 +10,7 @@ const STREAM = { size: 100, ttlMs: HOUR_MS, metaTtlMs: HOUR_MS }
 const WITH_HISTORY: PublishOptions = { stream: STREAM, idempotencyKey: undefined }
 const ALL: HistoryQuery = { limit: 1_000, sinceOffset: undefined, isReverse: false, metaTtlMs: HOUR_MS }
 
-describe.each([
-  ['MemoryBroker', memoryCluster],
-  ['RedisBroker', redisCluster],
-])('%s', (_, start) => {
+describe.each(BROKER_CLUSTERS)('%s', (_, start) => {
   let cluster: BrokerCluster
   let nodes: BrokerCluster['nodes']
   let first: BrokerNode

@@ -1,13 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { PresenceEvent, Publication } from '../../src/protocol/publication.js'
-import { type BrokerCluster, type BrokerNode, memoryCluster, redisCluster } from './broker-clusters.js'
+import { BROKER_CLUSTERS, type BrokerCluster, type BrokerNode } from './broker-clusters.js'
 import { clientInfo, digests, publication } from './publications.js'
 
-describe.each([
-  ['MemoryBroker', memoryCluster],
-  ['RedisBroker', redisCluster],
-])('%s', (_, start) => {
+describe.each(BROKER_CLUSTERS)('%s', (_, start) => {
   let cluster: BrokerCluster
   let nodes: BrokerCluster['nodes']
   let first: BrokerNode

@@ -1,11 +1,12 @@
 import { Redis } from 'ioredis'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { RedisServer } from '../../deploy/local/redis-server.js'
 import { MemoryPeers } from '../../src/node/memory-peers.js'
 import { LEASE_MS, type PeerMessage, type Peers } from '../../src/node/peers.js'
 import { EventLog } from '../support/event-log.js'
 import { retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
+import { REDIS_TOPOLOGIES, SharedTopology } from './redis-topologies.js'
 
 type Inbox = EventLog<PeerMessage>
 
@@ -19,27 +20,29 @@ interface Cluster {
   /** The peers of each node, in the order of `ids`. */
   readonly peers: readonly [Peers, ...Peers[]]
   readonly ids: readonly string[]
-  close(): Promise<void>
+  close(): void
 }
 
 function memoryCluster(): Promise<Cluster> {
-  return Promise.resolve({ peers: [new MemoryPeers('one')], ids: ['one'], close: () => Promise.resolve() })
+  return Promise.resolve({ peers: [new MemoryPeers('one')], ids: ['one'], close: () => undefined })
 }
 
-async function redisCluster(): Promise<Cluster> {
-  const redis = await RedisServer.start()
+async function redisCluster(topology: SharedTopology): Promise<Cluster> {
+  const redis = await topology.use()
   const [one, two] = [new RedisNode(redis.url, 'one'), new RedisNode(redis.url, 'two')]
-  const close = async () => {
+  const close = () => {
     one.close()
     two.close()
-    await redis.remove()
   }
   return { peers: [one.peers, two.peers], ids: ['one', 'two'], close }
 }
 
+const topologies = REDIS_TOPOLOGIES.map(([name, start]) => ({ name, topology: new SharedTopology(start) }))
+afterAll(() => Promise.all(topologies.map(({ topology }) => topology.remove())))
+
 describe.each([
-  ['MemoryPeers', memoryCluster],
-  ['RedisPeers', redisCluster],
+  ['MemoryPeers', memoryCluster] as const,
+  ...topologies.map(({ name, topology }) => [`RedisPeers on ${name}`, () => redisCluster(topology)] as const),
 ])('%s', (_, start) => {
   let cluster: Cluster
   let inboxes: Inbox[]

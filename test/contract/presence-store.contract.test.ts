@@ -1,33 +1,35 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { RedisServer } from '../../deploy/local/redis-server.js'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
 import type { PresenceStore } from '../../src/presence/presence-store.js'
 import { clientInfo, retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
+import { REDIS_TOPOLOGIES, SharedTopology } from './redis-topologies.js'
 
 interface StartedStore {
   readonly store: PresenceStore
-  close(): Promise<void>
+  close(): void
 }
 
 function memoryStore(): Promise<StartedStore> {
-  return Promise.resolve({ store: new MemoryPresenceStore(), close: () => Promise.resolve() })
+  return Promise.resolve({ store: new MemoryPresenceStore(), close: () => undefined })
 }
 
-async function redisStore(): Promise<StartedStore> {
-  const redis = await RedisServer.start()
+async function redisStore(topology: SharedTopology): Promise<StartedStore> {
+  const redis = await topology.use()
   const node = new RedisNode(redis.url)
   await retryWhileRefused(() => node.peers.announce())
-  const close = async () => {
-    node.close()
-    await redis.remove()
-  }
-  return { store: node.presence, close }
+  return { store: node.presence, close: () => node.close() }
 }
+
+const topologies = REDIS_TOPOLOGIES.map(([name, start]) => ({ name, topology: new SharedTopology(start) }))
+afterAll(() => Promise.all(topologies.map(({ topology }) => topology.remove())))
 
 const IMPLEMENTATIONS: [string, () => Promise<StartedStore>][] = [
   ['MemoryPresenceStore', memoryStore],
-  ['RedisPresenceStore', redisStore],
+  ...topologies.map(({ name, topology }): [string, () => Promise<StartedStore>] => [
+    `RedisPresenceStore on ${name}`,
+    () => redisStore(topology),
+  ]),
 ]
 
 describe.each(IMPLEMENTATIONS)('%s', (_, start) => {

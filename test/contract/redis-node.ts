@@ -1,13 +1,21 @@
+import { readFileSync } from 'node:fs'
 import { RedisBroker } from '../../src/broker/redis-broker.js'
+import { parseRedisAddress } from '../../src/config/redis-address.js'
 import { createLogger, type Logger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { RedisPeers } from '../../src/node/redis-peers.js'
 import { RedisPresenceStore } from '../../src/presence/redis-presence-store.js'
 import { Keys } from '../../src/redis/keys.js'
-import { splitDatabase } from '../../src/redis/redis-connection.js'
 import { RedisLink } from '../../src/redis/redis-link.js'
+import { CERT_PATH, KEY_PATH } from '../support/tls/files.js'
 import { Recorder } from './recorder.js'
 
+/** For servers with TLS, which know the node by this certificate too. */
+const CERTIFICATES = {
+  ca: readFileSync(CERT_PATH),
+  cert: readFileSync(CERT_PATH),
+  key: readFileSync(KEY_PATH),
+}
 const DEFAULT_QUEUE_BYTES = 16 * 1024 ** 2
 
 function silentLogger(): Logger {
@@ -25,10 +33,17 @@ export class RedisNode {
   private readonly link: RedisLink
 
   constructor(url: string, id = 'node', queueBytes = DEFAULT_QUEUE_BYTES, log = silentLogger()) {
-    const { server, database } = splitDatabase(url)
+    const address = parseRedisAddress(url)
     const { metrics } = this
-    this.keys = new Keys('test', database)
-    this.link = new RedisLink({ server, database, keys: this.keys, queueBytes, log, metrics })
+    this.keys = new Keys('test', address.database)
+    this.link = new RedisLink({
+      address,
+      certificates: CERTIFICATES,
+      keys: this.keys,
+      queueBytes,
+      log,
+      metrics,
+    })
     const onMalformed = () => this.metrics.relayMalformed.inc()
     this.broker = new RedisBroker(this.link, this.keys, onMalformed)
     this.peers = new RedisPeers(id, this.link, this.keys, onMalformed)

@@ -3,10 +3,11 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { freePort } from '../../deploy/local/free-port.js'
 import { RedisServer } from '../../deploy/local/redis-server.js'
+import { parseRedisAddress } from '../../src/config/redis-address.js'
 import { callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { exported } from '../support/examples.js'
-import { Page } from '../support/page.js'
+import { codesIn, Page } from '../support/page.js'
 import { RawClient } from '../support/raw-client.js'
 
 afterEach(cleanUp)
@@ -44,6 +45,12 @@ async function startNodes(redis: RedisServer, settings: Record<string, string> =
 }
 
 describe('the page about clusters', () => {
+  it('has addresses of Redis that nodes understand, of every kind', () => {
+    const addresses = page.rows('addresses').map(({ cells: [address = ''] }) => codesIn(address)[0] ?? '')
+    const types = addresses.map((address) => parseRedisAddress(address).target.type)
+    expect(new Set(types), page.where('addresses')).toEqual(new Set(['host', 'sentinel', 'socket']))
+  })
+
   it('starts nodes that form a cluster', async () => {
     const { nodes } = await startNodes(await startRedis())
     const [first, ...others] = await Promise.all(

@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { connectionCapacity, RESERVED_DESCRIPTORS } from '../../src/config/descriptor-limit.js'
 import { withGeneratedSecrets } from '../../src/config/first-run.js'
 import { loadConfig } from '../../src/config/load.js'
+import { CERT_PATH } from '../support/tls/files.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'fanfare-rules-'))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -98,6 +99,38 @@ describe('certificate and key', () => {
     expect(problemsOf({ FANFARE_TLS_CERT: garbage, FANFARE_TLS_KEY: garbage })).toEqual([
       expect.stringMatching(/^FANFARE_TLS_CERT \(environment\): .* do not make a certificate \(.+\)$/),
     ])
+  })
+})
+
+describe('certificates of Redis', () => {
+  const garbage = join(directory, 'no-authority.pem')
+  writeFileSync(garbage, 'not a certificate')
+  const secret = { FANFARE_AUTH_TOKENS: 'secret' }
+  const encrypted = { ...secret, FANFARE_REDIS_URL: 'rediss://localhost' }
+
+  it.each([
+    ['FANFARE_REDIS_TLS_CERT', 'FANFARE_REDIS_TLS_KEY'],
+    ['FANFARE_REDIS_TLS_KEY', 'FANFARE_REDIS_TLS_CERT'],
+  ])('must be set together: %s alone lacks %s', (given, absent) => {
+    expect(problemsOf({ ...encrypted, [given]: CERT_PATH })).toEqual([
+      `${absent}: must be set together with ${given}`,
+    ])
+  })
+
+  it('need an address with TLS', () => {
+    const settings = { ...secret, FANFARE_REDIS_URL: 'redis://localhost', FANFARE_REDIS_TLS_CA: CERT_PATH }
+    expect(problemsOf(settings)).toEqual([
+      expect.stringMatching(/^FANFARE_REDIS_TLS_CA .* FANFARE_REDIS_URL must begin with rediss$/),
+    ])
+    expect(problemsOf({ ...settings, ...encrypted })).toEqual([])
+  })
+
+  it('must be certificates', () => {
+    for (const path of [garbage, join(directory, 'none.pem')]) {
+      expect(problemsOf({ ...encrypted, FANFARE_REDIS_TLS_CA: path })).toEqual([
+        expect.stringMatching(/^FANFARE_REDIS_TLS_CA .* holds no certificates \(.+\)$/),
+      ])
+    }
   })
 })
 

@@ -92,11 +92,15 @@ export class GapDetector {
   private async checkChannels(channels: readonly LocalChannel[]): Promise<void> {
     const streams = channels.filter(({ rules }) => rules.metaTtlMs !== undefined)
     for (const batch of chunks(streams, BATCH_CHANNELS)) {
-      await Promise.all(batch.map((channel) => this.checkChannel(channel)))
+      await Promise.all(batch.map((channel) => this.checkAndRepair(channel)))
     }
   }
 
-  private async checkChannel(channel: LocalChannel): Promise<void> {
+  /**
+   * Compares the channel with the top of its stream and waits for the repair where publications are missing. A repair
+   * also begins, without waiting for it, where the stream has another epoch or the local position is above the top.
+   */
+  private async checkAndRepair(channel: LocalChannel): Promise<void> {
     const { name, repairBuffer, position } = channel
     const { metaTtlMs } = channel.rules
     if (metaTtlMs === undefined || repairBuffer !== undefined || subscriberCount(channel) === 0) return

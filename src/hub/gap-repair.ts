@@ -109,7 +109,7 @@ export class GapRepair {
       const history = await this.read(channel)
       if (!this.handler.isOpen(channel)) return
       if (history === undefined) {
-        if (performance.now() > giveUpAtMs) return this.giveUp(channel, buffer, undefined)
+        if (performance.now() > giveUpAtMs) return this.resumeWithGap(channel, buffer, undefined)
         await sleep(RETRY_MS, undefined, { ref: false })
         continue
       }
@@ -119,15 +119,15 @@ export class GapRepair {
         // A forged position, taken over when none was known: every publication since then looked old.
         this.metrics.relayMalformed.inc()
         channel.position = history.position
-        return this.giveUp(channel, buffer, history)
+        return this.resumeWithGap(channel, buffer, history)
       }
-      if (!this.deliverRead(channel, history)) return this.giveUp(channel, buffer, history)
+      if (!this.deliverRead(channel, history)) return this.resumeWithGap(channel, buffer, history)
       const isAtTop = hasReached(channel.position, history.position)
       if (isAtTop && this.deliverBuffered(channel, buffer)) return
       // What did not fit into the buffer is in the stream too, above the top that was read.
       if (buffer.hasOverflowed) buffer.clear()
       if (!isAtTop) continue
-      if (++rereads > MAX_REREADS) return this.giveUp(channel, buffer, history)
+      if (++rereads > MAX_REREADS) return this.resumeWithGap(channel, buffer, history)
       await sleep(REREAD_MS, undefined, { ref: false })
     }
   }
@@ -193,12 +193,21 @@ export class GapRepair {
     return true
   }
 
-  /** Notifies subscribers with a position that they have to start over, and delivers to the others what arrived. */
-  private giveUp(channel: LocalChannel, buffer: PublicationBuffer, history: History | undefined): void {
+  /**
+   * Ends the repair with the gap: notifies subscribers with a position that they have to start over, and delivers to the
+   * others what arrived.
+   * @param history the read that shows which buffered publications are real; undefined: no read succeeded, and all are
+   *   believed
+   */
+  private resumeWithGap(
+    channel: LocalChannel,
+    buffer: PublicationBuffer,
+    history: History | undefined,
+  ): void {
     this.metrics.relayUnrepairedGaps.inc()
     channel.repairBuffer = undefined
     this.handler.notifyGap(channel)
-    // Without a read that confirms some of them, all publications are as good as any other.
+    // Without a read nothing tells real publications from forged ones, so all are delivered.
     const isConfirmed = ({ position }: Publication) =>
       position === undefined || history === undefined || hasReached(history.position, position)
     const later = buffer.publications.filter(

@@ -39,7 +39,7 @@ export class PresenceKeeper {
     this.mayHaveLapsed ||= mayHaveLapsed
     if (this.isBusy) return
     this.isBusy = true
-    this.maintain()
+    this.restoreThenSweep()
       .catch((error: unknown) => {
         // The next announcement retries. A BrokerError is reported where Redis refuses: see RedisHealth.
         if (!(error instanceof BrokerError)) this.log.error({ err: error }, 'keeping presence failed')
@@ -54,7 +54,8 @@ export class PresenceKeeper {
     return this.upkeep.removeOwnClients(this.report)
   }
 
-  private async maintain(): Promise<void> {
+  /** Restores this node's clients, then sweeps dead nodes if this node has announced itself often enough without a lapse. */
+  private async restoreThenSweep(): Promise<void> {
     const { mayHaveLapsed } = this
     this.mayHaveLapsed = false
     await this.upkeep.restoreOwnClients(mayHaveLapsed, this.report)

@@ -39,8 +39,11 @@ export class RedisPresenceRemover {
     private readonly keys: Keys,
   ) {}
 
-  /** Resolves with whether it was completed: false where `mayContinue` ended it. Rejects with a BrokerError. */
-  async removeClients(removal: ClientRemoval): Promise<boolean> {
+  /**
+   * Removes the node's clients but for those that `keepsClient` spares, and unregisters the channels that are then empty.
+   * Resolves with whether it was completed: false where `mayContinue` ended it. Rejects with a BrokerError.
+   */
+  async removeClientsUnlessKept(removal: ClientRemoval): Promise<boolean> {
     const channelsKey = this.keys.presenceChannels(removal.node)
     for await (const channels of this.scan(channelsKey, CHANNELS_AT_ONCE)) {
       // Redis returns a small set whole, whatever COUNT is.

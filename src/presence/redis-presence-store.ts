@@ -149,7 +149,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
         ])
         return lease === 0
       })
-    const isCompleted = await this.remover.removeClients({
+    const isCompleted = await this.remover.removeClientsUnlessKept({
       node,
       keepsClient: () => false,
       keepsChannel: () => false,
@@ -162,7 +162,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   async removeOwnClients(report: ReportPresence): Promise<void> {
     this.flushChanges()
-    await this.remover.removeClients({
+    await this.remover.removeClientsUnlessKept({
       node: this.node,
       keepsClient: () => false,
       keepsChannel: () => false,
@@ -173,7 +173,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   /** Removes entries of this node whose clients have left. */
   private async removeDepartedClients(): Promise<void> {
-    await this.remover.removeClients({
+    await this.remover.removeClientsUnlessKept({
       node: this.node,
       keepsClient: (channel, client) => this.local.has(channel, client),
       keepsChannel: (channel) => this.local.hasChannel(channel),

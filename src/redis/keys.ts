@@ -91,8 +91,9 @@ export class Keys {
 }
 
 /**
- * Puts the keys of a channel into one slot of a Redis Cluster, so that scripts may use them together. An empty tag does
- * not count as one, and the tag of a channel whose name begins with a closing brace would be empty without the colon.
+ * Puts the keys of a channel into one slot of a Redis Cluster, so that scripts may use them together. Redis Cluster is not
+ * supported yet; without the tag, support for it would have to rename the keys of every existing deployment. An empty tag
+ * does not count as one, and the tag of a channel whose name begins with a closing brace would be empty without the colon.
  */
 function hashTag(channel: string): string {
   return `{:${channel}}`

@@ -121,7 +121,7 @@ export class RelayQueue {
     this.isClosed = true
     clearTimeout(this.deadlineTimer)
     this.deadlineTimer = undefined
-    this.rejectWaiting(Number.POSITIVE_INFINITY, STOPPING)
+    this.rejectWaitingDueBy(Number.POSITIVE_INFINITY, STOPPING)
   }
 
   /** The connection is lost, and with it the replies to the batch in flight, which no reply will settle any more. */
@@ -285,7 +285,7 @@ export class RelayQueue {
       if (this.inFlight.silentAtMs <= nowMs) this.giveUpInFlight(this.inFlight)
       else this.rejectOverdueInFlight(this.inFlight, nowMs)
     }
-    this.rejectWaiting(nowMs, 'Redis cannot be reached')
+    this.rejectWaitingDueBy(nowMs, 'Redis cannot be reached')
   }
 
   /** The earliest deadline of the batch in flight and of all entries without an answer. */
@@ -323,9 +323,10 @@ export class RelayQueue {
     for (const { entries } of messages) for (const pending of entries) this.reject(pending, error)
   }
 
-  private rejectWaiting(nowMs: number, why: string): void {
+  /** Rejects the waiting entries whose own deadline is at this time or before it: Redis has not got them. */
+  private rejectWaitingDueBy(deadlineMs: number, why: string): void {
     for (const [redisChannel, pending] of this.waiting) {
-      const rest = pending.filter(({ deadlineMs }) => deadlineMs > nowMs)
+      const rest = pending.filter((entry) => entry.deadlineMs > deadlineMs)
       for (const late of pending.slice(0, pending.length - rest.length)) {
         this.reject(late, new BrokerError('unavailable', why))
       }

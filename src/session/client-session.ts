@@ -91,7 +91,7 @@ export class ClientSession extends Session<ClientSessionContext> implements Clie
   }
 
   /** The transport answers pings of the WebSocket protocol; a pong of this protocol is a message. */
-  alive(): void {}
+  markAlive(): void {}
 
   beginConnect(): void {
     this.state = 'connecting'

@@ -77,7 +77,7 @@ export class RawSession extends Session<RawSessionContext> {
 
   message(data: Buffer, isBinary: boolean): void {
     const { metrics, maxMessageBytes } = this.context
-    this.alive()
+    this.markAlive()
     metrics.messagesReceived[this.protocol].value++
     if (data.byteLength <= maxMessageBytes) {
       if (this.subscription === undefined) this.socket?.send(data, isBinary)
@@ -89,7 +89,7 @@ export class RawSession extends Session<RawSessionContext> {
     this.close({ code, reason: `${reason}: ${data.byteLength} bytes, the limit is ${maxMessageBytes}` })
   }
 
-  alive(): void {
+  markAlive(): void {
     this.lastHeardMs = this.context.wheel.upperNowMs
   }
 
@@ -164,7 +164,7 @@ export class RawSession extends Session<RawSessionContext> {
       hub.addSubscriber(channel, this, watched, false)
       presence.joined(channel, this.info, namespace)
     }
-    this.alive()
+    this.markAlive()
     return Math.min(heartbeat.checkIntervalMs, heartbeat.timeoutMs / 2)
   }
 

@@ -61,7 +61,7 @@ export abstract class Session<C extends SessionContext = SessionContext>
   ) {}
 
   abstract message(data: Buffer, isBinary: boolean): void
-  abstract alive(): void
+  abstract markAlive(): void
   abstract onTimer(nowMs: number): number | undefined
   abstract isSubscribed(channel: string): boolean
   abstract readonly session: string | undefined

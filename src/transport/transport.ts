@@ -4,7 +4,7 @@ import type { Close } from '../protocol/closes.js'
 export interface Socket {
   /** Queues a frame behind what is queued already; text is UTF-8. */
   send(data: Uint8Array, isBinary: boolean): void
-  /** Sends a protocol ping; `alive` reports the client's pong. */
+  /** Sends a protocol ping; `markAlive` reports the client's pong. */
   ping(): void
   /** Sends a close frame and ends; `closed` is called before this returns. */
   close(close: Close): void
@@ -21,7 +21,7 @@ export interface SocketHandler {
   opened(socket: Socket): void
   message(data: Buffer, isBinary: boolean): void
   /** A ping or a pong: it shows that the client is alive, and carries no message. */
-  alive(): void
+  markAlive(): void
   /** A frame was dropped, because the queue is full. May be called several times, also after `closed`. */
   overflowed(): void
   /** Called once, as the last event but `overflowed`. Code 1006: the connection ended without a close frame. */

@@ -22,7 +22,7 @@ async function listen(
   const handler = {
     opened: (socket: Socket) => sockets.push(socket),
     message: () => undefined,
-    alive: () => undefined,
+    markAlive: () => undefined,
     overflowed: () => undefined,
     closed: () => undefined,
   }

@@ -60,7 +60,7 @@ class Client {
     const socket = stubSocket({
       ping: () => {
         this.pingsMs.push(clockMs - startMs)
-        if (this.answersPings) this.session.alive()
+        if (this.answersPings) this.session.markAlive()
       },
       close: (close) => {
         this.closes.push({ atMs: clockMs - startMs, close })
@@ -119,7 +119,7 @@ describe('a connection', () => {
         pass(TICK_MS)
         const sinceMs = passedMs - (client.pingsMs.at(-1) ?? Number.POSITIVE_INFINITY)
         if (client.pingsMs.length > answered && sinceMs > timeoutMs / 3) {
-          client.session.alive()
+          client.session.markAlive()
           answered = client.pingsMs.length
         }
       }

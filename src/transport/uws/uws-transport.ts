@@ -143,8 +143,8 @@ export class UwsTransport implements Transport {
           this.closeAfterDefect(socket, error)
         }
       },
-      ping: (ws) => ws.getUserData().socket.handler.alive(),
-      pong: (ws) => ws.getUserData().socket.handler.alive(),
+      ping: (ws) => ws.getUserData().socket.handler.markAlive(),
+      pong: (ws) => ws.getUserData().socket.handler.markAlive(),
       dropped: (ws) => {
         const { socket } = ws.getUserData()
         // Using a socket in this handler is a use after free, and a microtask still runs inside the handler.

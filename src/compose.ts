@@ -133,16 +133,16 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   })
 
   const maxPresenceChanges = PRESENCE_CHANGES_PER_CHANNEL * config.maxChannelsPerConnection
-  const presence = new PresenceAnnouncer(presenceStore, broker, log, maxPresenceChanges)
+  const presenceAnnouncer = new PresenceAnnouncer(presenceStore, broker, log, maxPresenceChanges)
   const report = async (change: PresenceChange): Promise<void> => {
-    if (namespaces.of(change.channel)?.joinLeave === true) await presence.report(change)
+    if (namespaces.of(change.channel)?.joinLeave === true) await presenceAnnouncer.report(change)
   }
   const presenceKeeper =
     sharedPresence && new PresenceKeeper(sharedPresence.upkeep, sharedPresence.nodes, report, log)
 
   const remoteKeys = composeRemoteKeys(config, log, metrics)
   const authenticator = composeAuthenticator(config, remoteKeys)
-  const sessionContext = { connections, hub, slots, channels, presence, wheel, metrics, log }
+  const sessionContext = { connections, hub, slots, channels, presenceAnnouncer, wheel, metrics, log }
   const { maxMessageBytes } = config
   const reconnectBytes = config.maxChannelsPerConnection * MAX_SUBSCRIBE_BYTES
   const maxClientFrameBytes = Math.max(maxMessageBytes, reconnectBytes) + OVERSIZE_MARGIN_BYTES
@@ -191,7 +191,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       wheel,
       broker,
       peers,
-      presence,
+      presenceAnnouncer,
       presenceKeeper,
       remoteKeys,
       publicTransport,

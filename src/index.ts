@@ -204,7 +204,7 @@ function readSettings(settings: NodeSettings, hooks: Hooks, unknownOptions: read
     problems.push({ where: 'workers', what: 'are for the command, not for the library' })
   if (problems.length === 0 && connect === undefined && !authenticatesClients(config)) {
     const what =
-      'nobody could connect; give it, or set authTokens, authHmacSecret, authPublicKey, authJwksUrl or authAnonymous'
+      'no client could connect; give it, or set authTokens, authHmacSecret, authPublicKey, authJwksUrl or authAnonymous'
     problems.push({ where: 'hooks.connect', what })
   }
   if (problems.length === 0) return loaded

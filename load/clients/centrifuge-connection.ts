@@ -19,7 +19,7 @@ export interface CentrifugeTarget {
   channels: readonly string[]
 }
 
-export interface CentrifugeListener {
+export interface CentrifugeHandler {
   /**
    * A publication's data, without its quotes: `lengthBytes` bytes of the read buffer at `at`, valid until it returns.
    * Anything that is no push of a benchmark's message is passed whole, to be counted as malformed.
@@ -49,7 +49,7 @@ export class CentrifugeConnection {
   private constructor(
     target: CentrifugeTarget,
     private readonly buffer: ReadBuffer,
-    private readonly listener: CentrifugeListener,
+    private readonly handler: CentrifugeHandler,
   ) {
     this.pushPrefixes = target.channels.map((channel) =>
       Buffer.from(`{"push":{"channel":${JSON.stringify(channel)},"pub":{"data":"`),
@@ -60,9 +60,9 @@ export class CentrifugeConnection {
   static open(
     target: CentrifugeTarget,
     buffer: ReadBuffer,
-    listener: CentrifugeListener,
+    handler: CentrifugeHandler,
   ): Promise<CentrifugeConnection> {
-    const client = new CentrifugeConnection(target, buffer, listener)
+    const client = new CentrifugeConnection(target, buffer, handler)
     return new Promise((resolve, reject) => {
       let pendingReplies = 1 + target.channels.length
       const onReplies = (text: string) => {
@@ -79,7 +79,7 @@ export class CentrifugeConnection {
           else client.read(at, at + lengthBytes)
         },
         onEnd: (reason) => {
-          if (pendingReplies === 0) listener.onEnd(reason)
+          if (pendingReplies === 0) handler.onEnd(reason)
           else reject(new Error(reason))
         },
       })
@@ -122,9 +122,9 @@ export class CentrifugeConnection {
   private receive(at: number, end: number, dataAt: number | undefined): void {
     if (dataAt !== undefined) {
       const isWhole = this.buffer.view.getUint8(dataAt + MESSAGE_BYTES) === QUOTE
-      this.listener.onPublication(dataAt, isWhole ? MESSAGE_BYTES : end - dataAt)
+      this.handler.onPublication(dataAt, isWhole ? MESSAGE_BYTES : end - dataAt)
     } else if (end - at === PING.length) this.connection?.sendTexts([PING])
-    else if (this.pushPrefixes.length > 0) this.listener.onPublication(at, end - at)
+    else if (this.pushPrefixes.length > 0) this.handler.onPublication(at, end - at)
   }
 
   /** The index at which the data of a push begins; undefined for any other line. */

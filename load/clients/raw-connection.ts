@@ -16,7 +16,7 @@ export interface Target {
   headers: Record<string, string>
 }
 
-export interface Listener {
+export interface ConnectionHandler {
   /** A data frame's payload: `lengthBytes` bytes of the read buffer at `at`, valid until it returns. */
   onPayload(at: number, lengthBytes: number): void
   /** The connection has ended; called once, and only after it was open. */
@@ -35,11 +35,11 @@ export class RawConnection {
   private constructor(
     private readonly socket: Socket,
     private readonly buffer: ReadBuffer,
-    private readonly listener: Listener,
+    private readonly handler: ConnectionHandler,
   ) {}
 
   /** Connects and shakes hands; rejects with what the server answered instead. */
-  static open(target: Target, buffer: ReadBuffer, listener: Listener): Promise<RawConnection> {
+  static open(target: Target, buffer: ReadBuffer, handler: ConnectionHandler): Promise<RawConnection> {
     const { hostname, port, pathname, host } = new URL(target.url)
     const key = randomBytes(16).toString('base64')
     return new Promise((resolve, reject) => {
@@ -56,7 +56,7 @@ export class RawConnection {
           },
         },
       })
-      const connection = new RawConnection(socket, buffer, listener)
+      const connection = new RawConnection(socket, buffer, handler)
       socket.once('connect', () => socket.write(handshake(pathname, host, key, target.headers)))
       socket.once('error', (error) => {
         connection.endReason = error.message
@@ -64,7 +64,7 @@ export class RawConnection {
       })
       socket.once('close', () => {
         reject(new Error('closed during the handshake'))
-        if (connection.isOpen) listener.onEnd(connection.endReason)
+        if (connection.isOpen) handler.onEnd(connection.endReason)
       })
     })
   }
@@ -133,7 +133,7 @@ export class RawConnection {
       }
       if (payloadAt + lengthBytes > end) break
       const opcode = view.getUint8(at) & 15
-      if (opcode < OPCODE_CLOSE) this.listener.onPayload(payloadAt, lengthBytes)
+      if (opcode < OPCODE_CLOSE) this.handler.onPayload(payloadAt, lengthBytes)
       else this.readControlFrame(opcode, payloadAt, lengthBytes)
       at = payloadAt + lengthBytes
     }

@@ -1,3 +1,4 @@
+import { stringify } from '../protocol/json-text.js'
 import type { ChannelGrant, Identity } from './authenticator.js'
 
 /** The longest user name, in UTF-16 units: presence, logs and relay messages contain it. */
@@ -19,7 +20,7 @@ export function readIdentity(claims: Claims): Identity | undefined {
   if (channels !== undefined && !isStringArray(channels)) return undefined
   // A token with `channel` is a subscription token, with which a client must not be able to connect.
   if (claims['channel'] !== undefined) return undefined
-  return { user, channels, subs, info: jsonTextOf(claims['info']), expiresAtMs }
+  return { user, channels, subs, info: stringify(claims['info']), expiresAtMs }
 }
 
 /** The claim `sub`; empty when absent. Undefined when it is no text or too long. */
@@ -37,14 +38,6 @@ export function readExpiry({ expire_at: expireAt, exp }: Claims): number | undef
   return typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0 ? seconds * 1_000 : 'invalid'
 }
 
-/**
- * A claim as one line of JSON; undefined stays undefined. `JSON.stringify` cannot overflow the stack here: the length
- * of tokens bounds how deeply a claim is nested.
- */
-export function jsonTextOf(value: unknown): string | undefined {
-  return value === undefined ? undefined : JSON.stringify(value)
-}
-
 export function isStringArray(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((element) => typeof element === 'string')
 }
@@ -55,7 +48,7 @@ function readSubs(subs: unknown): Readonly<Record<string, ChannelGrant>> | undef
   const grants: [string, ChannelGrant][] = []
   for (const [channel, options] of Object.entries(subs)) {
     if (!isObject(options)) return 'invalid'
-    grants.push([channel, { info: jsonTextOf(options['info']), data: jsonTextOf(options['data']) }])
+    grants.push([channel, { info: stringify(options['info']), data: stringify(options['data']) }])
   }
   return Object.fromEntries(grants)
 }

@@ -1,5 +1,6 @@
+import { stringify } from '../protocol/json-text.js'
 import type { Authentication, Authenticator, Identity, SubscriptionAuthentication } from './authenticator.js'
-import { jsonTextOf, readExpiry, readIdentity, readUser } from './claims.js'
+import { readExpiry, readIdentity, readUser } from './claims.js'
 import type { JwtVerifier } from './jwt-verifier.js'
 import { Secret } from './secret.js'
 
@@ -53,7 +54,7 @@ export class TokenAuthenticator implements Authenticator {
       return { failure: 'invalid' }
     }
     if (isPast(expiresAtMs)) return { failure: 'expired' }
-    return { grant: { info: jsonTextOf(claims['info']), expiresAtMs } }
+    return { grant: { info: stringify(claims['info']), expiresAtMs } }
   }
 
   /**

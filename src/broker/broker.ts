@@ -9,7 +9,7 @@ export interface History {
 
 /** Bounds of a channel's stream. */
 export interface StreamOptions {
-  /** Number of publications that are kept; the oldest are deleted. */
+  /** Number of publications that are stored; the oldest are deleted. */
   readonly size: number
   /** Time after the latest publish at which the publications are deleted. */
   readonly ttlMs: number
@@ -18,7 +18,7 @@ export interface StreamOptions {
 }
 
 export interface PublishOptions {
-  /** Bounds of the stream that keeps the event. Undefined: none, so that it gets no position. Only for publications. */
+  /** Bounds of the stream that stores the event. Undefined: none, so that it gets no position. Only for publications. */
   readonly stream: StreamOptions | undefined
   /** An event whose key was used in the channel within IDEMPOTENCY_MS is not published again; the first result stands. */
   readonly idempotencyKey: string | undefined
@@ -73,13 +73,13 @@ export interface Broker {
   unsubscribe(channel: string): void
   /**
    * Publishes an event, which it copies before it returns. Resolves when the relay has accepted the event, with its
-   * position if a stream keeps it: it is both kept and relayed, or neither. Rejects with a BrokerError within 2 s
+   * position if a stream stores it: it is both stored and relayed, or neither. Rejects with a BrokerError within 2 s
    * otherwise, when the event may or may not have been relayed.
    */
   publish(channel: string, event: ChannelEvent, options?: PublishOptions): Promise<StreamPosition | undefined>
   /**
    * Resolves with publications of the channel's stream and its position, both of the same moment. A channel without a
-   * stream gets one, so that a new subscriber can recover from its position later; until a publication is kept, the
+   * stream gets one, so that a new subscriber can recover from its position later; until a publication is stored, the
    * stream lasts an hour at most after its latest use. Rejects with a BrokerError within 2 s.
    */
   history(channel: string, query: HistoryQuery): Promise<History>

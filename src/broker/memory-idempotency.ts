@@ -1,10 +1,10 @@
 import type { StreamPosition } from '../protocol/publication.js'
 import { IDEMPOTENCY_MS } from './broker.js'
 
-/** Results that are kept; beyond them the oldest is deleted, and an event with its key would be published again. */
+/** Results that are stored; beyond them the oldest is deleted, and an event with its key would be published again. */
 const MAX_RESULTS = 100_000
 
-/** The results of events with an idempotency key, each kept for IDEMPOTENCY_MS. */
+/** The results of events with an idempotency key, each stored for IDEMPOTENCY_MS. */
 export class MemoryIdempotency {
   /** By channel and key; the oldest first. */
   private readonly results = new Map<string, { position: StreamPosition | undefined; expiresAtMs: number }>()

@@ -76,10 +76,10 @@ export class RedisBroker implements Broker {
     event: ChannelEvent,
     { stream, idempotencyKey }: PublishOptions,
   ): EntryStorage | undefined {
-    const isKept = stream !== undefined && event.type === 'publication'
-    if (!isKept && idempotencyKey === undefined) return undefined
+    const isStored = stream !== undefined && event.type === 'publication'
+    if (!isStored && idempotencyKey === undefined) return undefined
     return {
-      stream: isKept ? { ...stream, ...this.streamKeys(channel) } : undefined,
+      stream: isStored ? { ...stream, ...this.streamKeys(channel) } : undefined,
       idempotency:
         idempotencyKey === undefined
           ? undefined

@@ -1,11 +1,11 @@
-/** What clients may do in the channels of a namespace, and what is kept of the channels. */
+/** What clients may do in the channels of a namespace, and what is stored of the channels. */
 export interface NamespaceOptions {
   /** Empty for the namespace of channels without a prefix. */
   readonly name: string
   readonly presence: boolean
   readonly joinLeave: boolean
   readonly forcePushJoinLeave: boolean
-  /** Publications kept in history; 0: none. */
+  /** Publications stored in history; 0: none. */
   readonly historySize: number
   readonly historyTtlMs: number
   readonly historyMetaTtlMs: number
@@ -62,7 +62,7 @@ export const DEFAULT_NAMESPACE_OPTIONS: Omit<NamespaceOptions, 'name'> = {
 
 /**
  * The only namespace when none is configured: every accepted client may subscribe, publish and read presence. No
- * history is kept.
+ * history is stored.
  */
 const OPEN_NAMESPACE: NamespaceOptions = {
   ...DEFAULT_NAMESPACE_OPTIONS,

@@ -3,8 +3,8 @@ import { allowedUsers, isPrivate, type NamespaceOptions, withoutPrivatePrefix } 
 /** `token`: only with a subscription token for the channel. */
 export type SubscribeRule = 'allowed' | 'token' | 'denied'
 
-/** A client that asks to publish to a channel, or to read its history or presence. */
-export interface Actor {
+/** A client's request to publish to a channel, or to read its history or presence. */
+export interface AccessRequest {
   readonly channel: string
   /** Empty for an anonymous user. */
   readonly user: string
@@ -32,24 +32,24 @@ export function subscribeRule(namespace: NamespaceOptions, channel: string, user
   return isAllowed ? 'allowed' : 'token'
 }
 
-export function mayPublish(namespace: NamespaceOptions, actor: Actor): boolean {
-  return isPermitted(namespace, actor, {
+export function mayPublish(namespace: NamespaceOptions, request: AccessRequest): boolean {
+  return isPermitted(namespace, request, {
     forSubscriber: namespace.allowPublishForSubscriber,
     forClient: namespace.allowPublishForClient,
     forAnonymous: namespace.allowPublishForAnonymous,
   })
 }
 
-export function mayReadHistory(namespace: NamespaceOptions, actor: Actor): boolean {
-  return isPermitted(namespace, actor, {
+export function mayReadHistory(namespace: NamespaceOptions, request: AccessRequest): boolean {
+  return isPermitted(namespace, request, {
     forSubscriber: namespace.allowHistoryForSubscriber,
     forClient: namespace.allowHistoryForClient,
     forAnonymous: namespace.allowHistoryForAnonymous,
   })
 }
 
-export function mayReadPresence(namespace: NamespaceOptions, actor: Actor): boolean {
-  return isPermitted(namespace, actor, {
+export function mayReadPresence(namespace: NamespaceOptions, request: AccessRequest): boolean {
+  return isPermitted(namespace, request, {
     forSubscriber: namespace.allowPresenceForSubscriber,
     forClient: namespace.allowPresenceForClient,
     forAnonymous: namespace.allowPresenceForAnonymous,
@@ -62,7 +62,7 @@ export function mayReadPresence(namespace: NamespaceOptions, actor: Actor): bool
  */
 function isPermitted(
   namespace: NamespaceOptions,
-  { channel, user, isSubscribed }: Actor,
+  { channel, user, isSubscribed }: AccessRequest,
   { forSubscriber, forClient, forAnonymous }: Permissions,
 ): boolean {
   if (isSubscribed && forSubscriber) return true

@@ -6,7 +6,7 @@ export function randomEpoch(): string {
 }
 
 /**
- * How long the epoch of a stream without publications is kept. Reading a stream creates its epoch, so that a client
+ * How long the epoch of a stream without publications is stored. Reading a stream creates its epoch, so that a client
  * could otherwise leave very many behind by reading many channels.
  */
 export const UNUSED_EPOCH_TTL_MS = 3_600_000

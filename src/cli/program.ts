@@ -10,7 +10,7 @@ import {
   withSettings,
 } from './configuration.js'
 import { DEFAULT_TOKEN_HEADER, runMonitor } from './monitor/monitor.js'
-import { type PublishOptions, publish } from './publish.js'
+import { type PublishCommandOptions, publish } from './publish.js'
 import { serve } from './serve.js'
 import { mintToken, type TokenOptions } from './token.js'
 import { UsageError } from './usage-error.js'
@@ -59,7 +59,9 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .argument('<data>', 'JSON, or any text; - reads standard input')
     .option('--url <url>', 'the node, http:// or https://; default: the public address of the configuration')
     .option('--config <file>', 'YAML or JSON file with settings')
-    .action((channel: string, data: string, options: PublishOptions) => publish(channel, data, options))
+    .action((channel: string, data: string, options: PublishCommandOptions) =>
+      publish(channel, data, options),
+    )
   program
     .command('monitor')
     .description('report this machine’s CPU and memory to a channel, and print what others report')

@@ -6,14 +6,14 @@ import { UsageError } from './usage-error.js'
 
 const TIMEOUT_MS = 5_000
 
-export interface PublishOptions {
+export interface PublishCommandOptions {
   /** For example `http://127.0.0.1:8000`; default: the public address of the configuration. */
   readonly url?: string
   readonly config?: string
 }
 
 /** Publishes through the server API. Rejects with an error whose message is one line for the operator. */
-export async function publish(channel: string, data: string, options: PublishOptions): Promise<void> {
+export async function publish(channel: string, data: string, options: PublishCommandOptions): Promise<void> {
   const { config } = readValidConfiguration({ config: options.config })
   if (config.apiKey === undefined) {
     throw new UsageError(`${environmentName('apiKey')} is not set: it is the key of the node's server API`)

@@ -122,7 +122,7 @@ function firstRunText(config: Config, { token, apiKey }: GeneratedSecrets): stri
 Fanfare is listening on ${http}://${address} and, for operators, on ${config.internalHost}:${config.internalPort}.
 No secrets are configured, so it made up a token secret, a token for the user "guest"${keySentence}. They end with this run.
 
-In a second terminal, join the channel "room"; what you type goes to everybody else in it:
+In a second terminal, join the channel "room"; what you type goes to all other clients in it:
   npx wscat -H '${config.authHeader}: ${token}' -c ${room}
 
 In a third, join it too, or publish to it:

@@ -54,7 +54,7 @@ export function describeConfig({
   const rows = SETTING_KEYS.map((key) => [
     environmentName(key),
     formatValue(key, config[key]),
-    invalid.has(key) ? `${sources[key]} (what the ${invalid.get(key)} says is wrong)` : sources[key],
+    invalid.has(key) ? `${sources[key]} (the value from the ${invalid.get(key)} is wrong)` : sources[key],
     formatDefault(key),
     settingOf(key).kind.unit,
     settingOf(key).meaning,

@@ -43,7 +43,7 @@ function portProblems(config: Config): RuleViolation[] {
     found.push({ keys: ['internalPort', 'port', 'host', 'internalHost'], what })
   }
   if (workers > 1 && config.redisUrl === undefined) {
-    const what = `above 1 needs ${environmentName('redisUrl')}: workers hear each other through it`
+    const what = `above 1 needs ${environmentName('redisUrl')}: workers reach each other through it`
     found.push({ keys: ['workers', 'redisUrl'], what })
   }
   if (workers > 1 && port === 0) {
@@ -88,7 +88,10 @@ function secretProblems(config: Config): RuleViolation[] {
   const found: RuleViolation[] = []
   const tokens = (config.authTokens ?? []).map(({ token }) => token)
   if (new Set(tokens).size < tokens.length) {
-    found.push({ keys: ['authTokens'], what: 'has a token twice: nobody could tell who shows it' })
+    found.push({
+      keys: ['authTokens'],
+      what: 'has a token twice: the node could not tell which user shows it',
+    })
   }
   // Used as an HMAC secret, a public key would let all who know it sign tokens. RFC 8725 §2.1.
   const key = /-----BEGIN|"kty"\s*:/.exec(config.authHmacSecret ?? '')?.[0]
@@ -118,7 +121,7 @@ export function securityWarnings({ authHmacSecret, authJwksUrl }: Config): strin
     const { protocol, hostname } = new URL(authJwksUrl)
     if (protocol !== 'https:' && !LOOPBACK.test(hostname)) {
       found.push(
-        `${environmentName('authJwksUrl')} is not https://: whoever is on the way to it can let anybody in`,
+        `${environmentName('authJwksUrl')} is not https://: whoever is on the way to it can let any client in`,
       )
     }
   }

@@ -77,7 +77,7 @@ export class ConnectionControl {
     for (const connection of this.connections) {
       if (user !== '' && connection.user !== user) continue
       if (client !== undefined && connection.client !== client) continue
-      if (session !== undefined && connection.session !== session) continue
+      if (session !== undefined && connection.sessionId !== session) continue
       yield connection
     }
   }

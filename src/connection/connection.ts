@@ -30,7 +30,7 @@ export interface Connection {
   /** Empty for an anonymous user. */
   readonly user: string
   /** The session id in the connect reply of the Centrifuge protocol; raw connections have none. */
-  readonly session: string | undefined
+  readonly sessionId: string | undefined
   readonly codec: Codec
   /** Undefined once it is closed. */
   readonly socket: Socket | undefined

@@ -1,9 +1,9 @@
 /** Is called back by a timer wheel. */
-export interface TimerListener {
+export interface TimerHandler {
   /** Returns in how many milliseconds to be called again; undefined: not again. */
   onTimer(nowMs: number): number | undefined
-  /** Used by the wheel alone: the slot that contains this listener, so that the wheel needs no table of listeners. */
-  wheelSlot?: Set<TimerListener> | undefined
+  /** Used by the wheel alone: the slot that contains this handler, so that the wheel needs no table of handlers. */
+  wheelSlot?: Set<TimerHandler> | undefined
 }
 
 const DEFAULT_TICK_MS = 100
@@ -20,14 +20,14 @@ const MAX_STEP_MS = 1_000
 export class TimerWheel {
   /** The wheel's time in milliseconds: starts anywhere, never jumps. */
   nowMs = 0
-  private readonly slots = Array.from({ length: SLOTS }, () => new Set<TimerListener>())
+  private readonly slots = Array.from({ length: SLOTS }, () => new Set<TimerHandler>())
   private position = 0
   private lastTickMs: number
   private timer: NodeJS.Timeout | undefined
 
   constructor(
     private readonly clock: () => number = () => performance.now(),
-    /** The wheel's precision: every listener is called at most this late. Each tick wakes the process. */
+    /** The wheel's precision: every handler is called at most this late. Each tick wakes the process. */
     private readonly tickMs = DEFAULT_TICK_MS,
     /** Called on each tick with how late it was. */
     private readonly onTick: (lateMs: number) => void = () => undefined,
@@ -49,19 +49,19 @@ export class TimerWheel {
     clearInterval(this.timer)
   }
 
-  /** Calls `onTimer` in so many milliseconds, at most 599 ticks. Replaces an earlier schedule of the listener. */
-  schedule(listener: TimerListener, delayMs: number): void {
-    this.cancel(listener)
+  /** Calls `onTimer` in so many milliseconds, at most 599 ticks. Replaces an earlier schedule of the handler. */
+  schedule(handler: TimerHandler, delayMs: number): void {
+    this.cancel(handler)
     const dueTick = Math.ceil((this.nowMs + delayMs) / this.tickMs)
     const ticks = Math.min(SLOTS - 1, Math.max(1, dueTick - Math.floor(this.nowMs / this.tickMs)))
     const slot = this.slots[(this.position + ticks) % SLOTS]
-    slot?.add(listener)
-    listener.wheelSlot = slot
+    slot?.add(handler)
+    handler.wheelSlot = slot
   }
 
-  cancel(listener: TimerListener): void {
-    listener.wheelSlot?.delete(listener)
-    listener.wheelSlot = undefined
+  cancel(handler: TimerHandler): void {
+    handler.wheelSlot?.delete(handler)
+    handler.wheelSlot = undefined
   }
 
   /** Advances to the clock's time. The interval calls it; tests call it themselves. */
@@ -81,11 +81,11 @@ export class TimerWheel {
     this.position = (this.position + 1) % SLOTS
     const slot = this.slots[this.position]
     if (slot === undefined) return
-    for (const listener of [...slot]) {
-      if (!slot.has(listener)) continue
-      this.cancel(listener)
-      const delayMs = listener.onTimer(this.nowMs)
-      if (delayMs !== undefined) this.schedule(listener, delayMs)
+    for (const handler of [...slot]) {
+      if (!slot.has(handler)) continue
+      this.cancel(handler)
+      const delayMs = handler.onTimer(this.nowMs)
+      if (delayMs !== undefined) this.schedule(handler, delayMs)
     }
   }
 }

@@ -102,7 +102,7 @@ export class Channels {
     }
   }
 
-  /** Rejects with error 108 where no history is kept, 112 when the position is of another epoch. */
+  /** Rejects with error 108 where no history is stored, 112 when the position is of another epoch. */
   async history(
     channel: string,
     { limit, since, isReverse, maxBytes }: ChannelHistoryQuery,
@@ -124,13 +124,13 @@ export class Channels {
     return { ...history, publications: withinBytes(history.publications, maxBytes) }
   }
 
-  /** Rejects with error 108 where no history is kept. */
+  /** Rejects with error 108 where no history is stored. */
   async removeHistory(channel: string): Promise<void> {
     this.namespaceWithHistory(channel)
     await this.options.broker.removeHistory(channel)
   }
 
-  /** Rejects with error 108 where no presence is kept, 106 where the channel has more clients than can be listed. */
+  /** Rejects with error 108 where no presence is stored, 106 where the channel has more clients than can be listed. */
   async presence(channel: string): Promise<ReadonlyMap<string, ClientInfo>> {
     this.checkKeepsPresence(channel)
     const clients = await this.options.presenceStore.list(channel, MAX_LISTED_CLIENTS)
@@ -140,7 +140,7 @@ export class Channels {
     return clients
   }
 
-  /** Rejects with error 108 where no presence is kept. */
+  /** Rejects with error 108 where no presence is stored. */
   async presenceStats(channel: string): Promise<PresenceStats> {
     this.checkKeepsPresence(channel)
     return this.options.presenceStore.stats(channel)

@@ -2,7 +2,7 @@ import type { Counter, Gauge, Metric, Registry } from 'prom-client'
 import { HistogramMetric, LabelledHistogram } from './labelled-histogram.js'
 import { LabelledValue, LabelledValues } from './labelled-value.js'
 
-type Kind = typeof Counter | typeof Gauge
+type MetricKind = typeof Counter | typeof Gauge
 
 /** A label, and all the values that it can have. */
 interface Label<V extends string> {
@@ -11,7 +11,7 @@ interface Label<V extends string> {
 }
 
 interface ExportedValues {
-  readonly kind: Kind
+  readonly kind: MetricKind
   readonly name: string
   readonly help: string
   readonly labelNames: readonly string[]
@@ -30,7 +30,7 @@ export class DeferredMetrics {
   ) {}
 
   /** A metric without labels. */
-  value(kind: Kind, name: string, help: string): LabelledValue {
+  value(kind: MetricKind, name: string, help: string): LabelledValue {
     const value = new LabelledValue({})
     this.export({ kind, name, help, labelNames: [], values: [value] })
     return value
@@ -38,7 +38,7 @@ export class DeferredMetrics {
 
   /** A metric with one label whose values are known: one number for each of them. */
   valuePerLabel<V extends string>(
-    kind: Kind,
+    kind: MetricKind,
     name: string,
     help: string,
     label: Label<V>,
@@ -49,7 +49,7 @@ export class DeferredMetrics {
   }
 
   /** A metric with labels whose values are not known in advance. The caller bounds how many there are. */
-  values(kind: Kind, name: string, help: string, labelNames: readonly string[]): LabelledValues {
+  values(kind: MetricKind, name: string, help: string, labelNames: readonly string[]): LabelledValues {
     const values = new LabelledValues()
     this.export({ kind, name, help, labelNames, values })
     return values

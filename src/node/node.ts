@@ -55,7 +55,7 @@ export interface NodeParts {
   readonly wheel: TimerWheel
   readonly broker: Broker
   readonly peers: Peers
-  readonly presence: PresenceAnnouncer
+  readonly presenceAnnouncer: PresenceAnnouncer
   /** Undefined where presence is not shared with other nodes. */
   readonly presenceKeeper: PresenceKeeper | undefined
   /** Keys of an issuer, before which no client can connect with its tokens. Undefined where no issuer is configured. */
@@ -105,7 +105,7 @@ export class Node {
     private readonly options: NodeOptions,
     private readonly parts: NodeParts,
   ) {
-    const { peers, presence, presenceKeeper, metrics, log, connections, hub, remoteKeys } = parts
+    const { peers, presenceAnnouncer, presenceKeeper, metrics, log, connections, hub, remoteKeys } = parts
     this.awaitsKeys = remoteKeys !== undefined
     this.control = new ConnectionControl(connections)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
@@ -125,7 +125,7 @@ export class Node {
       },
       channels: () => hub.channelCount,
       nodes: () => this.relayWatch.nodeCount,
-      pendingPresence: () => presence.pendingCount,
+      pendingPresence: () => presenceAnnouncer.pendingCount,
     })
   }
 
@@ -180,7 +180,7 @@ export class Node {
    */
   async drain(): Promise<boolean> {
     const { drainDelayMs, drainWindowMs } = this.options
-    const { connections, slots, presence, publicTransport, metrics, log } = this.parts
+    const { connections, slots, presenceAnnouncer, publicTransport, metrics, log } = this.parts
     this.isDraining = true
     metrics.draining.set(1)
     log.info({ connections: connections.count }, 'draining')
@@ -189,7 +189,7 @@ export class Node {
     publicTransport.stopListening()
     const isInTime = await isDoneWithin(drainWindowMs + DRAIN_GRACE_MS, this.closeAndLeave())
     if (!isInTime) {
-      const facts = { connections: connections.count, pendingPresence: presence.pendingCount }
+      const facts = { connections: connections.count, pendingPresence: presenceAnnouncer.pendingCount }
       log.warn(facts, 'not drained in time')
     }
     return isInTime
@@ -223,8 +223,8 @@ export class Node {
 
   /** Logs a failure and resolves all the same: the other nodes sweep what this one could not remove. */
   private async leaveCluster(): Promise<void> {
-    const { peers, presence, presenceKeeper } = this.parts
-    await presence.settled()
+    const { peers, presenceAnnouncer, presenceKeeper } = this.parts
+    await presenceAnnouncer.settled()
     try {
       await presenceKeeper?.removeOwnClients()
       // After the presence, since no node sweeps the presence of a node that has left.

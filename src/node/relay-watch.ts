@@ -144,7 +144,8 @@ export class RelayWatch {
       this.announce()
       onReady()
     } else if (state === 'ok') log.info({}, 'the relay is back')
-    else if (state === 'deaf') log.error({}, 'this node does not hear the relay while other nodes are alive')
+    else if (state === 'deaf')
+      log.error({}, 'this node receives nothing from the relay while other nodes are alive')
     else
       log.warn({ silenceMs: Math.round(this.silenceMs) }, 'the relay is silent; established connections stay')
   }

@@ -15,13 +15,13 @@ const SUBSCRIBE_BATCH = 1_000
 const RETRY_MS = 1_000
 
 /** Receives a message, whose bytes are valid until the call returns. May throw MalformedMessage. */
-export type MessageListener = (message: Buffer) => void
+export type MessageHandler = (message: Buffer) => void
 
 /** A Redis channel that this node is to be subscribed to. */
-interface Subscription {
-  readonly listener: MessageListener
+interface RelaySubscription {
+  readonly onMessage: MessageHandler
   isConfirmed: boolean
-  /** Whether `subscribe` has resolved for a caller. It is then kept until `unsubscribe`, over every lost connection. */
+  /** Whether `subscribe` has resolved for a caller. It then stays until `unsubscribe`, over every lost connection. */
   isRetained: boolean
   /** Callers that wait for the confirmation. */
   readonly waiters: Set<Waiter>
@@ -35,7 +35,7 @@ interface Waiter {
 
 /** Keeps a set of Redis channels subscribed, over every loss of the connection. */
 export class RelaySubscriber {
-  private readonly subscriptions = new Map<string, Subscription>()
+  private readonly subscriptions = new Map<string, RelaySubscription>()
   /** Names for the next SUBSCRIBE. */
   private pendingNames: string[] = []
   private isUp = false
@@ -62,11 +62,11 @@ export class RelaySubscriber {
    * Resolves when Redis confirmed the subscription. Rejects with a BrokerError within 2 s otherwise, sooner when Redis
    * refuses. A subscription for which no call has resolved, and none waits, is dropped.
    */
-  subscribe(redisChannel: string, listener: MessageListener): Promise<void> {
+  subscribe(redisChannel: string, onMessage: MessageHandler): Promise<void> {
     const known = this.subscriptions.get(redisChannel)
     if (known?.isConfirmed === true) return Promise.resolve()
-    const subscription: Subscription = known ?? {
-      listener,
+    const subscription: RelaySubscription = known ?? {
+      onMessage,
       isConfirmed: false,
       isRetained: false,
       waiters: new Set(),
@@ -104,7 +104,7 @@ export class RelaySubscriber {
     if (this.redis.status === 'ready') this.redis.unsubscribe(redisChannel).catch(() => undefined)
   }
 
-  private dropIfUnused(redisChannel: string, subscription: Subscription): void {
+  private dropIfUnused(redisChannel: string, subscription: RelaySubscription): void {
     if (subscription.waiters.size > 0 || subscription.isRetained) return
     if (this.subscriptions.get(redisChannel) === subscription) this.unsubscribe(redisChannel)
   }
@@ -186,7 +186,7 @@ export class RelaySubscriber {
     const subscription = this.subscriptions.get(redisChannel.toString('latin1'))
     if (subscription === undefined) return
     try {
-      subscription.listener(message)
+      subscription.onMessage(message)
     } catch (error) {
       if (error instanceof MalformedMessage) this.metrics.relayMalformed.inc()
       // Thrown on, it would surface in the connection's data handler and end the process.
@@ -195,7 +195,7 @@ export class RelaySubscriber {
   }
 }
 
-function confirm(subscription: Subscription): void {
+function confirm(subscription: RelaySubscription): void {
   subscription.isConfirmed = true
   subscription.isRetained ||= subscription.waiters.size > 0
   for (const waiter of subscription.waiters) waiter.confirm()
@@ -208,7 +208,7 @@ function isRefusal(error: unknown): error is Error {
 }
 
 /** Refuses all waiters at once, who need not wait for the deadline. */
-function refuse(subscription: Subscription | undefined, error: Error): void {
+function refuse(subscription: RelaySubscription | undefined, error: Error): void {
   for (const waiter of subscription?.waiters ?? []) {
     waiter.refuse(`Redis refused the subscription: ${error.message}`, error)
   }

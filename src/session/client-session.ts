@@ -54,7 +54,7 @@ export class ClientSession extends Session<ClientSessionContext> implements Clie
     return undefined
   }
 
-  get session(): string {
+  get sessionId(): string {
     return this.client
   }
 
@@ -198,13 +198,13 @@ export class ClientSession extends Session<ClientSessionContext> implements Clie
   }
 
   private endSubscription(subscription: Subscription): void {
-    const { hub, presence } = this.context
+    const { hub, presenceAnnouncer } = this.context
     const { channel, namespace, state, watched } = subscription
     subscription.state = 'ended'
     // A pending subscription releases what it has acquired itself.
     if (state !== 'subscribed') return
     hub.removeSubscriber(channel, this, watched)
-    presence.left(channel, this.infoIn(subscription), namespace)
+    presenceAnnouncer.left(channel, this.infoIn(subscription), namespace)
   }
 
   async subscribe(channel: string, options: ServerSubscription): Promise<void> {

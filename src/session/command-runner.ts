@@ -104,7 +104,7 @@ export class CommandRunner {
 
   /** Whether the cluster lags behind this client's joins and leaves. Queued commands start once it has caught up. */
   private mustWaitForPresence(): boolean {
-    const belowLimit = this.host.context.presence.whenBelowLimit(this.host.client)
+    const belowLimit = this.host.context.presenceAnnouncer.whenBelowLimit(this.host.client)
     if (belowLimit !== undefined && !this.isWaitingForPresence) {
       this.isWaitingForPresence = true
       void belowLimit.then(() => {

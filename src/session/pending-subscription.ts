@@ -152,14 +152,14 @@ export class PendingSubscription {
       this.abort()
       return
     }
-    const { hub, presence, metrics } = owner.context
+    const { hub, presenceAnnouncer, metrics } = owner.context
     if (this.buffer !== undefined) hub.stopBuffering(options.channel, this.buffer, start?.position)
     hub.addSubscriber(options.channel, owner, subscription.watched, subscription.isPositioned)
     subscription.state = 'subscribed'
     if (options.since !== undefined && start !== undefined) {
       metrics.recoveries.inc({ result: start.recovered ? 'recovered' : 'not_recovered' })
     }
-    presence.joined(options.channel, owner.infoIn(subscription), options.namespace)
+    presenceAnnouncer.joined(options.channel, owner.infoIn(subscription), options.namespace)
     if (subscription.expiresAtMs !== undefined) owner.rescheduleTimer()
   }
 
@@ -199,7 +199,7 @@ export class PendingSubscription {
       await hub.catchUp(options.channel, top)
       if (this.canStart(this.reader.start(owner.roomBytes))) return
     }
-    throw errors.internal('the channel’s stream and what is heard of it do not fit together')
+    throw errors.internal('the channel’s stream and what the relay delivered of it do not fit together')
   }
 }
 

@@ -36,7 +36,7 @@ export class RawSession extends Session<RawSessionContext> {
   /** One line of JSON, from the token. */
   private readonly connInfo: string | undefined
   /** When the client last sent anything, in the wheel's time. */
-  private lastHeardMs = 0
+  private lastReceivedMs = 0
   /** In the wheel's time; undefined: the connection does not expire. */
   private expiresMs: number | undefined
 
@@ -59,7 +59,7 @@ export class RawSession extends Session<RawSessionContext> {
   }
 
   /** The protocol has no sessions. */
-  get session(): undefined {
+  get sessionId(): undefined {
     return undefined
   }
 
@@ -90,7 +90,7 @@ export class RawSession extends Session<RawSessionContext> {
   }
 
   markAlive(): void {
-    this.lastHeardMs = this.context.wheel.upperNowMs
+    this.lastReceivedMs = this.context.wheel.upperNowMs
   }
 
   onTimer(nowMs: number): number | undefined {
@@ -100,7 +100,7 @@ export class RawSession extends Session<RawSessionContext> {
       this.close(DISCONNECTS.connectionExpired)
       return undefined
     }
-    const silenceMs = nowMs - this.lastHeardMs
+    const silenceMs = nowMs - this.lastReceivedMs
     if (silenceMs >= timeoutMs) {
       this.context.metrics.heartbeatTimeouts.inc({ protocol: this.protocol })
       this.close(CLOSES.heartbeatTimeout)
@@ -158,11 +158,11 @@ export class RawSession extends Session<RawSessionContext> {
   notifyGap(): void {}
 
   protected onOpened(): number {
-    const { hub, presence, heartbeat } = this.context
+    const { hub, presenceAnnouncer, heartbeat } = this.context
     if (this.subscription !== undefined) {
       const { channel, namespace, watched } = this.subscription
       hub.addSubscriber(channel, this, watched, false)
-      presence.joined(channel, this.info, namespace)
+      presenceAnnouncer.joined(channel, this.info, namespace)
     }
     this.markAlive()
     return Math.min(heartbeat.checkIntervalMs, heartbeat.timeoutMs / 2)
@@ -172,7 +172,7 @@ export class RawSession extends Session<RawSessionContext> {
     if (this.subscription === undefined) return
     const { channel, namespace, watched } = this.subscription
     this.context.hub.removeSubscriber(channel, this, watched)
-    this.context.presence.left(channel, this.info, namespace)
+    this.context.presenceAnnouncer.left(channel, this.info, namespace)
   }
 
   private handleFrame({ channel, namespace }: RawSubscription, data: Buffer, isBinary: boolean): void {

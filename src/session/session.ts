@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Codec, Connection, ServerSubscription } from '../connection/connection.js'
 import type { ConnectionSlots } from '../connection/connection-slots.js'
 import type { Connections } from '../connection/connections.js'
-import type { TimerListener, TimerWheel } from '../connection/timer-wheel.js'
+import type { TimerHandler, TimerWheel } from '../connection/timer-wheel.js'
 import type { Channels } from '../hub/channels.js'
 import type { Hub } from '../hub/hub.js'
 import type { Logger } from '../log.js'
@@ -33,7 +33,7 @@ export interface SessionContext {
   readonly hub: Hub
   readonly slots: ConnectionSlots
   readonly channels: Channels
-  readonly presence: PresenceAnnouncer
+  readonly presenceAnnouncer: PresenceAnnouncer
   readonly wheel: TimerWheel
   readonly metrics: Metrics
   readonly log: Logger
@@ -44,14 +44,14 @@ export interface SessionContext {
  * objects, for a node has very many.
  */
 export abstract class Session<C extends SessionContext = SessionContext>
-  implements SocketHandler, TimerListener, Connection
+  implements SocketHandler, TimerHandler, Connection
 {
   /** Label of metrics and field of the log. */
   abstract readonly protocol: 'raw' | 'echo' | 'centrifuge'
   abstract readonly codec: Codec
   readonly client = randomUUID()
   socket: Socket | undefined
-  wheelSlot: Set<TimerListener> | undefined
+  wheelSlot: Set<TimerHandler> | undefined
   private openedMs = 0
 
   constructor(
@@ -64,7 +64,7 @@ export abstract class Session<C extends SessionContext = SessionContext>
   abstract markAlive(): void
   abstract onTimer(nowMs: number): number | undefined
   abstract isSubscribed(channel: string): boolean
-  abstract readonly session: string | undefined
+  abstract readonly sessionId: string | undefined
   abstract subscribe(channel: string, options: ServerSubscription): Promise<void>
   abstract unsubscribe(channel: string, why: Close): boolean
   abstract pushMessage(data: string): boolean

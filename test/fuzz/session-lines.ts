@@ -6,10 +6,21 @@ export const HMAC_SECRET = 'a secret that signs tokens, long enough'
 export const STATIC_TOKEN = 'the-static-token'
 
 /** In a run, the tilde is replaced by the number of the run, so that its channels are empty. */
-const KEPT = ['kept:a~', '$kept:b~', 'kept:c~#ann,bob']
-const CHANNELS = ['a~', 'b~', '__proto__', '$c~', ...KEPT, 'kept:d~#bob', 'shut:a~', 'nowhere:a~', '', 'ü']
+const STORED = ['stored:a~', '$stored:b~', 'stored:c~#ann,bob']
+const CHANNELS = [
+  'a~',
+  'b~',
+  '__proto__',
+  '$c~',
+  ...STORED,
+  'stored:d~#bob',
+  'shut:a~',
+  'nowhere:a~',
+  '',
+  'ü',
+]
 
-const channel = fc.constantFrom(...CHANNELS, ...KEPT)
+const channel = fc.constantFrom(...CHANNELS, ...STORED)
 const token = (...good: Token[]) =>
   fc.oneof(
     { weight: 8, arbitrary: fc.constantFrom(...good) },
@@ -29,7 +40,7 @@ const connect = fc.record({
   name: fc.constant('connect'),
   id,
   token: token('static', 'signed', 'signed'),
-  channels: fc.uniqueArray(fc.constantFrom('a~', 'b~', ...KEPT), { maxLength: MAX_CHANNELS + 1 }),
+  channels: fc.uniqueArray(fc.constantFrom('a~', 'b~', ...STORED), { maxLength: MAX_CHANNELS + 1 }),
   since,
 }) satisfies fc.Arbitrary<Line>
 
@@ -129,8 +140,8 @@ export class Run {
     private readonly epochOf: (channel: string) => string,
   ) {}
 
-  static keptChannels(number: number): string[] {
-    return KEPT.map((name) => name.replace('~', `-${number}`))
+  static storedChannels(number: number): string[] {
+    return STORED.map((name) => name.replace('~', `-${number}`))
   }
 
   own(line: Line): Line {

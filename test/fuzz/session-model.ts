@@ -11,7 +11,7 @@ export const NAMESPACES = [
     join_leave: true,
   },
   {
-    name: 'kept',
+    name: 'stored',
     allow_subscribe_for_client: true,
     allow_user_limited_channels: true,
     allow_publish_for_subscriber: true,
@@ -217,11 +217,11 @@ export class SessionModel {
     const problem = nameProblem(channel)
     if (problem !== undefined) return problem
     const isOpen = !channel.startsWith('$') && !channel.endsWith('#bob')
-    if (namespaceOf(channel) !== 'kept' || !(isOpen || this.channels.has(channel))) return 103
+    if (namespaceOf(channel) !== 'stored' || !(isOpen || this.channels.has(channel))) return 103
     if (since?.epoch === 'wrong') return 112
     const stream = this.streamOf(channel)
-    const kept = stream.map((n, index) => ({ n, offset: index + 1 })).slice(-HISTORY_SIZE)
-    const found = kept.filter(
+    const stored = stream.map((n, index) => ({ n, offset: index + 1 })).slice(-HISTORY_SIZE)
+    const found = stored.filter(
       ({ offset }) => since === undefined || (reverse ? offset < since.offset : offset > since.offset),
     )
     const numbers = (reverse ? found.reverse() : found).map(({ n }) => n)
@@ -231,7 +231,7 @@ export class SessionModel {
   /** The result of recovery in the result of a subscription. */
   private resultIn(channel: string, since: Since | undefined): string {
     if (since === undefined) return 'new'
-    if (namespaceOf(channel) !== 'kept') return 'not recovered'
+    if (namespaceOf(channel) !== 'stored') return 'not recovered'
     const stream = this.streamOf(channel)
     const missed = stream.slice(since.offset)
     const isWhole = since.offset <= stream.length && missed.length <= HISTORY_SIZE

@@ -117,7 +117,7 @@ describe.each(['memory', 'Redis'])('a session of the Centrifuge protocol, with %
 
   async function prepareRun(): Promise<Run> {
     const number = ++runs
-    const channels = Run.keptChannels(number)
+    const channels = Run.storedChannels(number)
     const histories = await Promise.all(
       channels.map((channel) => callApi(node, 'history', { channel, limit: 0 })),
     )
@@ -199,7 +199,7 @@ describe.each(['memory', 'Redis'])('a session of the Centrifuge protocol, with %
       return [
         'fanfare_connections{protocol="centrifuge"} 0',
         'fanfare_subscriptions{namespace=""} 0',
-        'fanfare_subscriptions{namespace="kept"} 0',
+        'fanfare_subscriptions{namespace="stored"} 0',
       ].every((line) => lines.includes(line))
     }, 'no connection or subscription is left')
     for (let run = 1; run <= runs; run++) {

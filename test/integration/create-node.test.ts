@@ -17,7 +17,7 @@ describe('a node in an application', () => {
 
   it('does not start when no client could authenticate, and generates no credentials', async () => {
     await expect(createNode()).rejects.toThrow(
-      'hooks.connect: nobody could connect; give it, or set authTokens',
+      'hooks.connect: no client could connect; give it, or set authTokens',
     )
   })
 

@@ -4,7 +4,7 @@ import type { Connection } from '../../src/connection/connection.js'
 export function stubConnection(part: Partial<Connection> & Pick<Connection, 'client'>): Connection {
   return {
     user: '',
-    session: undefined,
+    sessionId: undefined,
     codec: 'raw',
     socket: undefined,
     isSubscribed: () => false,

@@ -65,7 +65,7 @@ function createContext(
       metrics,
       log,
     }),
-    presence: new PresenceAnnouncer(store, broker, log, MAX_PENDING_CHANGES),
+    presenceAnnouncer: new PresenceAnnouncer(store, broker, log, MAX_PENDING_CHANGES),
     wheel: new TimerWheel(() => Date.now(), TICK_MS),
     metrics,
     log,
@@ -442,8 +442,13 @@ describe('a client of the Centrifuge protocol', () => {
         return super.add(channel, info)
       }
     }
-    const presence = new PresenceAnnouncer(new SlowStore(), context.broker, context.log, MAX_PENDING_CHANGES)
-    context = { ...context, presence }
+    const presenceAnnouncer = new PresenceAnnouncer(
+      new SlowStore(),
+      context.broker,
+      context.log,
+      MAX_PENDING_CHANGES,
+    )
+    context = { ...context, presenceAnnouncer }
     const joinsAndLeaves = (pairs: number) =>
       Array.from({ length: pairs }, (_, index) => [
         { id: 2 * index + 2, subscribe: { channel: 'a' } },
@@ -460,13 +465,13 @@ describe('a client of the Centrifuge protocol', () => {
     const other = Client.connected('secret-a')
     other.send({ id: 2, subscribe: { channel: 'a' } }, { id: 3, ping: {} })
     expect(other.reply(3)).toEqual({ id: 3, ping: {} })
-    expect(presence.pendingCount).toBe(3)
+    expect(presenceAnnouncer.pendingCount).toBe(3)
     answer()
     await vi.waitFor(() => expect(modest.reply(1_000)).toEqual({ id: 1_000, ping: {} }), POLL_OPTIONS)
     expect(modest.reply(201)).toEqual({ id: 201, unsubscribe: {} })
     expect(modest.closes).toEqual([])
-    await presence.settled()
-    expect(presence.pendingCount).toBe(0)
+    await presenceAnnouncer.settled()
+    expect(presenceAnnouncer.pendingCount).toBe(0)
   })
 
   it('may send 3,072 commands in a frame, although they are executed at once, and is closed with 3013 beyond that', () => {

@@ -35,7 +35,7 @@ describe('the description of a configuration', () => {
   it('shows the default of an invalid setting, and marks it', () => {
     const wrong = describeConfig(loadConfig({ environment: { FANFARE_PORT: 'http' } }))
     expect(lineOf(wrong, 'FANFARE_PORT')).toMatch(
-      /\s8000\s+default \(what the environment says is wrong\)\s+8000\s/,
+      /\s8000\s+default \(the value from the environment is wrong\)\s+8000\s/,
     )
   })
 

@@ -16,11 +16,11 @@ beforeEach(() => {
 })
 
 /** Adds a connection that records the calls of its methods. */
-function connect(client: string, user: string, session?: string, refusal?: Error): void {
+function connect(client: string, user: string, sessionId?: string, refusal?: Error): void {
   const connection: Connection = {
     client,
     user,
-    session,
+    sessionId,
     codec: 'raw',
     socket: undefined,
     isSubscribed: (channel) => channel === 'room',

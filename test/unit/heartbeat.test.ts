@@ -39,7 +39,7 @@ function contextWith(checkIntervalMs: number, timeoutMs: number, tickMs: number)
       metrics,
       log,
     }),
-    presence: new PresenceAnnouncer(store, broker, log, 4),
+    presenceAnnouncer: new PresenceAnnouncer(store, broker, log, 4),
     wheel: new TimerWheel(() => clockMs, tickMs),
     metrics,
     log,

@@ -49,7 +49,7 @@ afterEach(() => vi.useRealTimers())
 /** A connection whose socket records its topics and broadcasts among the frames. */
 class RecordingConnection implements Connection {
   readonly user = ''
-  readonly session = undefined
+  readonly sessionId = undefined
   readonly channels = new Set<string>()
   readonly gaps: string[] = []
   readonly socket = stubSocket({

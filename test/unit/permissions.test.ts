@@ -73,7 +73,7 @@ describe.each([
   ['History', mayReadHistory],
   ['Presence', mayReadPresence],
 ] as const)('%s', (what, may) => {
-  const actors = {
+  const requests = {
     'a subscriber': { channel: 'chat:room', user: 'ann', isSubscribed: true },
     'an anonymous subscriber': { channel: 'chat:room', user: '', isSubscribed: true },
     'a client': { channel: 'chat:room', user: 'ann', isSubscribed: false },
@@ -86,7 +86,7 @@ describe.each([
     [{ [`allow${what}ForClient`]: true }, ['a subscriber', 'a client']],
     [{ [`allow${what}ForAnonymous`]: true }, ['an anonymous subscriber', 'an anonymous client']],
   ])('with %j is allowed for %j', (options, expected) => {
-    const allowed = Object.entries(actors).filter(([, actor]) => may(namespace(options), actor))
+    const allowed = Object.entries(requests).filter(([, request]) => may(namespace(options), request))
     expect(allowed.map(([name]) => name)).toEqual(expected)
   })
 
@@ -110,6 +110,6 @@ describe.each([
       (key) => key.startsWith('allow') && !key.startsWith(`allow${what}`),
     )
     const options = namespace(Object.fromEntries(others.map((key) => [key, true])))
-    expect(Object.values(actors).filter((actor) => may(options, actor))).toEqual([])
+    expect(Object.values(requests).filter((request) => may(options, request))).toEqual([])
   })
 })

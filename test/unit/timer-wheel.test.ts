@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type TimerListener, TimerWheel } from '../../src/connection/timer-wheel.js'
+import { type TimerHandler, TimerWheel } from '../../src/connection/timer-wheel.js'
 
 /** Records the wheel's time at each call, and returns the next of its delays. */
-class Alarm implements TimerListener {
+class Alarm implements TimerHandler {
   readonly callsMs: number[] = []
 
   constructor(private readonly delaysMs: (number | undefined)[] = []) {}
@@ -38,7 +38,7 @@ describe('a timer wheel', () => {
   })
 
   it.each([0, 1, 99, 100, 101, 250, 1_000, 29_950, 59_900])(
-    'calls a listener that is due in %i ms at most a tick late',
+    'calls a handler that is due in %i ms at most a tick late',
     (delayMs) => {
       const alarm = new Alarm()
       wheel.schedule(alarm, delayMs)
@@ -62,7 +62,7 @@ describe('a timer wheel', () => {
     }
   })
 
-  it('calls after a minute at most, so that a listener has to ask again for a longer delay', () => {
+  it('calls after a minute at most, so that a handler has to ask again for a longer delay', () => {
     const alarm = new Alarm([60_000, undefined])
     wheel.schedule(alarm, 90_000)
     pass(59_800)
@@ -73,21 +73,21 @@ describe('a timer wheel', () => {
     expect(alarm.callsMs).toHaveLength(2)
   })
 
-  it('calls again after the delay that a listener returns, and not again after undefined', () => {
+  it('calls again after the delay that a handler returns, and not again after undefined', () => {
     const alarm = new Alarm([1_000, 500, undefined])
     wheel.schedule(alarm, 200)
     pass(10_000)
     expect(alarm.callsMs).toEqual([200, 1_200, 1_700])
   })
 
-  it('calls again in the next tick when a listener returns 0', () => {
+  it('calls again in the next tick when a handler returns 0', () => {
     const alarm = new Alarm([0, 0, undefined])
     wheel.schedule(alarm, 100)
     pass(1_000)
     expect(alarm.callsMs).toEqual([100, 200, 300])
   })
 
-  it('does not call a cancelled listener', () => {
+  it('does not call a cancelled handler', () => {
     const alarm = new Alarm()
     wheel.schedule(alarm, 300)
     pass(200)
@@ -97,7 +97,7 @@ describe('a timer wheel', () => {
     expect(alarm.callsMs).toEqual([])
   })
 
-  it('calls a listener that is scheduled again once, at the later time', () => {
+  it('calls a handler that is scheduled again once, at the later time', () => {
     const alarm = new Alarm()
     wheel.schedule(alarm, 300)
     pass(200)
@@ -106,7 +106,7 @@ describe('a timer wheel', () => {
     expect(alarm.callsMs).toEqual([500])
   })
 
-  it('calls listeners that are due together in the order in which they were scheduled', () => {
+  it('calls handlers that are due together in the order in which they were scheduled', () => {
     const order: number[] = []
     for (let index = 0; index < 1_000; index++) {
       wheel.schedule({ onTimer: () => void order.push(index) }, 300)
@@ -115,7 +115,7 @@ describe('a timer wheel', () => {
     expect(order).toEqual(Array.from({ length: 1_000 }, (_, index) => index))
   })
 
-  it('does not call a listener that another one cancels in the same tick', () => {
+  it('does not call a handler that another one cancels in the same tick', () => {
     const second = new Alarm()
     wheel.schedule({ onTimer: () => void wheel.cancel(second) }, 300)
     wheel.schedule(second, 300)
@@ -123,9 +123,9 @@ describe('a timer wheel', () => {
     expect(second.callsMs).toEqual([])
   })
 
-  it('calls a listener that another one schedules while it is called', () => {
+  it('calls a handler that another one schedules while it is called', () => {
     const second = new Alarm()
-    const first: TimerListener = { onTimer: () => void wheel.schedule(second, 100) }
+    const first: TimerHandler = { onTimer: () => void wheel.schedule(second, 100) }
     wheel.schedule(first, 100)
     pass(1_000)
     expect(second.callsMs).toEqual([200])
@@ -145,7 +145,7 @@ describe('a timer wheel', () => {
     expect(alarm.callsMs).toEqual([30_000])
   })
 
-  it('calls every due listener after a short pause', () => {
+  it('calls every due handler after a short pause', () => {
     const alarms = [100, 200, 300, 900].map((delayMs) => {
       const alarm = new Alarm()
       wheel.schedule(alarm, delayMs)
@@ -163,7 +163,7 @@ describe.each([20, 1_000])('a timer wheel that ticks every %i ms', (tickMs) => {
   })
 
   it.each([1, 999, 1_000, 5_001, 10_000])(
-    'calls a listener that is due in %i ms at most a tick late',
+    'calls a handler that is due in %i ms at most a tick late',
     (delayMs) => {
       const alarm = new Alarm()
       wheel.schedule(alarm, delayMs)

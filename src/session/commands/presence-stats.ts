@@ -10,8 +10,8 @@ export async function handlePresenceStats(
   reply: Reply,
 ): Promise<void> {
   checkMayReadPresence(connection, channel)
-  const { presence, channels } = connection.context
-  await presence.pendingWrites(channel, connection.client)
+  const { presenceAnnouncer, channels } = connection.context
+  await presenceAnnouncer.pendingWrites(channel, connection.client)
   const { clients, users } = await channels.presenceStats(channel)
   reply({ num_clients: clients, num_users: users })
 }

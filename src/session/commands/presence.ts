@@ -12,8 +12,8 @@ export async function handlePresence(
   reply: Reply,
 ): Promise<void> {
   checkMayReadPresence(connection, channel)
-  const { presence, channels } = connection.context
-  await presence.pendingWrites(channel, connection.client)
+  const { presenceAnnouncer, channels } = connection.context
+  await presenceAnnouncer.pendingWrites(channel, connection.client)
   reply({ presence: presenceJson(await channels.presence(channel)) })
 }
 

@@ -1,4 +1,5 @@
 import { stringify } from '../protocol/json-text.js'
+import { isRecord } from '../type-guards.js'
 import type { ChannelGrant, Identity } from './authenticator.js'
 
 /** The longest user name, in UTF-16 units: presence, logs and relay messages contain it. */
@@ -44,15 +45,11 @@ export function isStringArray(value: unknown): value is string[] {
 
 function readSubs(subs: unknown): Readonly<Record<string, ChannelGrant>> | undefined | 'invalid' {
   if (subs === undefined) return undefined
-  if (!isObject(subs)) return 'invalid'
+  if (!isRecord(subs)) return 'invalid'
   const grants: [string, ChannelGrant][] = []
   for (const [channel, options] of Object.entries(subs)) {
-    if (!isObject(options)) return 'invalid'
+    if (!isRecord(options)) return 'invalid'
     grants.push([channel, { info: stringify(options['info']), data: stringify(options['data']) }])
   }
   return Object.fromEntries(grants)
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

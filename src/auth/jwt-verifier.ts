@@ -1,5 +1,6 @@
+import { isRecord } from '../type-guards.js'
 import type { AuthFailure } from './authenticator.js'
-import { type Claims, isObject, isStringArray } from './claims.js'
+import { type Claims, isStringArray } from './claims.js'
 import type { RemoteKeys } from './remote-keys.js'
 import { hmacChecks, publicKeyChecks, type SignatureCheck, splitPems } from './signatures.js'
 
@@ -131,7 +132,7 @@ export class JwtVerifier {
 function decodeJsonObject(encoded: string): Claims | undefined {
   try {
     const value: unknown = JSON.parse(Buffer.from(encoded, 'base64url').toString())
-    return isObject(value) ? value : undefined
+    return isRecord(value) ? value : undefined
   } catch {
     return undefined
   }

@@ -1,4 +1,5 @@
 import { createPublicKey, type JsonWebKey } from 'node:crypto'
+import { causeMessage } from '../error-message.js'
 import type { Logger } from '../log.js'
 import { keyChecks, type SignatureCheck } from './signatures.js'
 
@@ -153,7 +154,7 @@ export class RemoteKeys {
       this.keys === undefined
         ? 'not ready: the keys of tokens cannot be fetched'
         : 'the keys of tokens cannot be fetched; those that are known stay good'
-    this.log.warn({ error: reasonOf(error) }, sentence)
+    this.log.warn({ error: causeMessage(error) }, sentence)
   }
 }
 
@@ -201,10 +202,4 @@ function readKey(jwk: JsonWebKey | null): RemoteKey | undefined {
   } catch {
     return undefined
   }
-}
-
-/** The message of the cause, if there is one: that of a failed `fetch` is always "fetch failed". */
-function reasonOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  return cause instanceof Error ? cause.message : String(cause)
 }

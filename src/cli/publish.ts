@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { type Config, environmentName } from '../config/settings.js'
+import { causeMessage } from '../error-message.js'
 import { parseExactly, stringifyExactly } from '../protocol/json-text.js'
 import { readValidConfiguration } from './configuration.js'
 import { UsageError } from './usage-error.js'
@@ -26,7 +27,7 @@ export async function publish(channel: string, data: string, options: PublishCom
     body: stringifyExactly({ channel, data: toJsonValue(content) }),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((error: unknown) => {
-    throw new Error(`${address.origin} cannot be reached: ${describe(error)}`, { cause: error })
+    throw new Error(`${address.origin} cannot be reached: ${causeMessage(error)}`, { cause: error })
   })
   const body = await response.text()
   const error = errorIn(body)
@@ -55,12 +56,6 @@ function publicUrl({ host, port, tlsCert }: Config): string {
   const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host
   const bracketed = reachable.includes(':') ? `[${reachable}]` : reachable
   return `${tlsCert === undefined ? 'http' : 'https'}://${bracketed}:${port}`
-}
-
-/** The cause of a failed `fetch`, whose own message does not name it. */
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return error.cause instanceof Error ? error.cause.message : error.message
 }
 
 /** The message of an error reply of the server API; undefined for any other response. */

@@ -1,4 +1,5 @@
 import type { StaticToken } from '../auth/token-authenticator.js'
+import { MAX_TIMER_MS } from '../max-timer.js'
 import { parseRedisAddress, REDIS_ADDRESS_FORMS, RedisAddressError } from './redis-address.js'
 
 /** A kind of value that a setting can have: how it is parsed and shown, and which values are valid. */
@@ -42,9 +43,6 @@ function showWithUnit(value: number, units: Readonly<Record<string, number>>): s
   const [unit, factor] = fitting.at(-1) ?? Object.entries(units)[0] ?? ['', 1]
   return `${value / factor}${unit}`
 }
-
-/** The longest delay of a timer of Node: 24.8 days. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** Milliseconds, written `500ms`, `30s`, `5m`, `1h` or `7d`. */
 export const duration = (min = 0, max = MAX_TIMER_MS): Kind<number> => ({

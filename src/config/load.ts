@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { closest } from 'fastest-levenshtein'
 import { parse as parseYaml } from 'yaml'
+import { errorMessage } from '../error-message.js'
 import { ruleViolations, securityWarnings } from './rules.js'
 import { isServiceLink } from './service-links.js'
 import {
@@ -111,7 +112,7 @@ function readFile(path: string | undefined, problems: Problem[]): [SettingKey, S
   try {
     content = parseYaml(readFileSync(path, 'utf8'))
   } catch (error) {
-    problems.push({ where: path, what: error instanceof Error ? firstLine(error.message) : String(error) })
+    problems.push({ where: path, what: firstLine(errorMessage(error)) })
     return []
   }
   if (content === null) return []

@@ -1,6 +1,7 @@
 import { closest } from 'fastest-levenshtein'
 import isSafe from 'safe-regex2'
 import { DEFAULT_NAMESPACE_OPTIONS, type NamespaceOptions } from '../channel/namespaces.js'
+import { isRecord } from '../type-guards.js'
 import { boolean, choice, duration, integer, type Kind } from './kinds.js'
 
 type OptionKey = Exclude<keyof NamespaceOptions, 'name'>
@@ -111,11 +112,11 @@ function readNamespaces(input: unknown): { list: readonly NamespaceOptions[]; pr
 function readNamespace(entry: unknown, index: number, problems: string[]): NamespaceOptions {
   const values: Partial<Record<string, unknown>> = {}
   const problemsBefore = problems.length
-  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+  if (!isRecord(entry)) {
     problems.push(`entry ${index + 1} must be an object such as {"name":"chat","presence":true}`)
     return { ...DEFAULT_NAMESPACE_OPTIONS, name: '' }
   }
-  const { name, ...options } = entry as Record<string, unknown>
+  const { name, ...options } = entry
   const where = typeof name === 'string' ? `namespace "${name}"` : `entry ${index + 1}`
   if (typeof name !== 'string' || !NAME.test(name)) {
     problems.push(

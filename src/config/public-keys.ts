@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { MIN_RSA_BITS, splitPems } from '../auth/signatures.js'
 import type { Kind } from './kinds.js'
+import { unreadableFile } from './unreadable-file.js'
 
 /** The kinds of keys that JWTs can be verified with, EC with its curve. */
 const KINDS = ['rsa', 'ed25519', 'ec prime256v1', 'ec secp384r1', 'ec secp521r1']
@@ -26,8 +27,7 @@ function readKeys(input: unknown): { pems: readonly string[]; problem?: string }
     try {
       text = readFileSync(input, 'utf8')
     } catch (error) {
-      const why = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-      return { pems: [], problem: `cannot read ${input} (${why})` }
+      return { pems: [], problem: unreadableFile(input, error) }
     }
   }
   // An environment variable may have the PEM on one line, its line breaks written as \n.

@@ -5,6 +5,7 @@ import { errorMessage } from '../error-message.js'
 import { connectionCapacity } from './descriptor-limit.js'
 import { parseRedisAddress } from './redis-address.js'
 import { type Config, environmentName, type SettingKey } from './settings.js'
+import { unreadableFile } from './unreadable-file.js'
 
 /** A rule that the configuration breaks. */
 export interface RuleViolation {
@@ -191,8 +192,7 @@ function certificatePairProblems(
     try {
       return readFileSync(path)
     } catch (error) {
-      const why = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-      found.push({ keys: [setting], what: `cannot read ${path} (${why})` })
+      found.push({ keys: [setting], what: unreadableFile(path, error) })
       return undefined
     }
   }

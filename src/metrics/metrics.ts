@@ -8,6 +8,7 @@ import {
   type MetricValue,
   Registry,
 } from 'prom-client'
+import { MAX_TIMER_MS } from '../max-timer.js'
 import { COMMAND_NAMES } from '../protocol/client-requests.js'
 import { ABNORMAL_CLOSE, CLOSES, DISCONNECTS } from '../protocol/closes.js'
 import { DeferredMetrics } from './deferred-metrics.js'
@@ -30,11 +31,6 @@ const MISNAMED_DEFAULTS = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
 ]
-/**
- * The interval of prom-client's own monitor of the event loop, which can't be turned off and which `EventLoopLag`
- * replaces: the longest that Node accepts.
- */
-const NEVER_MS = 2 ** 31 - 1
 const PROTOCOL = { name: 'protocol', values: ['raw', 'echo', 'centrifuge'] } as const
 /** Connections of the echo endpoint subscribe to no channel. */
 const DELIVERY_PROTOCOL = { name: 'protocol', values: ['raw', 'centrifuge'] } as const
@@ -230,7 +226,9 @@ export class Metrics {
   constructor(version: string) {
     collectDefaultMetrics({
       register: this.registry,
-      eventLoopMonitoringPrecision: NEVER_MS,
+      // The interval of prom-client's own monitor of the event loop, which can't be turned off and which `EventLoopLag`
+      // replaces: the longest that Node accepts.
+      eventLoopMonitoringPrecision: MAX_TIMER_MS,
     })
     for (const name of MISNAMED_DEFAULTS) this.registry.removeSingleMetric(name)
     this.eventLoopLag = new EventLoopLag(this.registry)

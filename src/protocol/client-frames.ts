@@ -1,3 +1,4 @@
+import { isRecord } from '../type-guards.js'
 import {
   CLIENT_REQUESTS,
   type ClientCommand,
@@ -48,12 +49,12 @@ function readLine(text: string, bytes: number): ClientLine {
   } catch {
     return { type: 'malformed', reason: 'not JSON' }
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+  if (!isRecord(json)) {
     return { type: 'malformed', reason: 'not an object' }
   }
   const fields = Object.keys(json)
   if (fields.length === 0) return { type: 'pong' }
-  const { id } = json as { id?: unknown }
+  const { id } = json
   const names = fields.filter((field) => field !== 'id')
   if (id !== undefined && !isCommandId(id))
     return { type: 'malformed', reason: 'the id is no uint32 above 0' }

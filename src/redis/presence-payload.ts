@@ -1,4 +1,5 @@
 import type { PresenceEvent } from '../protocol/publication.js'
+import { isOptionalString } from '../type-guards.js'
 
 /** The payload of a join or leave entry: JSON of the client's fields, without its id, which stands in the entry's header. */
 export function encodePresencePayload({ info, online }: PresenceEvent): Buffer {
@@ -24,8 +25,4 @@ export function decodePresencePayload(
   if (online !== undefined && typeof online !== 'number') return undefined
   if (!isOptionalString(connInfo) || !isOptionalString(chanInfo)) return undefined
   return { type, info: { client, user, connInfo, chanInfo }, online }
-}
-
-function isOptionalString(value: unknown): value is string | undefined {
-  return value === undefined || typeof value === 'string'
 }

@@ -1,4 +1,5 @@
 import type { Publication } from '../protocol/publication.js'
+import { isOptionalString, isRecord } from '../type-guards.js'
 
 /** The fields of a publication that few publications have: the publishing client and the tags. */
 export type PublicationExtras = Pick<Publication, 'info' | 'tags'>
@@ -31,18 +32,10 @@ export function decodeExtras(json: string): PublicationExtras | undefined {
   return { info: { client, user, connInfo, chanInfo }, tags }
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function hasOnly(value: Record<string, unknown>, names: readonly string[]): boolean {
   return Object.keys(value).every((name) => names.includes(name))
 }
 
 function isStringRecord(value: unknown): value is Record<string, string> {
   return isRecord(value) && Object.values(value).every((one) => typeof one === 'string')
-}
-
-function isOptionalString(value: unknown): value is string | undefined {
-  return value === undefined || typeof value === 'string'
 }

@@ -1,5 +1,6 @@
 import { MAX_USER_LENGTH } from '../auth/claims.js'
 import { errors } from '../protocol/errors.js'
+import { isRecord } from '../type-guards.js'
 
 /** An application's decision to accept a client that connects. */
 export interface ConnectDecision {
@@ -144,9 +145,8 @@ export const HOOK_NAMES = Object.keys({
  */
 export function checkDecision(hook: keyof Hooks, decision: object | undefined): void {
   if (decision === undefined) return
-  const isObject = typeof decision === 'object' && decision !== null && !Array.isArray(decision)
   // An Error as the result was meant to be thrown.
-  if (isObject && !(decision instanceof Error)) return
+  if (isRecord(decision) && !(decision instanceof Error)) return
   throw new TypeError(`hooks.${hook}: gives an object or undefined; to refuse, it throws`)
 }
 

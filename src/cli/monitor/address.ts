@@ -60,8 +60,8 @@ function withChannel(address: URL, base: string, channel: string): URL {
 function encoded(channel: string): string {
   try {
     return encodeURIComponent(channel)
-  } catch {
-    throw new UsageError('the name of the channel is not well-formed Unicode')
+  } catch (error) {
+    throw new UsageError('the name of the channel is not well-formed Unicode', { cause: error })
   }
 }
 

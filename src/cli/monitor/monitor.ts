@@ -1,6 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MAX_TIMER_MS } from '../../max-timer.js'
 import { UsageError } from '../usage-error.js'
 import { monitorAddress, printedAddress } from './address.js'
 import { type ConnectionTimings, MonitorConnection } from './connection.js'
@@ -21,9 +22,6 @@ export const RECONNECT_DELAY_MS = 3_000
 export const HANDSHAKE_TIMEOUT_MS = 5_000
 /** Short, since the operator waits for the command to end. */
 export const CLOSE_TIMEOUT_MS = 2_000
-
-/** The longest delay of a Node timer, which fires at once for a longer one. */
-const MAX_INTERVAL_MS = 2 ** 31 - 1
 
 export interface MonitorOptions {
   /** A node or a balancer, `ws://host:port`, or the whole address of a channel. */
@@ -149,17 +147,18 @@ function tokenHeaders(options: MonitorOptions): Record<string, string> {
   try {
     validateHeaderName(name)
     validateHeaderValue(name, options.token)
-  } catch {
+  } catch (error) {
     throw new UsageError(
       `the token can't be sent: it, or ${JSON.stringify(name)}, does not fit an HTTP header`,
+      { cause: error },
     )
   }
   return { [name]: options.token }
 }
 
 function checkInterval(reportIntervalMs: number): void {
-  if (reportIntervalMs >= 1 && reportIntervalMs <= MAX_INTERVAL_MS) return
-  throw new UsageError(`can't report every ${reportIntervalMs} ms: expected 1 ms to ${MAX_INTERVAL_MS} ms`)
+  if (reportIntervalMs >= 1 && reportIntervalMs <= MAX_TIMER_MS) return
+  throw new UsageError(`can't report every ${reportIntervalMs} ms: expected 1 ms to ${MAX_TIMER_MS} ms`)
 }
 
 /** The token and the credentials of the address, each as it is and percent-encoded. */

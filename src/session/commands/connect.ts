@@ -1,4 +1,4 @@
-import type { Identity } from '../../auth/authenticator.js'
+import type { ChannelGrant, Identity } from '../../auth/authenticator.js'
 import { subscribeRule } from '../../channel/permissions.js'
 import type { ClientRequest } from '../../protocol/client-requests.js'
 import { CloseConnection, DISCONNECTS } from '../../protocol/closes.js'
@@ -27,11 +27,6 @@ interface ConnectGrant {
   readonly expiresAtMs: number | undefined
   /** Channels of server-side subscriptions, with the info and the data of each. */
   readonly channels: ReadonlyMap<string, ChannelGrant>
-}
-
-interface ChannelGrant {
-  readonly info: string | undefined
-  readonly data: string | undefined
 }
 
 const EMPTY_CHANNEL_GRANT: ChannelGrant = { info: undefined, data: undefined }

@@ -96,7 +96,7 @@ export interface FanfareNode {
   /**
    * Sends any JSON value to the connections of a user on every node of the cluster, outside of all channels: SDKs
    * receive it as a `message` event. Resolves with the number of connections. Raw connections cannot receive it. It is
-   * not kept: a client that is not connected misses it. Rejects with a ProtocolError for an invalid user or invalid
+   * not stored: a client that is not connected misses it. Rejects with a ProtocolError for an invalid user or invalid
    * data, and with a BrokerError when the relay fails.
    */
   send(user: string, data: unknown): Promise<number>

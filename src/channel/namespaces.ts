@@ -97,10 +97,6 @@ export class Namespaces {
     this.byName = new Map((configured ?? [OPEN_NAMESPACE]).map((namespace) => [namespace.name, namespace]))
   }
 
-  get names(): readonly string[] {
-    return [...this.byName.keys()]
-  }
-
   /**
    * The namespace of a channel, by the part of its name before the first colon. Undefined when no such namespace
    * exists.

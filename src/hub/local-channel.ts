@@ -41,7 +41,7 @@ export interface DelayedDelivery {
 export interface ChannelRules {
   /** The namespace's name. */
   readonly namespace: string
-  /** How long the metadata of a stream is kept; undefined where the channel keeps no stream. */
+  /** How long the metadata of a stream is stored; undefined where the channel keeps no stream. */
   readonly metaTtlMs: number | undefined
   /** The least time between two deliveries; publications in between are delivered together. */
   readonly deliveryDelayMs: number

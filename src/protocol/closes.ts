@@ -4,11 +4,6 @@ export interface Close {
   readonly reason: string
 }
 
-/** A close of the Centrifuge protocol, whose clients decide by the code whether to reconnect. */
-export interface Disconnect extends Close {
-  readonly reconnect: boolean
-}
-
 /** The longest reason: a close frame carries at most 125 bytes, two of them the code. RFC 6455 §5.5. */
 export const MAX_REASON_BYTES = 123
 
@@ -25,33 +20,33 @@ export const CLOSES = {
 } as const satisfies Record<string, Close>
 
 /**
- * The disconnects of the Centrifuge protocol: after 3000–3499 clients reconnect, after 3500–3999 they do not;
- * docs/errors-and-closes.md has them too.
+ * The disconnects of the Centrifuge protocol, whose clients decide by the code whether to reconnect: after 3000–3499 they
+ * do, after 3500–3999 they do not; docs/errors-and-closes.md has them too.
  */
 export const DISCONNECTS = {
-  connectionClosed: { code: 3000, reason: 'connection closed', reconnect: true },
-  shutdown: { code: 3001, reason: 'shutdown', reconnect: true },
-  internalServerError: { code: 3004, reason: 'internal server error', reconnect: true },
-  connectionExpired: { code: 3005, reason: 'connection expired', reconnect: true },
-  subscriptionExpired: { code: 3006, reason: 'subscription expired', reconnect: true },
-  slow: { code: 3008, reason: 'slow', reconnect: true },
-  writeError: { code: 3009, reason: 'write error', reconnect: true },
-  insufficientState: { code: 3010, reason: 'insufficient state', reconnect: true },
-  forceReconnect: { code: 3011, reason: 'force reconnect', reconnect: true },
-  noPong: { code: 3012, reason: 'no pong', reconnect: true },
-  tooManyRequests: { code: 3013, reason: 'too many requests', reconnect: true },
-  stateInvalidated: { code: 3014, reason: 'state invalidated', reconnect: true },
-  invalidToken: { code: 3500, reason: 'invalid token', reconnect: false },
-  badRequest: { code: 3501, reason: 'bad request', reconnect: false },
-  stale: { code: 3502, reason: 'stale', reconnect: false },
-  forceDisconnect: { code: 3503, reason: 'force disconnect', reconnect: false },
-  connectionLimit: { code: 3504, reason: 'connection limit', reconnect: false },
-  channelLimit: { code: 3505, reason: 'channel limit', reconnect: false },
-  inappropriateProtocol: { code: 3506, reason: 'inappropriate protocol', reconnect: false },
-  permissionDenied: { code: 3507, reason: 'permission denied', reconnect: false },
-  notAvailable: { code: 3508, reason: 'not available', reconnect: false },
-  tooManyErrors: { code: 3509, reason: 'too many errors', reconnect: false },
-} as const satisfies Record<string, Disconnect>
+  connectionClosed: { code: 3000, reason: 'connection closed' },
+  shutdown: { code: 3001, reason: 'shutdown' },
+  internalServerError: { code: 3004, reason: 'internal server error' },
+  connectionExpired: { code: 3005, reason: 'connection expired' },
+  subscriptionExpired: { code: 3006, reason: 'subscription expired' },
+  slow: { code: 3008, reason: 'slow' },
+  writeError: { code: 3009, reason: 'write error' },
+  insufficientState: { code: 3010, reason: 'insufficient state' },
+  forceReconnect: { code: 3011, reason: 'force reconnect' },
+  noPong: { code: 3012, reason: 'no pong' },
+  tooManyRequests: { code: 3013, reason: 'too many requests' },
+  stateInvalidated: { code: 3014, reason: 'state invalidated' },
+  invalidToken: { code: 3500, reason: 'invalid token' },
+  badRequest: { code: 3501, reason: 'bad request' },
+  stale: { code: 3502, reason: 'stale' },
+  forceDisconnect: { code: 3503, reason: 'force disconnect' },
+  connectionLimit: { code: 3504, reason: 'connection limit' },
+  channelLimit: { code: 3505, reason: 'channel limit' },
+  inappropriateProtocol: { code: 3506, reason: 'inappropriate protocol' },
+  permissionDenied: { code: 3507, reason: 'permission denied' },
+  notAvailable: { code: 3508, reason: 'not available' },
+  tooManyErrors: { code: 3509, reason: 'too many errors' },
+} as const satisfies Record<string, Close>
 
 /** Why a subscription ends while its connection stays open. After 2500 and above the client subscribes again. */
 export const UNSUBSCRIBES = {

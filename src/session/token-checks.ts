@@ -1,5 +1,5 @@
 import type { AuthFailure, Identity, SubscriptionTokenGrant } from '../auth/authenticator.js'
-import { CloseConnection, DISCONNECTS, type Disconnect } from '../protocol/closes.js'
+import { type Close, CloseConnection, DISCONNECTS } from '../protocol/closes.js'
 import { errors, type ProtocolError } from '../protocol/errors.js'
 import type { ClientConnection } from './client-connection.js'
 
@@ -11,7 +11,7 @@ import type { ClientConnection } from './client-connection.js'
 export function verifyConnectionToken(
   { context: { authenticator, metrics } }: ClientConnection,
   token: string,
-  missing: Disconnect,
+  missing: Close,
 ): Identity {
   const { identity, failure } = authenticator.authenticate(token === '' ? undefined : token)
   if (identity !== undefined) return identity

@@ -136,7 +136,7 @@ describe('a connection', () => {
     endless.session.refresh(undefined)
     pass(600_000)
     expect(closed.closes).toEqual([
-      { atMs: expect.any(Number), close: { code: 3005, reason: 'connection expired', reconnect: true } },
+      { atMs: expect.any(Number), close: { code: 3005, reason: 'connection expired' } },
     ])
     expect(closed.closes[0]?.atMs).toBeGreaterThanOrEqual(45_000)
     expect(closed.closes[0]?.atMs).toBeLessThanOrEqual(45_000 + 3 * TICK_MS)

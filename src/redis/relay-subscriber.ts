@@ -5,6 +5,7 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import { setDeadline } from './deadline.js'
+import { isRefusal } from './redis-errors.js'
 import { MalformedMessage } from './relay-message.js'
 
 /** Time after which a caller that waits for a SUBSCRIBE is refused. */
@@ -200,11 +201,6 @@ function confirm(subscription: RelaySubscription): void {
   subscription.isRetained ||= subscription.waiters.size > 0
   for (const waiter of subscription.waiters) waiter.confirm()
   subscription.waiters.clear()
-}
-
-/** Whether Redis answered with an error, as opposed to not answering. */
-function isRefusal(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ReplyError'
 }
 
 /** Refuses all waiters at once, who need not wait for the deadline. */

@@ -1,12 +1,16 @@
+import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisLink } from '../redis/redis-link.js'
+import { Script } from '../redis/script.js'
 import { type ChannelBatch, ChannelBatches } from './channel-batches.js'
 import { type LocalClient, LocalPresence } from './local-presence.js'
 import { decodePresenceEntry } from './presence-entry.js'
 import type { PresenceStats, PresenceStore, PresenceUpkeep, ReportPresence } from './presence-store.js'
 import { RedisPresenceRemover } from './redis-presence-remover.js'
 import { type AddResult, type Redis, RedisPresenceScripts } from './redis-presence-scripts.js'
+
+const lockScript = new Script('sweep-lock-1')
 
 /** Entries that one HSCAN of a channel asks for. */
 const LIST_BATCH = 2_000
@@ -139,25 +143,22 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'),
     )
     if (locked === null) return false
-    // Before the lease is first read, so that a node that reconnects after that finds the mark.
-    await this.link.run('presence', (redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
-    const isDead = () =>
-      this.link.run('presence', async (redis) => {
-        const [lease] = await Promise.all([
-          redis.exists(this.keys.lease(node)),
-          redis.pexpire(lock, SWEEP_LOCK_MS),
-        ])
-        return lease === 0
+    try {
+      // Before the lease is first read, so that a node that reconnects after that finds the mark.
+      await this.link.run('presence', (redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
+      return await this.remover.removeClientsUnlessKept({
+        node,
+        keepsClient: () => false,
+        keepsChannel: () => false,
+        mayContinue: () => this.maySweep(node),
+        report,
       })
-    const isCompleted = await this.remover.removeClientsUnlessKept({
-      node,
-      keepsClient: () => false,
-      keepsChannel: () => false,
-      mayContinue: isDead,
-      report,
-    })
-    await this.link.run('presence', (redis) => redis.del(lock))
-    return isCompleted
+    } finally {
+      // Where Redis does not answer the lock expires, and what the sweep came to counts.
+      await this.link
+        .run('presence', (redis) => lockScript.run(redis, [lock], [this.node, 0]))
+        .catch(() => undefined)
+    }
   }
 
   async removeOwnClients(report: ReportPresence): Promise<void> {
@@ -169,6 +170,22 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       mayContinue: () => Promise.resolve(true),
       report,
     })
+  }
+
+  /**
+   * Resolves with whether a node is still dead, and renews the lock of its sweep. Rejects with a BrokerError also where
+   * another node has taken the lock: then that node goes on with the sweep.
+   */
+  private async maySweep(node: string): Promise<boolean> {
+    const [lease, isRenewed] = await this.link.run('presence', (redis) =>
+      Promise.all([
+        redis.exists(this.keys.lease(node)),
+        lockScript.run(redis, [this.keys.sweepLock(node)], [this.node, SWEEP_LOCK_MS]),
+      ]),
+    )
+    if (lease === 0 && isRenewed === 0)
+      throw new BrokerError('unavailable', 'the lock of a sweep has expired')
+    return lease === 0
   }
 
   /** Removes entries of this node whose clients have left. */

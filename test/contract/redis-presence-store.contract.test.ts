@@ -287,6 +287,28 @@ describe('a dead node', () => {
     expect(changes).toHaveLength(1)
   })
 
+  it('is left to the node that has taken the lock while this one stalled', async () => {
+    await two.presence.add('room', clientInfo('c-1', 'ann'))
+    await expireLease('two')
+    const lock = one.keys.sweepLock('two')
+    const takeLock = async () => void (await admin.set(lock, 'three', 'PX', 60_000))
+    expect((await refusal(one.presence.sweepDeadNode('two', takeLock))).reason).toBe('unavailable')
+    expect(await admin.get(lock)).toBe('three')
+    expect(await admin.pttl(lock)).toBeGreaterThan(30_000)
+  })
+
+  it('can be swept again at once after a sweep that failed', async () => {
+    await two.presence.add('room', clientInfo('c-1', 'ann'))
+    await expireLease('two')
+    const users = await admin.dumpBuffer(one.keys.presenceUsers('room'))
+    await admin.set(one.keys.presenceUsers('room'), 'no hash')
+    expect((await refusal(one.presence.sweepDeadNode('two', report))).reason).toBe('unavailable')
+    expect(await admin.exists(one.keys.sweepLock('two'))).toBe(0)
+    await admin.restore(one.keys.presenceUsers('room'), 0, users, 'REPLACE')
+    expect(await one.presence.sweepDeadNode('two', report)).toBe(true)
+    expect(await stored('room')).toEqual([])
+  })
+
   it('that returns after it was swept restores its clients with joins', async () => {
     await two.presence.add('room', clientInfo('c-1', 'ann'))
     await expireLease('two')

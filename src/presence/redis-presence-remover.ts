@@ -41,7 +41,8 @@ export class RedisPresenceRemover {
 
   /**
    * Removes the node's clients but for those that `keepsClient` spares, and unregisters the channels that are then empty.
-   * Resolves with whether it was completed: false where `mayContinue` ended it. Rejects with a BrokerError.
+   * Resolves with whether it was completed: false where `mayContinue` ended it. Clients whose entries were changed
+   * meanwhile are left also then, and their channels stay registered. Rejects with a BrokerError.
    */
   async removeClientsUnlessKept(removal: ClientRemoval): Promise<boolean> {
     const channelsKey = this.keys.presenceChannels(removal.node)

@@ -146,13 +146,14 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     try {
       // Before the lease is first read, so that a node that reconnects after that finds the mark.
       await this.link.run('presence', (redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
-      return await this.remover.removeClientsUnlessKept({
+      const isCompleted = await this.remover.removeClientsUnlessKept({
         node,
         keepsClient: () => false,
         keepsChannel: () => false,
         mayContinue: () => this.maySweep(node),
         report,
       })
+      return isCompleted && (await this.isCleared(node))
     } finally {
       // Where Redis does not answer the lock expires, and what the sweep came to counts.
       await this.link
@@ -186,6 +187,18 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     if (lease === 0 && isRenewed === 0)
       throw new BrokerError('unavailable', 'the lock of a sweep has expired')
     return lease === 0
+  }
+
+  /**
+   * Resolves with whether a swept node is still dead, and no client of it is left: it may have come back, or Redis may
+   * have carried out a change of it late. A channel stays registered as long as it has clients.
+   */
+  private async isCleared(node: string): Promise<boolean> {
+    const [isDead, channels] = await Promise.all([
+      this.maySweep(node),
+      this.link.run('presence', (redis) => redis.scard(this.keys.presenceChannels(node))),
+    ])
+    return isDead && channels === 0
   }
 
   /** Removes entries of this node whose clients have left. */

@@ -309,6 +309,20 @@ describe('a dead node', () => {
     expect(await stored('room')).toEqual([])
   })
 
+  it('is not clear of clients while one is left that was added during the sweep', async () => {
+    await two.presence.add('room', clientInfo('c-1', 'ann'))
+    await expireLease('two')
+    const addMeanwhile = async () => void (await two.presence.add('room', clientInfo('c-2', 'ann')))
+    expect(await one.presence.sweepDeadNode('two', addMeanwhile)).toBe(false)
+    expect(await stored('room')).toEqual(['c-2'])
+    expect(await one.presence.sweepDeadNode('two', report)).toBe(true)
+    expect(await stored('room')).toEqual([])
+  })
+
+  it('that returns before it is swept is not taken for dead, also where it has no clients', async () => {
+    expect(await one.presence.sweepDeadNode('two', report)).toBe(false)
+  })
+
   it('that returns after it was swept restores its clients with joins', async () => {
     await two.presence.add('room', clientInfo('c-1', 'ann'))
     await expireLease('two')

@@ -1,5 +1,6 @@
-import { type Close, UNSUBSCRIBES } from '../protocol/closes.js'
-import { errors, ProtocolError } from '../protocol/errors.js'
+import type { Logger } from '../log.js'
+import { type Close, CloseConnection, UNSUBSCRIBES } from '../protocol/closes.js'
+import { toProtocolError } from '../protocol/errors.js'
 import type { Connection, ServerSubscription } from './connection.js'
 import type { Connections } from './connections.js'
 
@@ -16,12 +17,22 @@ export interface ControlResult {
   /** Number of connections that it was applied to. */
   readonly touched: number
   /** The error of the first connection that refused. */
-  readonly refusal?: { readonly code: number; readonly message: string } | undefined
+  readonly refusal?: Refusal | undefined
+}
+
+interface Refusal {
+  readonly code: number
+  readonly message: string
+  /** Undefined, which means false, in the answer of a node whose version does not have this field yet. */
+  readonly temporary?: boolean | undefined
 }
 
 /** Applies requests of the server API to the connections of this node. */
 export class ConnectionControl {
-  constructor(private readonly connections: Connections) {}
+  constructor(
+    private readonly connections: Connections,
+    private readonly log: Logger,
+  ) {}
 
   /** Resolves when all selected connections have subscribed or refused. */
   async subscribe(
@@ -33,7 +44,11 @@ export class ConnectionControl {
     const results = await Promise.allSettled(selected.map((one) => one.subscribe(channel, options)))
     const refused = results.filter((result) => result.status === 'rejected')
     const touched = results.length - refused.length
-    return refused[0] === undefined ? { touched } : { touched, refusal: toRefusal(refused[0].reason) }
+    // A connection that closed meanwhile has refused nothing. All others are converted, so that each defect is logged.
+    const [refusal] = refused
+      .filter(({ reason }) => !(reason instanceof CloseConnection))
+      .map(({ reason }) => this.toRefusal(reason))
+    return refusal === undefined ? { touched } : { touched, refusal }
   }
 
   unsubscribe(selector: ConnectionSelector, channel: string): ControlResult {
@@ -81,10 +96,11 @@ export class ConnectionControl {
       yield connection
     }
   }
-}
 
-function toRefusal(reason: unknown): { code: number; message: string } {
-  const { code, message } =
-    reason instanceof ProtocolError ? reason : errors.internal('the subscription failed')
-  return { code, message }
+  private toRefusal(reason: unknown): Refusal {
+    const { code, message, temporary } = toProtocolError(reason, (defect) =>
+      this.log.error({ err: defect }, 'a subscription by the server API failed'),
+    )
+    return { code, message, temporary }
+  }
 }

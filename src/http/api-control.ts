@@ -53,7 +53,8 @@ export async function controlConnections(
   const { answers, missing } = await node.controlConnections(question)
   const clients = answers.reduce((sum, answer) => sum + answer.touched, 0)
   const refusal = answers.find((answer) => answer.refusal !== undefined)?.refusal
-  if (clients === 0 && refusal !== undefined) throw new ProtocolError(refusal.code, refusal.message)
+  if (clients === 0 && refusal !== undefined)
+    throw new ProtocolError(refusal.code, refusal.message, refusal.temporary)
   return { num_clients: clients, ...missingNodes(missing) }
 }
 

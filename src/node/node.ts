@@ -107,7 +107,7 @@ export class Node {
   ) {
     const { peers, presenceAnnouncer, presenceKeeper, metrics, log, connections, hub, remoteKeys } = parts
     this.awaitsKeys = remoteKeys !== undefined
-    this.control = new ConnectionControl(connections)
+    this.control = new ConnectionControl(connections, log)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
     this.relayWatch = new RelayWatch({
       node: options.id,

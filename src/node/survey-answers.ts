@@ -42,5 +42,5 @@ export function listChannels(sizes: Iterable<readonly [string, number]>, pattern
 /** The result of an operation on a node's connections. */
 export const controlResult = z.object({
   touched: z.int().nonnegative(),
-  refusal: z.object({ code: z.int(), message: z.string() }).optional(),
+  refusal: z.object({ code: z.int(), message: z.string(), temporary: z.boolean().optional() }).optional(),
 })

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { History } from '../../src/broker/broker.js'
+import type { ClusterNodes } from '../../src/http/api-control.js'
 import { type ApiChannels, ApiMethods } from '../../src/http/api-methods.js'
 import { API_RESULTS, type ApiResult } from '../../src/http/api-results.js'
 import type { ChannelPublishRequest } from '../../src/hub/channels.js'
@@ -49,17 +50,21 @@ function askNoNode(): never {
 let channels: RecordingChannels
 let methods: ApiMethods
 
-beforeEach(() => {
-  channels = new RecordingChannels()
-  methods = new ApiMethods({
+function createMethods(node: ClusterNodes): ApiMethods {
+  return new ApiMethods({
     maxMessageBytes: 100,
     channels,
-    node: { info: askNoNode, channels: askNoNode, controlConnections: askNoNode },
+    node,
     toProtocolError: (thrown) =>
       toProtocolError(thrown, (defect) => {
         throw defect
       }),
   })
+}
+
+beforeEach(() => {
+  channels = new RecordingChannels()
+  methods = createMethods({ info: askNoNode, channels: askNoNode, controlConnections: askNoNode })
 })
 
 /** Calls a method with a body of JSON text. Resolves with the text of the result. */
@@ -183,6 +188,20 @@ describe('presence', () => {
 })
 
 describe('subscribe', () => {
+  it.each([
+    [true, true],
+    [false, false],
+    // The answer of a node of an older version.
+    [undefined, false],
+  ])('is refused as a node refused it: temporary is %s there, and %s here', async (given, temporary) => {
+    const refusal = { code: 100, message: 'internal server error: no relay', temporary: given }
+    const controlConnections = () =>
+      Promise.resolve({ answers: [{ touched: 0 }, { touched: 0, refusal }], missing: [] })
+    const body = parseExactly('{"user":"ann","channel":"room"}')
+    const refused = createMethods({ info: askNoNode, channels: askNoNode, controlConnections })
+    await expect(refused.run('subscribe', body)).rejects.toMatchObject({ code: 100, temporary })
+  })
+
   it('refuses infos and data that are larger than a message, before any node is asked', async () => {
     const body = (field: string) => `{"user":"ann","channel":"c","${field}":"${'x'.repeat(99)}"}`
     for (const field of ['info', 'data']) {

@@ -2,17 +2,23 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { Connection } from '../../src/connection/connection.js'
 import { ConnectionControl } from '../../src/connection/connection-control.js'
 import { Connections } from '../../src/connection/connections.js'
-import { UNSUBSCRIBES } from '../../src/protocol/closes.js'
+import { controlResult } from '../../src/node/survey-answers.js'
+import { BrokerError } from '../../src/protocol/broker-error.js'
+import { CloseConnection, DISCONNECTS, UNSUBSCRIBES } from '../../src/protocol/closes.js'
 import { errors } from '../../src/protocol/errors.js'
 
 let connections: Connections
 let control: ConnectionControl
 let calls: string[]
+let logged: object[]
 
 beforeEach(() => {
   connections = new Connections()
-  control = new ConnectionControl(connections)
   calls = []
+  logged = []
+  const ignore = () => undefined
+  const error = (facts: object) => logged.push(facts)
+  control = new ConnectionControl(connections, { debug: ignore, info: ignore, warn: ignore, error })
 })
 
 /** Adds a connection that records the calls of its methods. */
@@ -85,15 +91,39 @@ describe('the control of a node’s connections', () => {
     connect('a4', 'ann', undefined, errors.alreadySubscribed('room'))
     expect(await control.subscribe({ user: 'ann' }, 'news', { info: '{}' })).toEqual({
       touched: 2,
-      refusal: { code: 108, message: 'not available: a raw connection' },
+      refusal: { code: 108, message: 'not available: a raw connection', temporary: false },
     })
     expect(calls).toContain('a1 subscribes to news {"info":"{}"}')
     expect(calls).toHaveLength(4)
   })
 
-  it('does not disclose an internal error', async () => {
-    connect('c1', 'cay', undefined, new TypeError('undefined is not a function'))
+  it('says whether the same request may succeed later, and why, where the relay refused', async () => {
+    connect('c1', 'cay', undefined, new BrokerError('unavailable', 'Redis cannot be reached'))
+    const result = await control.subscribe({ user: 'cay' }, 'news', {})
+    expect(result.refusal).toEqual({
+      code: 100,
+      message: 'internal server error: Redis cannot be reached',
+      temporary: true,
+    })
+    expect(controlResult.parse(result)).toEqual(result)
+    expect(logged).toEqual([])
+  })
+
+  it('counts a connection that closed meanwhile as none, and not as a refusal', async () => {
+    connect('c1', 'cay', undefined, new CloseConnection(DISCONNECTS.connectionClosed))
+    expect(await control.subscribe({ user: 'cay' }, 'news', {})).toEqual({ touched: 0 })
+    expect(logged).toEqual([])
+  })
+
+  it('does not disclose defects, but logs every one of them', async () => {
+    const defects = [new TypeError('undefined is not a function'), new RangeError('out of memory')]
+    for (const [index, defect] of defects.entries()) connect(`c${index}`, 'cay', undefined, defect)
     const { refusal } = await control.subscribe({ user: 'cay' }, 'news', {})
-    expect(refusal).toEqual({ code: 100, message: 'internal server error: the subscription failed' })
+    expect(refusal).toEqual({
+      code: 100,
+      message: 'internal server error: see the log of the node',
+      temporary: true,
+    })
+    expect(logged).toEqual(defects.map((err) => ({ err })))
   })
 })

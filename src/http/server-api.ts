@@ -2,7 +2,7 @@ import { Secret } from '../auth/secret.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
-import { ERRORS, errors, type ProtocolError, toProtocolError } from '../protocol/errors.js'
+import { codeLabel, errors, type ProtocolError, toProtocolError } from '../protocol/errors.js'
 import { parseExactly } from '../protocol/json-text.js'
 import type { HttpRequest, HttpRequestWithBody, HttpResponse, HttpRoute } from '../transport/transport.js'
 import { runBatch } from './api-batch.js'
@@ -14,11 +14,6 @@ import { jsonResponse } from './json-response.js'
 const PATH_PREFIX = '/api/'
 /** Room in a body for all but the data of the largest message, which may be twice as long in JSON. */
 const BODY_MARGIN_BYTES = 64 * 1024
-/**
- * Codes that have a label of their own in metrics. Other codes may come from an application or another node, and must
- * not grow the registry without bound.
- */
-const LABELLED_CODES: ReadonlySet<number> = new Set([0, ...Object.values(ERRORS).map(({ code }) => code)])
 
 export interface ServerApiOptions {
   /** Undefined: the server API is closed, every request is refused. */
@@ -120,8 +115,7 @@ export class ServerApi {
   }
 
   private count(method: ApiMethod | 'unknown', code: number): void {
-    const label = LABELLED_CODES.has(code) ? code : 'other'
-    this.options.metrics.apiRequests.inc({ method, code: label })
+    this.options.metrics.apiRequests.inc({ method, code: code === 0 ? code : codeLabel(code) })
   }
 }
 

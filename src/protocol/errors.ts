@@ -34,6 +34,16 @@ export const ERRORS = {
   unrecoverablePosition: { code: 112, message: 'unrecoverable position', temporary: false },
 } as const
 
+const CODES: ReadonlySet<number> = new Set(Object.values(ERRORS).map(({ code }) => code))
+
+/**
+ * The label of an error in metrics. Codes that are not of the protocol may come from an application or another node, and
+ * must not grow the registry without bound: they have one label together.
+ */
+export function codeLabel(code: number): number | 'other' {
+  return CODES.has(code) ? code : 'other'
+}
+
 function creatorOf(name: keyof typeof ERRORS) {
   const { code, message, temporary } = ERRORS[name]
   return (why: string, options?: ErrorOptions) =>

@@ -1,7 +1,7 @@
 import { type ClientLine, encodeErrorReply, encodeReply, readClientFrame } from '../protocol/client-frames.js'
 import type { ClientCommand, CommandName } from '../protocol/client-requests.js'
 import { type Close, CloseConnection, DISCONNECTS } from '../protocol/closes.js'
-import { ERRORS, type ProtocolError, toProtocolError } from '../protocol/errors.js'
+import { codeLabel, ERRORS, type ProtocolError, toProtocolError } from '../protocol/errors.js'
 import type { JsonValue } from '../protocol/json-writer.js'
 import type { ClientSessionContext, ConnectState } from './client-connection.js'
 import { CommandQueue, MAX_QUEUED_COMMANDS } from './command-queue.js'
@@ -188,7 +188,7 @@ export class CommandRunner {
   }
 
   private replyError(id: number, name: string, error: ProtocolError): void {
-    this.host.context.metrics.commandErrors.inc({ command: name, code: error.code })
+    this.host.context.metrics.commandErrors.inc({ command: name, code: codeLabel(error.code) })
     if (id > 0) this.host.sendText(encodeErrorReply(id, error))
   }
 }

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { errors } from '../../src/index.js'
+import { errors, ProtocolError } from '../../src/index.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { EventLog } from '../support/event-log.js'
 import { asAlice, connectTo, startNode } from '../support/node-in-application.js'
@@ -70,6 +70,22 @@ describe('hooks', () => {
     expect([defect?.err.message, odd?.err.message]).toEqual([
       'the database is on fire',
       expect.stringContaining('BigInt'),
+    ])
+  })
+
+  it('that refuse with codes of their own do not add a series to the metrics for each of them', async () => {
+    const rpc = ({ method }: { method: string }) => {
+      throw new ProtocolError(Number(method), 'refused')
+    }
+    const node = await startNode({ hooks: { ...asAlice, rpc } })
+    const alice = await connectTo(node)
+    for (const code of [4001, 4002, 103])
+      await expect(alice.sdk.rpc(String(code), {})).rejects.toMatchObject({ code })
+    const exposition = await fetch(`http://127.0.0.1:${node.internalPort}/metrics`)
+    const series = (await exposition.text()).match(/^fanfare_command_errors_total\{.*/gm)
+    expect(series?.sort()).toEqual([
+      'fanfare_command_errors_total{command="rpc",code="103"} 1',
+      'fanfare_command_errors_total{command="rpc",code="other"} 2',
     ])
   })
 

@@ -10,7 +10,10 @@ export interface GeneratedSecrets {
   readonly apiKey: string | undefined
 }
 
-const randomSecret = () => randomBytes(18).toString('base64url')
+/** Bytes that an HMAC secret needs at the least, or it is warned of: see rules.ts. Others are pasted into commands. */
+const HMAC_SECRET_BYTES = 32
+
+const randomSecret = (bytes = 18) => randomBytes(bytes).toString('base64url')
 
 /**
  * Generates a token secret, one static token and, when there is none, an API key, so that a first run needs no
@@ -29,7 +32,7 @@ export function withGeneratedSecrets(config: Config): {
     config: {
       ...config,
       authTokens: [{ user: 'guest', token }],
-      authHmacSecret: randomSecret(),
+      authHmacSecret: randomSecret(HMAC_SECRET_BYTES),
       apiKey: config.apiKey ?? apiKey,
     },
     generatedSecrets: { token, apiKey },

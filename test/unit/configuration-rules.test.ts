@@ -210,6 +210,14 @@ describe('secrets', () => {
     expect(new Set(all).size).toBe(6)
   })
 
+  it('are long enough that no warning is due', () => {
+    const { config } = withGeneratedSecrets(loadConfig({}).config)
+    const options = { authHmacSecret: config.authHmacSecret, apiKey: config.apiKey }
+    const { warnings, problems } = loadConfig({ options })
+    expect([...problems, ...warnings]).toEqual([])
+    expect(Buffer.from(config.authHmacSecret ?? '', 'base64url')).toHaveLength(32)
+  })
+
   it.each([
     shared,
     { FANFARE_HOST: '0.0.0.0' },

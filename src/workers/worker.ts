@@ -1,7 +1,7 @@
 import { composeNode } from '../compose.js'
 import type { Config } from '../config/settings.js'
 import { errorMessage } from '../error-message.js'
-import { createLogger } from '../log.js'
+import { createLogger, type Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import type { Node } from '../node/node.js'
 import type { FromWorker, ToWorker } from './messages.js'
@@ -11,6 +11,7 @@ import type { FromWorker, ToWorker } from './messages.js'
 interface Running {
   readonly node: Node
   readonly metrics: Metrics
+  readonly log: Logger
 }
 
 let running: Running | undefined
@@ -22,7 +23,10 @@ function send(message: FromWorker): void {
 async function start(config: Config, worker: number): Promise<void> {
   const log = createLogger({ level: config.logLevel, format: config.logFormat, worker })
   try {
-    running = composeNode({ config, log, isPortShared: true, ready: () => send({ type: 'ready' }) })
+    running = {
+      ...composeNode({ config, log, isPortShared: true, ready: () => send({ type: 'ready' }) }),
+      log,
+    }
     await running.node.start()
     send({ type: 'listening' })
   } catch (error) {
@@ -30,15 +34,26 @@ async function start(config: Config, worker: number): Promise<void> {
   }
 }
 
+/** Without a report the supervisor takes this worker for hanging, but its clients are served on. */
 async function report(id: number): Promise<void> {
   if (running === undefined) return
-  const { node, metrics } = running
-  send({ type: 'report', id, report: { readiness: node.readiness(), metrics: await metrics.snapshot() } })
+  const { node, metrics, log } = running
+  try {
+    send({ type: 'report', id, report: { readiness: node.readiness(), metrics: await metrics.snapshot() } })
+  } catch (error) {
+    log.error({ err: error }, 'a report to the supervisor failed')
+  }
 }
 
 async function drain(): Promise<void> {
-  const isClean = (await running?.node.drain()) ?? true
-  running?.node.stop()
+  let isClean = true
+  try {
+    isClean = (await running?.node.drain()) ?? true
+    running?.node.stop()
+  } catch (error) {
+    running?.log.error({ err: error }, 'the drain failed')
+    isClean = false
+  }
   process.exit(isClean ? 0 : 1)
 }
 

@@ -1,6 +1,7 @@
 import type { Broker } from '../broker/broker.js'
 import { chunks } from '../chunks.js'
 import { BrokerError } from '../protocol/broker-error.js'
+import type { StreamPosition } from '../protocol/publication.js'
 import type { GapRepair } from './gap-repair.js'
 import { hasReached, isAhead, type LocalChannel, subscriberCount } from './local-channel.js'
 
@@ -10,6 +11,8 @@ const ROUND_INTERVAL_MS = 4_500
 const MAX_CHANNELS_PER_ROUND = 1_000
 /** Channels that are checked at once. */
 const BATCH_CHANNELS = 500
+/** Channels that catch up at once: each of them may read a page of its stream. */
+const MAX_CATCHING_UP = 500
 const RETRY_MS = 250
 
 /**
@@ -22,6 +25,9 @@ export class GapDetector {
   private isFullCheckDue = false
   private isChecking = false
   private hasStopped = false
+  private catchingUp = 0
+  /** Set while a round waits until one channel less is catching up. */
+  private onCaughtUp: (() => void) | undefined
 
   constructor(
     private readonly channels: () => IterableIterator<LocalChannel>,
@@ -92,24 +98,47 @@ export class GapDetector {
   private async checkChannels(channels: readonly LocalChannel[]): Promise<void> {
     const streams = channels.filter(({ rules }) => rules.metaTtlMs !== undefined)
     for (const batch of chunks(streams, BATCH_CHANNELS)) {
-      await Promise.all(batch.map((channel) => this.checkAndRepair(channel)))
+      const tops = await Promise.all(batch.map((channel) => this.findMissing(channel)))
+      for (const [index, channel] of batch.entries()) {
+        const top = tops[index]
+        if (top !== undefined) await this.startCatchingUp(channel, top)
+      }
     }
   }
 
   /**
-   * Compares the channel with the top of its stream and waits for the repair where publications are missing. A repair
-   * also begins, without waiting for it, where the stream has another epoch or the local position is above the top.
+   * Resolves with the top of the stream where the channel has to catch up with it. Begins a repair where the stream has
+   * another epoch or the local position is above the top.
    */
-  private async checkAndRepair(channel: LocalChannel): Promise<void> {
+  private async findMissing(channel: LocalChannel): Promise<StreamPosition | undefined> {
     const { name, repairBuffer, position } = channel
     const { metaTtlMs } = channel.rules
-    if (metaTtlMs === undefined || repairBuffer !== undefined || subscriberCount(channel) === 0) return
+    if (metaTtlMs === undefined || repairBuffer !== undefined || subscriberCount(channel) === 0)
+      return undefined
     const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs }
     const { position: top } = await this.broker.history(name, query)
     // No publication that is on its way leads into another epoch without a repair.
     if (channel.position !== undefined && channel.position.epoch !== top.epoch) this.repair.begin(channel)
-    else if (!hasReached(channel.position, top)) await this.repair.catchUp(channel, top)
+    else if (!hasReached(channel.position, top)) return top
     // A position that was delivered before the stream was read can be above its top only if it was forged.
     else if (isAhead(position, top)) this.repair.begin(channel)
+    return undefined
+  }
+
+  /** Does not wait for the end of it: a stream that cannot be read must not keep other channels from being checked. */
+  private async startCatchingUp(channel: LocalChannel, top: StreamPosition): Promise<void> {
+    if (this.catchingUp >= MAX_CATCHING_UP) {
+      await new Promise<void>((resolve) => {
+        this.onCaughtUp = resolve
+      })
+    }
+    // Both may have changed while the round waited.
+    if (hasReached(channel.position, top) || subscriberCount(channel) === 0) return
+    this.catchingUp++
+    void this.repair.catchUp(channel, top).then(() => {
+      this.catchingUp--
+      this.onCaughtUp?.()
+      this.onCaughtUp = undefined
+    })
   }
 }

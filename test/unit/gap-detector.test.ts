@@ -107,6 +107,55 @@ describe('the gap detector', () => {
     expect(broker.reads).toEqual([])
   })
 
+  describe('while streams are ahead that are slow to be read', () => {
+    const repairs = new Set<string>()
+    let answers: (() => void)[]
+    let checks: string[]
+    let isAhead: (name: string) => boolean
+
+    beforeEach(() => {
+      repairs.clear()
+      checks = []
+      answers = []
+      broker.history = (name, { limit }) => {
+        const history = { publications: [], position: { epoch: 'known', offset: isAhead(name) ? 7 : 0 } }
+        if (limit === 0) {
+          checks.push(name)
+          return Promise.resolve(history)
+        }
+        repairs.add(name)
+        return new Promise((resolve) => answers.push(() => resolve(history)))
+      }
+    })
+
+    function openAtStart(count: number): void {
+      open(count)
+      for (const channel of channels) channel.position = { epoch: 'known', offset: 0 }
+    }
+
+    it('checks the others in every round', async () => {
+      openAtStart(2)
+      isAhead = (name) => name === '0'
+      detector.start()
+      await vi.advanceTimersByTimeAsync(3 * ROUND_MS)
+      expect([...repairs]).toEqual(['0'])
+      expect(checks.filter((name) => name === '1')).toHaveLength(3)
+    })
+
+    it('reads at most 500 of them at once, and the others after them', async () => {
+      openAtStart(1_234)
+      isAhead = () => true
+      detector.checkAll()
+      await vi.advanceTimersByTimeAsync(5_000)
+      expect(repairs.size).toBe(500)
+      for (const size of [1_000, 1_234]) {
+        for (const answer of answers.splice(0)) answer()
+        await vi.advanceTimersByTimeAsync(5_000)
+        expect(repairs.size).toBe(size)
+      }
+    })
+  })
+
   it('retries soon when a check fails', async () => {
     open(1)
     broker.failures = 2

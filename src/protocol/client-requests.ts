@@ -31,7 +31,6 @@ export const CLIENT_REQUESTS = {
     subs: z.record(z.string(), subscribe.omit({ channel: true })).optional(),
     name: text,
     version: text,
-    headers: z.record(z.string(), z.string()).optional(),
   }),
   subscribe,
   unsubscribe: z.object({ channel }),

@@ -74,7 +74,7 @@ const harmless: fc.Arbitrary<Line> = fc.oneof(
 )
 
 const WRONG_REQUESTS: Readonly<Record<string, readonly unknown[]>> = {
-  connect: [{ token: 5 }, { subs: [] }, { subs: { a: 5 } }, { headers: { a: 1 } }],
+  connect: [{ token: 5 }, { subs: [] }, { subs: { a: 5 } }],
   subscribe: [{}, { channel: 5 }, { channel: 'a~', offset: -1 }, { channel: 'a~', recover: 'yes' }],
   unsubscribe: [{}, { channel: null }],
   publish: [{ data: 1 }, { channel: 'a~' }, { channel: ['a~'], data: 1 }],

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Compiles the sources into dist/, unless dist/ was made from just these: `npm run build`, and before `npm start`,
- * `npm run load` and `npm run readme`. After `npm ci` (the script `postprepare`) it runs with --if-possible.
+ * `npm run load` and `npm run docs`. After `npm ci` (the script `postprepare`) it runs with --if-possible.
  *
  * dist/ is replaced as a whole, and only when the compiler reports no errors: a process that starts finds one complete
  * build, and mistakes in the sources leave the last good build. Processes that build at the same time take turns, and

@@ -188,8 +188,8 @@ export const SETTINGS = {
   maxConnections: required(
     integer(1, MAX_CONNECTIONS),
     connectionCapacity(),
-    'most connections of this node; further ones are refused with 503',
-    { defaultText: 'the descriptor limit less 256' },
+    'most connections of this node, at most 1,000,000; further ones are refused with 503',
+    { defaultText: 'the descriptor limit less 256, or half of it if more' },
   ),
   drainDelay: required(
     duration(),

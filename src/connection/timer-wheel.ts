@@ -35,7 +35,10 @@ export class TimerWheel {
     this.lastTickMs = this.clock()
   }
 
-  /** The wheel's own time is up to a tick old; this one is never earlier than the true time. */
+  /**
+   * The wheel's own time is up to a tick old; this one is never earlier than the true time, as long as ticks come in time.
+   * After a stall both are late until the next tick.
+   */
   get upperNowMs(): number {
     return this.nowMs + this.tickMs
   }

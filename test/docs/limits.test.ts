@@ -111,7 +111,9 @@ describe('the page about limits', () => {
   it('has the overheads and margins of the code', () => {
     const rowOf = (what: string) => rows.find(({ cells }) => cells[0]?.startsWith(what))?.cells.join(' ')
     const overhead = constantOf('src/redis/relay-batch.ts', 'ENTRY_OVERHEAD_BYTES')
+    const withStorage = overhead + constantOf('src/redis/relay-batch.ts', 'STORAGE_OVERHEAD_BYTES')
     expect(rowOf('bytes that wait for Redis'), page.path).toContain(`${overhead} bytes`)
+    expect(rowOf('bytes that wait for Redis'), page.path).toContain(`or ${count(withStorage)} with`)
     expect(rowOf('message of a raw client'), page.path).toContain(`from ${oversize} above`)
   })
 

@@ -67,7 +67,7 @@ export class RedisLink {
         else this.health.failed(operation, refusal)
       },
     })
-    this.subscriber = new RelaySubscriber(this.subscriptions, log, metrics, (isUp) => {
+    this.subscriber = new RelaySubscriber(this.subscriptions, log, metrics, this.health, (isUp) => {
       this.isSubscriberUp = isUp
       this.resumeOrPauseQueue()
       if (isUp) this.onSubscribed()

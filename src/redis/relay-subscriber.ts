@@ -1,11 +1,11 @@
 import type { Redis } from 'ioredis'
 import { chunks } from '../chunks.js'
-import { errorMessage } from '../error-message.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import { setDeadline } from './deadline.js'
 import { isRefusal } from './redis-errors.js'
+import type { RedisHealth } from './redis-health.js'
 import { MalformedMessage } from './relay-message.js'
 
 /** Time after which a caller that waits for a SUBSCRIBE is refused. */
@@ -42,8 +42,6 @@ export class RelaySubscriber {
   private isUp = false
   /** Distinguishes the current resubscription from one that a lost connection has ended. */
   private attempt = 0
-  /** The last failure that was logged since the last success: a refusal that lasts is logged once. */
-  private lastWarning: string | undefined
   /** When Redis last sent anything on this connection. */
   private lastReceivedMs = 0
 
@@ -51,6 +49,7 @@ export class RelaySubscriber {
     private readonly redis: Redis,
     private readonly log: Logger,
     private readonly metrics: Metrics,
+    private readonly health: RedisHealth,
     /** Called when everything is subscribed (again), and when the connection is lost. */
     private readonly onStateChange: (isUp: boolean) => void,
   ) {
@@ -120,19 +119,13 @@ export class RelaySubscriber {
   private subscribePending(): void {
     const names = this.pendingNames
     this.pendingNames = []
-    if (this.isUp) this.subscribeInBatches(names).catch((error: unknown) => this.warn(error))
+    // Its failure shows in RedisHealth, and to those who wait for it.
+    if (this.isUp) this.subscribeInBatches(names).catch(() => undefined)
   }
 
   /** Sends all batches at once: a round trip for each would add up. */
   private async subscribeInBatches(names: readonly string[]): Promise<void> {
     await Promise.all(chunks(names, SUBSCRIBE_BATCH).map((batch) => this.subscribeBatch(batch)))
-  }
-
-  private warn(error: unknown): void {
-    const message = errorMessage(error)
-    if (message === this.lastWarning) return
-    this.lastWarning = message
-    this.log.warn({ error: message }, 'could not subscribe in Redis')
   }
 
   private async subscribeBatch(names: readonly string[]): Promise<void> {
@@ -141,11 +134,12 @@ export class RelaySubscriber {
       await this.redis.subscribe(...names)
     } catch (error) {
       // After any other failure, such as a lost connection, it is sent again once Redis is back.
+      this.health.failed('subscribe', error)
       if (isRefusal(error)) for (const subscription of sentFor) refuse(subscription, error)
       throw error
     }
     this.lastReceivedMs = performance.now()
-    this.lastWarning = undefined
+    this.health.succeeded('subscribe')
     for (const [index, name] of names.entries()) {
       const subscription = this.subscriptions.get(name)
       // One that was unsubscribed and subscribed again meanwhile has a SUBSCRIBE of its own under way.
@@ -159,10 +153,9 @@ export class RelaySubscriber {
     const attempt = ++this.attempt
     try {
       await this.subscribeInBatches([...this.subscriptions.keys()])
-    } catch (error) {
+    } catch {
       if (attempt !== this.attempt) return
       // Redis refused, because of an ACL for example, which can be changed. A lost connection resubscribes when it is back.
-      this.warn(error)
       setTimeout(() => {
         if (attempt === this.attempt && this.redis.status === 'ready') void this.resubscribeAll()
       }, RETRY_MS)

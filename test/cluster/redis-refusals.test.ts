@@ -83,6 +83,14 @@ describe('a node that Redis refuses something says so in /ready, in a metric and
     await untilOk(node.internalUrl)
   })
 
+  it('after it may not subscribe any longer, which also leaves it without its own messages', async () => {
+    await admin.acl('SETUSER', 'app', 'resetchannels')
+    await untilReason(node.internalUrl, 'redis_no_permission')
+    await untilReason(node.internalUrl, 'relay_silent')
+    await admin.acl('SETUSER', 'app', '&*')
+    await untilOk(node.internalUrl)
+  })
+
   it('when the memory of Redis is exhausted', async () => {
     await admin.config('SET', 'maxmemory', '1')
     await untilReason(node.internalUrl, 'redis_out_of_memory')

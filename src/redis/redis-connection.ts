@@ -94,5 +94,10 @@ export function createRedisConnection(
     log.warn({ role, error: error.message }, 'Redis cannot be reached; trying again until it can')
   })
   redis.on('close', () => metrics.redisUp.set(labels, 0))
+  // The library handles one error of a socket; a further one, as of TLS, would end the process. The socket exists by the
+  // end of the iteration that begins to connect, but for one whose address a Sentinel has to tell first.
+  const ignoreFurtherErrors = () => redis.stream?.on('error', () => undefined)
+  redis.on('connecting', () => setImmediate(ignoreFurtherErrors))
+  redis.on('connect', ignoreFurtherErrors)
   return redis
 }

@@ -34,10 +34,12 @@ export default function setup(project: TestProject): () => void {
 
 function endOverdue(directory: string, limitMs: number): void {
   for (const name of readdirSync(directory).filter((one) => one.endsWith('.json'))) {
-    const { pid, file, running } = JSON.parse(readFileSync(join(directory, name), 'utf8')) as WorkerState
+    const state = readState(join(directory, name))
+    if (state === undefined) continue
+    const { pid, file, running } = state
     const overdue = running.filter(({ sinceMs }) => Date.now() - sinceMs > limitMs)
     if (overdue.length === 0) continue
-    rmSync(join(directory, name))
+    rmSync(join(directory, name), { force: true })
     const processes = runningProcesses()
     // A process that was killed leaves its file behind.
     if (processes.get(pid) !== process.pid) continue
@@ -45,6 +47,16 @@ function endOverdue(directory: string, limitMs: number): void {
       console.error(`\nWATCHDOG: ${file} ${what} for more than ${limitMs / 1_000} s; its process is killed.`)
     }
     killTree(pid, processes)
+  }
+}
+
+/** Undefined where the worker has finished since its file was listed: it removes the file then. */
+function readState(path: string): WorkerState | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as WorkerState
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
   }
 }
 

@@ -234,13 +234,13 @@ export class RedisLink {
 
   private identified(identity: RedisIdentity): void {
     const { problem } = identity
-    if (problem === undefined) this.health.succeeded('identify')
-    else this.health.failedFor('identify', problem.reason, problem.message)
     if (identity.isReplica) {
       this.health.failedFor('identify', 'redis_replica', 'the address leads to a replica')
       this.leaveServer()
       return
     }
+    if (problem === undefined) this.health.succeeded('identify')
+    else this.health.failedFor('identify', problem.reason, problem.message)
     const isFirst = this.master === undefined
     this.master = identity
     this.timer = setTimeout(() => this.identify(), IDENTIFY_INTERVAL_MS)

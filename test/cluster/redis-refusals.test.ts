@@ -102,7 +102,13 @@ describe('a node that Redis refuses something says so in /ready, in a metric and
     const master = await startRedis()
     await admin.replicaof('127.0.0.1', master.port)
     await untilReason(node.internalUrl, 'redis_replica')
+    // It goes on connecting to the replica, which must not look like the end of the refusal.
+    const reconnects = async () =>
+      metric(await node.metrics(), 'fanfare_redis_reconnects_total', '{shard="0",role="publisher"}')
+    const before = await reconnects()
+    await eventually(async () => (await reconnects()) >= before + 2, 'the node has connected anew twice')
     expect(linesAbout('redis_replica')).toHaveLength(1)
+    expect(node.child.output).not.toContain('Redis does again what this node needs')
     await admin.replicaof('NO', 'ONE')
     await untilOk(node.internalUrl)
     expect(metric(await node.metrics(), 'fanfare_redis_up', '{shard="0",role="subscriber"}')).toBe(1)

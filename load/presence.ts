@@ -7,6 +7,7 @@ import { parseRedisAddress } from '../src/config/redis-address.js'
 import { createLogger } from '../src/log.js'
 import { Metrics } from '../src/metrics/metrics.js'
 import { RedisPresenceStore } from '../src/presence/redis-presence-store.js'
+import { ByteBudget } from '../src/redis/byte-budget.js'
 import { Keys } from '../src/redis/keys.js'
 import { RedisLink } from '../src/redis/redis-link.js'
 import { wholeNumber } from './arguments.js'
@@ -90,7 +91,8 @@ function openStore(redisUrl: string, cleanup: Cleanup): RedisPresenceStore {
     address: parseRedisAddress(redisUrl),
     certificates: {},
     keys,
-    queueBytes: 1024 ** 2,
+    shard: '0',
+    budget: new ByteBudget(1024 ** 2, () => undefined),
     log,
     metrics,
   })

@@ -5,17 +5,15 @@ import { JwtVerifier, MAX_TOKEN_BYTES } from './auth/jwt-verifier.js'
 import { OriginPolicy } from './auth/origins.js'
 import { RemoteKeys } from './auth/remote-keys.js'
 import { TokenAuthenticator } from './auth/token-authenticator.js'
-import type { Broker } from './broker/broker.js'
-import { MemoryBroker } from './broker/memory-broker.js'
-import { RedisBroker } from './broker/redis-broker.js'
 import {
   DEFAULT_NAMESPACE_OPTIONS,
   keepsStream,
   type NamespaceOptions,
   Namespaces,
 } from './channel/namespaces.js'
+import { composeRelay, type RedisRelayOptions } from './compose-relay.js'
 import { MAX_INTERNAL_SOCKETS, socketCapacity } from './config/descriptor-limit.js'
-import { parseRedisAddress } from './config/redis-address.js'
+import { parseRedisAddresses } from './config/redis-address.js'
 import type { Config } from './config/settings.js'
 import { ConnectionSlots } from './connection/connection-slots.js'
 import { Connections } from './connection/connections.js'
@@ -29,18 +27,11 @@ import { Hub } from './hub/hub.js'
 import type { ChannelRules } from './hub/local-channel.js'
 import type { Logger } from './log.js'
 import { Metrics } from './metrics/metrics.js'
-import { MemoryPeers } from './node/memory-peers.js'
-import { Node, type NodeRelay } from './node/node.js'
-import type { Peers } from './node/peers.js'
-import { RedisPeers } from './node/redis-peers.js'
-import { MemoryPresenceStore } from './presence/memory-presence-store.js'
+import { Node, type NodeMembership } from './node/node.js'
 import { PresenceAnnouncer } from './presence/presence-announcer.js'
-import { type DeadNodes, PresenceKeeper } from './presence/presence-keeper.js'
-import type { PresenceChange, PresenceStore, PresenceUpkeep } from './presence/presence-store.js'
-import { RedisPresenceStore } from './presence/redis-presence-store.js'
-import { Keys } from './redis/keys.js'
+import { PresenceKeeper } from './presence/presence-keeper.js'
+import type { PresenceChange } from './presence/presence-store.js'
 import type { RedisCertificates } from './redis/redis-connection.js'
-import { RedisLink } from './redis/redis-link.js'
 import { Handshakes } from './session/handshakes.js'
 import type { Hooks } from './session/hooks.js'
 import type { HttpRoute, Transport } from './transport/transport.js'
@@ -61,15 +52,6 @@ const MAX_SUBSCRIBE_BYTES = MAX_TOKEN_BYTES + 1024
  * all its channels and rejoins them at once.
  */
 const PRESENCE_CHANGES_PER_CHANNEL = 2
-
-/** The implementations of the ports through which this node reaches the others. */
-interface Relay extends NodeRelay {
-  readonly broker: Broker
-  readonly peers: Peers
-  readonly presenceStore: PresenceStore
-  /** Undefined where the node is alone: then there is no presence of other nodes to maintain. */
-  readonly sharedPresence: { readonly upkeep: PresenceUpkeep; readonly nodes: DeadNodes } | undefined
-}
 
 export interface ComposeOptions {
   readonly config: Config
@@ -96,7 +78,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const id = randomUUID()
   const version = packageVersion()
   const metrics = new Metrics(version)
-  const relay = composeRelay(config, id, log, metrics)
+  const relay = composeRelay({ id, redis: redisOptions(config), log, metrics })
   const { broker, peers, presenceStore, sharedPresence } = relay
 
   const publicTransport = new UwsTransport({
@@ -137,8 +119,13 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
   const report = async (change: PresenceChange): Promise<void> => {
     if (namespaces.of(change.channel)?.joinLeave === true) await presenceAnnouncer.report(change)
   }
-  const presenceKeeper =
-    sharedPresence && new PresenceKeeper(sharedPresence.upkeep, sharedPresence.nodes, report, log)
+  const memberships: readonly NodeMembership[] =
+    sharedPresence.length === 0
+      ? [{ membership: peers, presenceKeeper: undefined }]
+      : sharedPresence.map(({ upkeep, nodes }) => ({
+          membership: nodes,
+          presenceKeeper: new PresenceKeeper(upkeep, nodes, report, log),
+        }))
 
   const remoteKeys = composeRemoteKeys(config, log, metrics)
   const authenticator = composeAuthenticator(config, remoteKeys)
@@ -192,7 +179,7 @@ export function composeNode({ config, log, isPortShared, hooks = {}, ready }: Co
       broker,
       peers,
       presenceAnnouncer,
-      presenceKeeper,
+      memberships,
       remoteKeys,
       publicTransport,
       metrics,
@@ -253,38 +240,13 @@ function logDefect(log: Logger) {
   return (error: unknown) => log.error({ err: error }, 'a callback failed')
 }
 
-function composeRelay(config: Config, id: string, log: Logger, metrics: Metrics): Relay {
-  if (config.redisUrl === undefined) {
-    return {
-      broker: new MemoryBroker(),
-      peers: new MemoryPeers(id),
-      presenceStore: new MemoryPresenceStore(),
-      sharedPresence: undefined,
-      reasons: () => [],
-      close: () => undefined,
-    }
-  }
-  const address = parseRedisAddress(config.redisUrl)
-  const keys = new Keys(config.redisPrefix, address.database)
-  const link = new RedisLink({
-    address,
-    certificates: redisCertificates(config),
-    keys,
-    queueBytes: config.relayQueueBytes,
-    log,
-    metrics,
-  })
-  const onMalformed = () => metrics.relayMalformed.inc()
-  const peers = new RedisPeers(id, link, keys, onMalformed)
-  const presenceStore = new RedisPresenceStore(id, link, keys)
-  link.start()
+function redisOptions(config: Config): RedisRelayOptions | undefined {
+  if (config.redisUrl === undefined) return undefined
   return {
-    broker: new RedisBroker(link, keys, onMalformed),
-    peers,
-    presenceStore,
-    sharedPresence: { upkeep: presenceStore, nodes: peers },
-    reasons: () => link.health.reasons,
-    close: () => link.close(),
+    addresses: parseRedisAddresses(config.redisUrl),
+    certificates: redisCertificates(config),
+    prefix: config.redisPrefix,
+    queueBytes: config.relayQueueBytes,
   }
 }
 

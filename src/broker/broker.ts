@@ -49,8 +49,11 @@ export interface BrokerHandler {
   hasPresenceWatchers(channel: string, type: PresenceEvent['type']): boolean
   /** Receives events of a channel, in order. Their buffers are valid until the call returns. */
   receive(channel: string, events: readonly ChannelEvent[]): void
-  /** Called when all channels are subscribed again after an interruption, which may have lost events of any of them. */
-  resumed(): void
+  /**
+   * Called with channels that are subscribed again after an interruption, which may have lost events of any of them. Some
+   * may not have been subscribed before.
+   */
+  resumed(channels: readonly string[]): void
 }
 
 /**

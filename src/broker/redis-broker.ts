@@ -1,6 +1,6 @@
 import type { ChannelEvent, Publication, StreamPosition } from '../protocol/publication.js'
 import type { Keys } from '../redis/keys.js'
-import type { RedisLink } from '../redis/redis-link.js'
+import type { RedisLinks } from '../redis/redis-links.js'
 import type { EntryStorage, StreamKeys } from '../redis/relay-batch.js'
 import {
   decodeMessage,
@@ -22,7 +22,7 @@ export class RedisBroker implements Broker {
   private handler: BrokerHandler | undefined
 
   constructor(
-    private readonly link: RedisLink,
+    private readonly links: RedisLinks,
     private readonly keys: Keys,
     /** Called for each stream entry that is ignored as malformed. */
     private readonly onMalformed: () => void,
@@ -30,17 +30,21 @@ export class RedisBroker implements Broker {
 
   start(handler: BrokerHandler): void {
     this.handler = handler
-    this.link.onResumed(() => handler.resumed())
+    this.links.onResumed((redisChannels) => {
+      const channels = redisChannels.map((redisChannel) => this.keys.channelOf(redisChannel))
+      handler.resumed(channels.filter((channel) => channel !== undefined))
+    })
   }
 
   subscribe(channel: string): Promise<void> {
-    return this.link.subscriber.subscribe(this.keys.channelEvents(channel), (message) =>
-      this.receive(channel, message),
-    )
+    const redisChannel = this.keys.channelEvents(channel)
+    const { subscriber } = this.links.linkFor(redisChannel)
+    return subscriber.subscribe(redisChannel, (message) => this.receive(channel, message))
   }
 
   unsubscribe(channel: string): void {
-    this.link.subscriber.unsubscribe(this.keys.channelEvents(channel))
+    const redisChannel = this.keys.channelEvents(channel)
+    this.links.linkFor(redisChannel).subscriber.unsubscribe(redisChannel)
   }
 
   publish(
@@ -49,11 +53,13 @@ export class RedisBroker implements Broker {
     options?: PublishOptions,
   ): Promise<StreamPosition | undefined> {
     const storage = options === undefined ? undefined : this.storageOf(channel, event, options)
-    return this.link.queue.relay(this.keys.channelEvents(channel), event, storage)
+    const redisChannel = this.keys.channelEvents(channel)
+    return this.links.linkFor(redisChannel).queue.relay(redisChannel, event, storage)
   }
 
   async history(channel: string, query: HistoryQuery): Promise<History> {
-    const { position, entries } = await this.link.readStream(this.streamKeys(channel), query)
+    const keys = this.streamKeys(channel)
+    const { position, entries } = await this.links.linkFor(keys.stream).readStream(keys, query)
     const publications: Publication[] = []
     for (const { offset, bytes } of entries) {
       const publication = decodePublication(bytes, { epoch: position.epoch, offset })
@@ -64,7 +70,8 @@ export class RedisBroker implements Broker {
   }
 
   async removeHistory(channel: string): Promise<void> {
-    await this.link.run('history', (redis) => redis.del(this.keys.stream(channel)))
+    const key = this.keys.stream(channel)
+    await this.links.linkFor(key).run('history', (redis) => redis.del(key))
   }
 
   private streamKeys(channel: string): StreamKeys {

@@ -1,6 +1,6 @@
 import type { StaticToken } from '../auth/token-authenticator.js'
 import { MAX_TIMER_MS } from '../max-timer.js'
-import { parseRedisAddress, REDIS_ADDRESS_FORMS, RedisAddressError } from './redis-address.js'
+import { parseRedisAddresses, REDIS_ADDRESS_FORMS, RedisAddressError } from './redis-address.js'
 
 /** A kind of value that a setting can have: how it is parsed and shown, and which values are valid. */
 export interface Kind<T> {
@@ -141,7 +141,7 @@ export const httpUrl: Kind<string> = {
   show: (value) => value,
 }
 
-/** An address of Redis. The value is the text, so that it is shown as it was written. */
+/** An address of Redis, or several. The value is the text, so that it is shown as it was written. */
 export const redisUrl: Kind<string> = {
   unit: 'url',
   expects: REDIS_ADDRESS_FORMS,
@@ -152,7 +152,7 @@ export const redisUrl: Kind<string> = {
 
 function addressProblem(text: string): string | undefined {
   try {
-    parseRedisAddress(text)
+    parseRedisAddresses(text)
     return undefined
   } catch (error) {
     if (error instanceof RedisAddressError) return error.message

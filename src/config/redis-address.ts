@@ -8,10 +8,14 @@ export interface RedisAddress {
   readonly database: number
 }
 
-/** Where a Redis is: at a host, behind a socket of this machine, or where Sentinels say that the master is. */
+/**
+ * Where a Redis is: at a host, behind a socket of this machine, where Sentinels say that the master is, or spread over the
+ * servers of a Redis Cluster, some of which are named.
+ */
 export type RedisTarget =
   | ({ readonly type: 'host' } & HostAndPort)
   | { readonly type: 'socket'; readonly path: string }
+  | { readonly type: 'cluster'; readonly servers: readonly [HostAndPort, ...HostAndPort[]] }
   | {
       readonly type: 'sentinel'
       readonly sentinels: readonly HostAndPort[]
@@ -35,11 +39,27 @@ const SENTINEL_PORT = 26379
 
 /** The forms of an address, for errors and documentation. */
 export const REDIS_ADDRESS_FORMS =
-  'redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path/of.sock[?db=1], or redis+sentinel://host:port?addr=host:port&sentinel_master_name=name'
+  'redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path/of.sock[?db=1], redis+sentinel://host:port?addr=host:port&sentinel_master_name=name, or redis+cluster://host:port?addr=host:port'
+
+/**
+ * Reads one address, or several of independent Redis with commas between them. Throws a RedisAddressError for what is not
+ * understood in every part.
+ */
+export function parseRedisAddresses(text: string): readonly [RedisAddress, ...RedisAddress[]] {
+  const texts = text.split(',').map((part) => part.trim())
+  const repeated = texts.find((part, index) => texts.indexOf(part) < index)
+  if (repeated !== undefined) throw new RedisAddressError('names the same Redis twice')
+  const [first, ...others] = texts.map((part) => parseRedisAddress(part))
+  if (first === undefined) throw new RedisAddressError(`is no address; use ${REDIS_ADDRESS_FORMS}`)
+  if (others.length > 0 && [first, ...others].some(({ target }) => target.type === 'cluster'))
+    throw new RedisAddressError(
+      'names a Redis Cluster beside others: use it alone, with addr= for its servers',
+    )
+  return [first, ...others]
+}
 
 /** Throws a RedisAddressError for an address that is not understood in every part. */
 export function parseRedisAddress(text: string): RedisAddress {
-  if (text.includes(',')) throw new RedisAddressError('names several Redis, which is not supported: use one')
   if (!URL.canParse(text)) throw new RedisAddressError(`is no address; use ${REDIS_ADDRESS_FORMS}`)
   const url = new URL(text)
   switch (url.protocol) {
@@ -53,7 +73,7 @@ export function parseRedisAddress(text: string): RedisAddress {
       return parseSocketAddress(url)
     case 'redis+cluster:':
     case 'rediss+cluster:':
-      throw new RedisAddressError('names a Redis Cluster, which is not supported: use one Redis, or Sentinel')
+      return parseClusterAddress(url)
     default:
       throw new RedisAddressError(`begins with ${url.protocol}//; use ${REDIS_ADDRESS_FORMS}`)
   }
@@ -76,15 +96,10 @@ function parseSentinelAddress(url: URL): RedisAddress {
   if (masterName === '') {
     throw new RedisAddressError('needs the name of the master: add ?sentinel_master_name=mymaster')
   }
-  const others = searchParams.getAll('addr').map((addr) => {
-    if (!URL.canParse(`redis://${addr}`))
-      throw new RedisAddressError(`has addr=${addr}, which is no host:port`)
-    return hostAndPort(new URL(`redis://${addr}`), SENTINEL_PORT)
-  })
   return {
     target: {
       type: 'sentinel',
-      sentinels: [hostAndPort(url, SENTINEL_PORT), ...others],
+      sentinels: allServers(url, SENTINEL_PORT),
       masterName,
       username: searchParams.get('sentinel_user') ?? undefined,
       password: searchParams.get('sentinel_password') ?? undefined,
@@ -92,6 +107,18 @@ function parseSentinelAddress(url: URL): RedisAddress {
     ...credentials(url),
     isTls: url.protocol === 'rediss+sentinel:',
     database: databaseOf(url.pathname.slice(1)),
+  }
+}
+
+function parseClusterAddress(url: URL): RedisAddress {
+  refuseOtherParameters(url, ['addr'])
+  if (url.pathname.length > 1 && url.pathname !== '/0')
+    throw new RedisAddressError('names a database, of which a Redis Cluster has only one: leave it out')
+  return {
+    target: { type: 'cluster', servers: allServers(url, REDIS_PORT) },
+    ...credentials(url),
+    isTls: url.protocol === 'rediss+cluster:',
+    database: 0,
   }
 }
 
@@ -115,6 +142,22 @@ function refuseOtherParameters({ searchParams }: URL, known: readonly string[]):
   if (unknown === undefined) return
   const right = known.length === 0 ? 'it takes none' : `known are ${known.join(', ')}`
   throw new RedisAddressError(`has a parameter ${unknown} that is not known; ${right}`)
+}
+
+/** The server that an address begins with, and those that it has as parameters. */
+function allServers(url: URL, defaultPort: number): [HostAndPort, ...HostAndPort[]] {
+  const others = url.searchParams.getAll('addr').map((addr) => {
+    if (!URL.canParse(`redis://${addr}`))
+      throw new RedisAddressError(`has addr=${addr}, which is no host:port`)
+    return hostAndPort(new URL(`redis://${addr}`), defaultPort)
+  })
+  return [hostAndPort(url, defaultPort), ...others]
+}
+
+/** Reads `host:port`, with brackets around an IPv6 address. Throws a RedisAddressError where it is none. */
+export function parseHostAndPort(text: string): HostAndPort {
+  if (!URL.canParse(`redis://${text}`)) throw new RedisAddressError(`has ${text}, which is no host:port`)
+  return hostAndPort(new URL(`redis://${text}`), REDIS_PORT)
 }
 
 function hostAndPort({ hostname, port }: URL, defaultPort: number): HostAndPort {

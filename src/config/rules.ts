@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { errorMessage } from '../error-message.js'
 import { connectionCapacity } from './descriptor-limit.js'
-import { parseRedisAddress } from './redis-address.js'
+import { parseRedisAddresses } from './redis-address.js'
 import { type Config, environmentName, type SettingKey } from './settings.js'
 import { unreadableFile } from './unreadable-file.js'
 
@@ -160,7 +160,7 @@ function certificateProblems(config: Config): RuleViolation[] {
 function redisTlsProblems({ redisUrl, redisTlsCa, redisTlsCert }: Config): RuleViolation[] {
   const key = redisTlsCa === undefined ? 'redisTlsCert' : 'redisTlsCa'
   if (redisTlsCa === undefined && redisTlsCert === undefined) return []
-  if (redisUrl === undefined || !parseRedisAddress(redisUrl).isTls) {
+  if (redisUrl === undefined || !parseRedisAddresses(redisUrl).some(({ isTls }) => isTls)) {
     const what = `is for connections with TLS: ${environmentName('redisUrl')} must begin with rediss`
     return [{ keys: [key, 'redisUrl'], what }]
   }

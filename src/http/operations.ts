@@ -38,11 +38,12 @@ export function getRoute(path: string, respond: () => HttpResponse | Promise<Htt
   return { path, maxBodyBytes: 0, handle }
 }
 
-function readinessResponse({ status, reasons, relaySilenceMs }: Readiness): HttpResponse {
+function readinessResponse({ status, reasons, shards = {}, relaySilenceMs }: Readiness): HttpResponse {
   const isRelaySilent = status === 'degraded' || status === 'deaf'
   return jsonResponse(IS_READY[status] ? 200 : 503, {
     status,
     ...(reasons.length > 0 && { reasons }),
+    ...(Object.keys(shards).length > 0 && { shards }),
     ...(isRelaySilent && { relay_silent_seconds: Math.round(relaySilenceMs / 1_000) }),
   })
 }

@@ -22,7 +22,8 @@ export class GapDetector {
   private round: NodeJS.Timeout | undefined
   private retry: NodeJS.Timeout | undefined
   private next: IterableIterator<LocalChannel> | undefined
-  private isFullCheckDue = false
+  /** Channels to check now: the relay may have lost events of any of them. */
+  private due = new Set<LocalChannel>()
   private isChecking = false
   private hasStopped = false
   private catchingUp = 0
@@ -47,9 +48,9 @@ export class GapDetector {
     clearTimeout(this.retry)
   }
 
-  /** Checks all channels, until that has succeeded once: the relay may have lost events of any of them. */
-  checkAll(): void {
-    this.isFullCheckDue = true
+  /** Checks channels, each until that has succeeded once: the relay may have lost events of any of them. */
+  check(channels: Iterable<LocalChannel>): void {
+    for (const channel of channels) this.due.add(channel)
     this.run()
   }
 
@@ -57,28 +58,21 @@ export class GapDetector {
     if (this.isChecking || this.hasStopped) return
     this.isChecking = true
     clearTimeout(this.retry)
-    this.checkDue()
-      .catch((error: unknown) => {
-        if (!(error instanceof BrokerError)) this.onDefect(error)
-        // The next round comes too late for a full check.
-        else if (this.isFullCheckDue) this.retry = setTimeout(() => this.run(), RETRY_MS)
-      })
+    const checked = this.due.size > 0 ? this.checkDue() : this.checkChannels(this.nextChannels())
+    checked
+      .catch((error: unknown) => this.onDefect(error))
       .finally(() => {
         this.isChecking = false
+        // The next round comes too late for them.
+        if (this.due.size > 0 && !this.hasStopped) this.retry = setTimeout(() => this.run(), RETRY_MS)
       })
   }
 
+  /** Channels that could not be checked stay due. */
   private async checkDue(): Promise<void> {
-    if (!this.isFullCheckDue) return this.checkChannels(this.nextChannels())
-    while (this.isFullCheckDue) {
-      this.isFullCheckDue = false
-      try {
-        await this.checkChannels([...this.channels()])
-      } catch (error) {
-        this.isFullCheckDue = true
-        throw error
-      }
-    }
+    const channels = [...this.due]
+    this.due = new Set()
+    for (const channel of await this.checkChannels(channels)) this.due.add(channel)
   }
 
   private nextChannels(): LocalChannel[] {
@@ -95,15 +89,22 @@ export class GapDetector {
     return channels
   }
 
-  private async checkChannels(channels: readonly LocalChannel[]): Promise<void> {
+  /** Resolves with the channels that could not be checked. */
+  private async checkChannels(channels: readonly LocalChannel[]): Promise<LocalChannel[]> {
     const streams = channels.filter(({ rules }) => rules.metaTtlMs !== undefined)
+    const unchecked: LocalChannel[] = []
     for (const batch of chunks(streams, BATCH_CHANNELS)) {
-      const tops = await Promise.all(batch.map((channel) => this.findMissing(channel)))
+      if (this.hasStopped) return []
+      const tops = await Promise.allSettled(batch.map((channel) => this.findMissing(channel)))
       for (const [index, channel] of batch.entries()) {
         const top = tops[index]
-        if (top !== undefined) await this.startCatchingUp(channel, top)
+        if (top?.status === 'rejected') {
+          if (!(top.reason instanceof BrokerError)) throw top.reason
+          unchecked.push(channel)
+        } else if (top?.value !== undefined) await this.startCatchingUp(channel, top.value)
       }
     }
+    return unchecked
   }
 
   /**

@@ -73,8 +73,9 @@ export class Hub implements BrokerHandler {
     this.gapDetector.stop()
   }
 
-  resumed(): void {
-    this.gapDetector.checkAll()
+  resumed(names: readonly string[]): void {
+    const channels = names.map((name) => this.channels.get(name))
+    this.gapDetector.check(channels.filter((channel) => channel !== undefined))
   }
 
   /** Number of channels with a subscriber. */

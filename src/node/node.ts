@@ -14,7 +14,7 @@ import type { PresenceKeeper } from '../presence/presence-keeper.js'
 import type { RedisReason } from '../redis/redis-errors.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
 import { closeConnections } from './drain.js'
-import type { ControlQuestion, PeerMessage, Peers, Question } from './peers.js'
+import type { ControlQuestion, Membership, PeerMessage, Peers, Question } from './peers.js'
 import { type RelayState, RelayWatch } from './relay-watch.js'
 import {
   type ChannelList,
@@ -41,11 +41,22 @@ export interface NodeOptions {
   readonly drainWindowMs: number
 }
 
+export type ReasonsByShard = Readonly<Record<string, readonly RedisReason[]>>
+
 /** What a node needs of the relay beside sending and receiving. */
 export interface NodeRelay {
-  /** Reasons why Redis cannot do all that this node needs, as readiness names them. */
-  reasons(): readonly RedisReason[]
+  /** Whether there are several Redis, or the servers of a Redis Cluster. */
+  readonly hasShards: boolean
+  /** Reasons why Redis cannot do all that this node needs, by shard. Shards without one are left out. */
+  reasons(): ReasonsByShard
   close(): void
+}
+
+/** A place in which this node announces itself, for those who share it. */
+export interface NodeMembership {
+  readonly membership: Membership
+  /** Keeps the presence that is shared there; undefined where none is shared. */
+  readonly presenceKeeper: PresenceKeeper | undefined
 }
 
 export interface NodeParts {
@@ -56,8 +67,8 @@ export interface NodeParts {
   readonly broker: Broker
   readonly peers: Peers
   readonly presenceAnnouncer: PresenceAnnouncer
-  /** Undefined where presence is not shared with other nodes. */
-  readonly presenceKeeper: PresenceKeeper | undefined
+  /** Where this node announces itself: as many places as there are Redis, the first of which is `peers`. */
+  readonly memberships: readonly NodeMembership[]
   /** Keys of an issuer, before which no client can connect with its tokens. Undefined where no issuer is configured. */
   readonly remoteKeys: RemoteKeys | undefined
   readonly publicTransport: Transport
@@ -85,6 +96,8 @@ export interface Readiness {
   readonly status: ReadyState
   /** Why it is not `ok`. */
   readonly reasons: readonly ReadyReason[]
+  /** Those that concern one of several Redis, or one server of a Redis Cluster, by its shard. */
+  readonly shards?: ReasonsByShard
   /** Milliseconds since this node last received one of its probes through the relay. */
   readonly relaySilenceMs: number
 }
@@ -105,7 +118,7 @@ export class Node {
     private readonly options: NodeOptions,
     private readonly parts: NodeParts,
   ) {
-    const { peers, presenceAnnouncer, presenceKeeper, metrics, log, connections, hub, remoteKeys } = parts
+    const { peers, presenceAnnouncer, memberships, metrics, log, connections, hub, remoteKeys } = parts
     this.awaitsKeys = remoteKeys !== undefined
     this.control = new ConnectionControl(connections, log)
     this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
@@ -115,7 +128,10 @@ export class Node {
       metrics,
       log,
       onReady: () => void this.becomeReady(),
-      onAnnounced: (mayHaveLapsed) => presenceKeeper?.nodeAnnounced(mayHaveLapsed),
+      memberships: memberships.map(({ membership, presenceKeeper }) => ({
+        membership,
+        onAnnounced: (mayHaveLapsed) => presenceKeeper?.nodeAnnounced(mayHaveLapsed),
+      })),
     })
     metrics.registerScrapeTimeGauges({
       backpressureBytes: () => {
@@ -148,8 +164,15 @@ export class Node {
     if (this.isDraining) reasons.push('node_stopping')
     if (this.awaitsKeys) reasons.push('issuer_keys_missing')
     if (state !== 'ok') reasons.push('relay_silent')
-    reasons.push(...this.parts.relay.reasons())
-    return { status: this.status(reasons.length > 0), reasons, relaySilenceMs: silenceMs }
+    const { relay } = this.parts
+    const shards = relay.reasons()
+    reasons.push(...[...new Set(Object.values(shards).flat())].sort())
+    return {
+      status: this.status(reasons.length > 0),
+      reasons,
+      ...(relay.hasShards && { shards }),
+      relaySilenceMs: silenceMs,
+    }
   }
 
   private status(hasReasons: boolean): ReadyState {
@@ -223,15 +246,16 @@ export class Node {
 
   /** Logs a failure and resolves all the same: the other nodes sweep what this one could not remove. */
   private async leaveCluster(): Promise<void> {
-    const { peers, presenceAnnouncer, presenceKeeper } = this.parts
+    const { memberships, presenceAnnouncer, log } = this.parts
     await presenceAnnouncer.settled()
-    try {
+    const leaveOne = async ({ membership, presenceKeeper }: NodeMembership) => {
       await presenceKeeper?.removeOwnClients()
       // After the presence, since no node sweeps the presence of a node that has left.
-      await peers.leave()
-    } catch (error) {
-      const message = errorMessage(error)
-      this.parts.log.warn({ error: message }, 'the cluster could not be told that this node stops')
+      await membership.leave()
+    }
+    for (const outcome of await Promise.allSettled(memberships.map(leaveOne))) {
+      if (outcome.status === 'fulfilled') continue
+      log.warn({ error: errorMessage(outcome.reason) }, 'the cluster could not be told that this node stops')
     }
   }
 

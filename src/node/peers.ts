@@ -34,13 +34,8 @@ export type Question =
   | { readonly about: 'channels'; readonly pattern: string }
   | ControlQuestion
 
-/** The nodes of the cluster: which of them are alive, and messages to them. */
-export interface Peers {
-  /**
-   * Passes messages to this node, its own included, to the handler. Resolves when messages sent from then on will be
-   * received. Rejects with a BrokerError within 2 s otherwise, and may be called again then.
-   */
-  start(handler: (message: PeerMessage) => void): Promise<void>
+/** Which nodes of the cluster are alive, as those tell that have announced themselves in one place. */
+export interface Membership {
   /**
    * Announces that this node is alive; to be repeated every `ANNOUNCE_INTERVAL_MS`. Resolves with whether other nodes
    * may have taken this one for dead since the last announcement. Rejects with a BrokerError within 2 s.
@@ -48,12 +43,21 @@ export interface Peers {
   announce(): Promise<boolean>
   /** Resolves with the ids of the nodes that are alive, this one included. Rejects with a BrokerError within 2 s. */
   aliveNodes(): Promise<readonly string[]>
+  /** Announces that this node has stopped. Rejects with a BrokerError within 2 s. */
+  leave(): Promise<void>
+}
+
+/** The nodes of the cluster: which of them are alive, and messages to them. */
+export interface Peers extends Membership {
+  /**
+   * Passes messages to this node, its own included, to the handler. Resolves when messages sent from then on will be
+   * received. Rejects with a BrokerError within 2 s otherwise, and may be called again then.
+   */
+  start(handler: (message: PeerMessage) => void): Promise<void>
   /** Sends a message to every node, this one included. Rejects with a BrokerError within 2 s. */
   sendToAll(message: PeerMessage): Promise<void>
   /** Sends a message to one node, which may be this one. Rejects with a BrokerError within 2 s. */
   sendTo(node: string, message: PeerMessage): Promise<void>
-  /** Announces that this node has stopped. Rejects with a BrokerError within 2 s. */
-  leave(): Promise<void>
   /** Replaces the connection that messages are received over, if nothing has been received on it lately. */
   reconnect(): void
 }

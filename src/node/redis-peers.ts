@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import type { DeadNodes } from '../presence/presence-keeper.js'
 import { MAX_REASON_BYTES } from '../protocol/closes.js'
 import type { Keys } from '../redis/keys.js'
-import type { RedisLink } from '../redis/redis-link.js'
+import type { RedisLinks } from '../redis/redis-links.js'
 import { type ControlEvent, decodeMessage, type RelayEvent } from '../redis/relay-message.js'
-import { LEASE_MS, type PeerMessage, type Peers } from './peers.js'
+import type { PeerMessage, Peers } from './peers.js'
+import { RedisMembership } from './redis-membership.js'
 
 const connectionSelector = z.object({
   user: z.string(),
@@ -53,20 +53,19 @@ const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
 ])
 
 /**
- * Nodes that find each other through Redis. Each has a lease, which is a key that expires, and a Redis channel for
- * messages to it; all share one more.
+ * Nodes that find each other through Redis: each has a Redis channel for messages to it, and all share one more. Where
+ * there are several Redis, messages go through the first.
  */
-export class RedisPeers implements Peers, DeadNodes {
-  /** Whether the last announcement was not answered: it may have renewed a lease that had expired. */
-  private isUnconfirmed = false
-
+export class RedisPeers extends RedisMembership implements Peers {
   constructor(
-    private readonly node: string,
-    private readonly link: RedisLink,
-    private readonly keys: Keys,
+    node: string,
+    links: RedisLinks,
+    keys: Keys,
     /** Called for each message that is ignored as malformed. */
     private readonly onMalformed: () => void,
-  ) {}
+  ) {
+    super(node, links, keys)
+  }
 
   async start(handler: (message: PeerMessage) => void): Promise<void> {
     const listener = (bytes: Buffer) => {
@@ -77,59 +76,23 @@ export class RedisPeers implements Peers, DeadNodes {
       }
     }
     const names = [this.keys.allNodesMessages(), this.keys.nodeMessages(this.node)]
-    await Promise.all(names.map((name) => this.link.subscriber.subscribe(name, listener)))
-  }
-
-  async announce(): Promise<boolean> {
-    const wasUnconfirmed = this.isUnconfirmed
-    this.isUnconfirmed = true
-    const [lease] = await this.link.run('announce', (redis) =>
-      Promise.all([
-        redis.set(this.keys.lease(this.node), '1', 'PX', LEASE_MS, 'GET'),
-        redis.sadd(this.keys.knownNodes(), this.node),
-      ]),
-    )
-    this.isUnconfirmed = false
-    return wasUnconfirmed || lease === null
-  }
-
-  aliveNodes(): Promise<readonly string[]> {
-    return this.nodesWhere((hasLease) => hasLease)
-  }
-
-  deadNodes(): Promise<readonly string[]> {
-    return this.nodesWhere((hasLease) => !hasLease)
-  }
-
-  async forget(node: string): Promise<void> {
-    await this.link.run('membership', (redis) => redis.srem(this.keys.knownNodes(), node))
+    await Promise.all(names.map((name) => this.links.linkFor(name).subscriber.subscribe(name, listener)))
   }
 
   async sendToAll(message: PeerMessage): Promise<void> {
-    await this.link.queue.relay(this.keys.allNodesMessages(), toControlEvent(message))
+    await this.relay(this.keys.allNodesMessages(), message)
   }
 
   async sendTo(node: string, message: PeerMessage): Promise<void> {
-    await this.link.queue.relay(this.keys.nodeMessages(node), toControlEvent(message))
-  }
-
-  async leave(): Promise<void> {
-    await this.link.run('membership', (redis) =>
-      Promise.all([redis.del(this.keys.lease(this.node)), redis.srem(this.keys.knownNodes(), this.node)]),
-    )
+    await this.relay(this.keys.nodeMessages(node), message)
   }
 
   reconnect(): void {
     this.link.reconnect()
   }
 
-  private nodesWhere(isWanted: (hasLease: boolean) => boolean): Promise<readonly string[]> {
-    return this.link.run('membership', async (redis) => {
-      const nodes = await redis.smembers(this.keys.knownNodes())
-      if (nodes.length === 0) return []
-      const leases = await redis.mget(nodes.map((node) => this.keys.lease(node)))
-      return nodes.filter((_, index) => isWanted(leases[index] !== null))
-    })
+  private async relay(redisChannel: string, message: PeerMessage): Promise<void> {
+    await this.links.linkFor(redisChannel).queue.relay(redisChannel, toControlEvent(message))
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
-import { ANNOUNCE_INTERVAL_MS, type Peers } from './peers.js'
+import { ANNOUNCE_INTERVAL_MS, type Membership, type Peers } from './peers.js'
 
 const PROBE_INTERVAL_MS = 1_000
 /** Time between two ticks, each of which checks for silence: so silence is noticed within 3 s of its beginning. */
@@ -19,16 +19,22 @@ const DEAF_AFTER_MS = 2_000
  */
 export type RelayState = 'starting' | 'ok' | 'degraded' | 'deaf'
 
+/** A place in which this node announces itself. */
+export interface AnnouncedMembership {
+  readonly membership: Membership
+  /** Called after each announcement, with whether other nodes may have taken this one for dead before. */
+  readonly onAnnounced: (mayHaveLapsed: boolean) => void
+}
+
 export interface RelayWatchOptions {
   /** Id of this node. */
   readonly node: string
   readonly peers: Peers
+  readonly memberships: readonly AnnouncedMembership[]
   readonly metrics: Metrics
   readonly log: Logger
   /** Called once, when the first probe has returned. */
   readonly onReady: () => void
-  /** Called after each announcement of this node, with whether other nodes may have taken it for dead before. */
-  readonly onAnnounced: (mayHaveLapsed: boolean) => void
 }
 
 /** Watches whether the relay reaches this node, by sending probes through it to this node; and announces this node. */
@@ -120,19 +126,15 @@ export class RelayWatch {
   }
 
   private announce(): void {
-    const { peers, onAnnounced } = this.options
     this.lastAnnouncementMs = performance.now()
-    peers
-      .announce()
-      .then((mayHaveLapsed) => {
-        onAnnounced(mayHaveLapsed)
-        return peers.aliveNodes()
-      })
-      .then((nodes) => {
-        this.nodeCount = Math.max(1, nodes.length)
-      })
-      // What Redis refuses shows in readiness and in the log by itself: see RedisHealth.
-      .catch(() => undefined)
+    // What Redis refuses shows in readiness and in the log by itself: see RedisHealth.
+    for (const one of this.options.memberships) this.announceIn(one).catch(() => undefined)
+  }
+
+  private async announceIn({ membership, onAnnounced }: AnnouncedMembership): Promise<void> {
+    const { peers } = this.options
+    onAnnounced(await membership.announce())
+    if (membership === peers) this.nodeCount = Math.max(1, (await peers.aliveNodes()).length)
   }
 
   private setState(state: RelayState): void {

@@ -21,6 +21,7 @@ export interface ChannelBatch<T> {
  */
 export class ChannelBatches<T, R> {
   private pendingByChannel = new Map<string, PendingRequest<T, R>[]>()
+  private readonly running = new Set<Promise<void>>()
 
   constructor(
     /** Resolves with the outcome of each batch, which has a result for each item. Rejects where all of them failed. */
@@ -32,7 +33,7 @@ export class ChannelBatches<T, R> {
   /** Resolves with the result for the item. Rejects as the execution, or the outcome of the channel, was rejected. */
   add(channel: string, item: T): Promise<R> {
     return new Promise((resolve, reject) => {
-      if (this.pendingByChannel.size === 0) setImmediate(() => this.flush())
+      if (this.pendingByChannel.size === 0) setImmediate(() => void this.flush())
       const request = { item, resolve, reject }
       const sameChannel = this.pendingByChannel.get(channel)
       if (sameChannel === undefined) this.pendingByChannel.set(channel, [request])
@@ -40,11 +41,15 @@ export class ChannelBatches<T, R> {
     })
   }
 
-  /** Executes the pending requests at once, for a caller whose own command must come after them. */
-  flush(): void {
+  /** Executes the pending requests at once. Resolves when all requests until now have their result. Never rejects. */
+  async flush(): Promise<void> {
     const pending = [...this.pendingByChannel]
     this.pendingByChannel = new Map()
-    for (const channels of chunks(pending, MAX_CHANNELS)) void this.run(channels)
+    for (const channels of chunks(pending, MAX_CHANNELS)) {
+      const run = this.run(channels).finally(() => this.running.delete(run))
+      this.running.add(run)
+    }
+    await Promise.all(this.running)
   }
 
   private async run(

@@ -11,6 +11,8 @@ export interface LocalClient {
   readonly channel: string
   readonly info: ClientInfo
   state: LocalClientState
+  /** Generation of the entry that was sent last; see RedisPresenceScripts. */
+  generation: number
 }
 
 /** The presence of this node's own clients, by channel. As large as its subscriptions. */
@@ -19,7 +21,7 @@ export class LocalPresence {
 
   /** Adds a client in state `adding`, in place of an earlier one with its id. */
   add(channel: string, info: ClientInfo): LocalClient {
-    const added: LocalClient = { channel, info, state: 'adding' }
+    const added: LocalClient = { channel, info, state: 'adding', generation: 0 }
     const clients = this.channels.get(channel)
     if (clients === undefined) this.channels.set(channel, new Map([[info.client, added]]))
     else clients.set(info.client, added)

@@ -1,6 +1,6 @@
 import { chunks } from '../chunks.js'
 import type { Keys } from '../redis/keys.js'
-import type { RedisLink } from '../redis/redis-link.js'
+import type { RedisLinks } from '../redis/redis-links.js'
 import { Script } from '../redis/script.js'
 import { decodePresenceEntry } from './presence-entry.js'
 import type { ReportPresence } from './presence-store.js'
@@ -35,7 +35,7 @@ export interface ClientRemoval {
 /** Removes a node's clients from presence, channel by channel, in bounded batches. */
 export class RedisPresenceRemover {
   constructor(
-    private readonly link: RedisLink,
+    private readonly links: RedisLinks,
     private readonly keys: Keys,
   ) {}
 
@@ -75,12 +75,12 @@ export class RedisPresenceRemover {
   ): Promise<boolean> {
     const nodeKey = this.keys.presenceOfNode(node, channel)
     const channelsKey = this.keys.presenceChannels(node)
-    const left = await this.link.run('presence', (redis) => redis.scard(nodeKey))
+    const left = await this.links.linkFor(nodeKey).run('presence', (redis) => redis.scard(nodeKey))
     if (left > 0 || keepsChannel(channel)) return true
-    await this.link.run('presence', (redis) => redis.srem(channelsKey, channel))
+    await this.links.linkFor(channelsKey).run('presence', (redis) => redis.srem(channelsKey, channel))
     if (await mayContinue()) return true
     // The node may have reconnected, and registered the channel just before it was removed here.
-    await this.link.run('presence', (redis) => redis.sadd(channelsKey, channel))
+    await this.links.linkFor(channelsKey).run('presence', (redis) => redis.sadd(channelsKey, channel))
     return false
   }
 
@@ -94,16 +94,17 @@ export class RedisPresenceRemover {
       this.keys.presenceUsers(channel),
       this.keys.presenceOfNode(node, channel),
     ] as const
-    const entries = await this.link.run('presence', (redis) => redis.hmget(keys[0], ...clients))
+    const link = this.links.linkFor(keys[0])
+    const entries = await link.run('presence', (redis) => redis.hmget(keys[0], ...clients))
     if (!(await mayContinue())) return false
     const departed = clients
       .map((client, index) => ({ client, entry: entries[index] ?? '' }))
       .filter(({ client }) => !keepsClient(channel, client))
     if (departed.length === 0) return true
     const args = departed.flatMap(({ client, entry }) => [client, entry])
-    const answer = (await this.link.run('presence', (redis) =>
-      sweepScript.run(redis, keys, args),
-    )) as number[]
+    const answer = (await this.links
+      .linkFor(keys[0])
+      .run('presence', (redis) => sweepScript.run(redis, keys, args))) as number[]
     const [left = 0, , ...flags] = answer
     const removed = departed.filter((_, index) => flags[index] === 1)
     const reports = removed.map(({ client, entry }, index) => {
@@ -119,9 +120,9 @@ export class RedisPresenceRemover {
   private async *scan(key: string, count: number): AsyncIterableIterator<string[]> {
     let cursor = '0'
     do {
-      const [next, elements] = await this.link.run('presence', (redis) =>
-        redis.sscan(key, cursor, 'COUNT', count),
-      )
+      const [next, elements] = await this.links
+        .linkFor(key)
+        .run('presence', (redis) => redis.sscan(key, cursor, 'COUNT', count))
       cursor = next
       yield elements
     } while (cursor !== '0')

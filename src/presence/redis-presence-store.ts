@@ -2,6 +2,7 @@ import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisLink } from '../redis/redis-link.js'
+import type { RedisLinks } from '../redis/redis-links.js'
 import { Script } from '../redis/script.js'
 import { type ChannelBatch, ChannelBatches } from './channel-batches.js'
 import { type LocalClient, LocalPresence } from './local-presence.js'
@@ -45,15 +46,17 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private wasSwept = false
   /** Whether this node's lease may have lapsed since its clients were last restored. */
   private mayHaveLapsed = false
+  /** Whether Redis may have entries of this node whose clients have left. */
+  private mayHaveDeparted = false
   /** Connections to Redis up to the last restoration: Redis may lose data before a new one. */
   private connectionsAtRestore = 0
 
   constructor(
     private readonly node: string,
-    private readonly link: RedisLink,
+    private readonly links: RedisLinks,
     private readonly keys: Keys,
   ) {
-    this.remover = new RedisPresenceRemover(link, keys)
+    this.remover = new RedisPresenceRemover(links, keys)
     this.scripts = new RedisPresenceScripts(node, keys)
   }
 
@@ -77,6 +80,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       return await this.removals.add(channel, info)
     } catch (error) {
       this.needsRestore = true
+      this.mayHaveDeparted = true
       if (known?.state === 'added' && this.unreportedLeaves.length < MAX_UNREPORTED_LEAVES)
         this.unreportedLeaves.push(known)
       throw error
@@ -88,23 +92,23 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     maxClients = Number.POSITIVE_INFINITY,
   ): Promise<ReadonlyMap<string, ClientInfo>> {
     const key = this.keys.presenceClients(channel)
-    this.flushChanges()
-    return this.link.run('presence', async (redis) => {
+    await this.flushChanges()
+    return this.linkOf(channel).run('presence', async (redis) => {
       const found = new Map<string, ClientInfo>()
       const leases = new Map<string, boolean>([[this.node, true]])
       let cursor = '0'
       do {
         const [next, fields] = await redis.hscan(key, cursor, 'COUNT', LIST_BATCH)
         cursor = next
-        await this.collectLive(redis, fields, leases, found)
+        await this.collectLive(fields, leases, found)
       } while (cursor !== '0' && found.size <= maxClients)
       return found
     })
   }
 
   async stats(channel: string): Promise<PresenceStats> {
-    this.flushChanges()
-    const [clients, users] = await this.link.run('presence', (redis) =>
+    await this.flushChanges()
+    const [clients, users] = await this.linkOf(channel).run('presence', (redis) =>
       Promise.all([
         redis.hlen(this.keys.presenceClients(channel)),
         redis.hlen(this.keys.presenceUsers(channel)),
@@ -115,22 +119,22 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   async restoreOwnClients(mayHaveLapsed: boolean, report: ReportPresence): Promise<void> {
     this.mayHaveLapsed ||= mayHaveLapsed
-    const { connections } = this.link
-    this.flushChanges()
-    if (!this.mayHaveLapsed && !this.needsRestore && connections === this.connectionsAtRestore) return
+    const { connections } = this.links
+    const isReconnected = connections !== this.connectionsAtRestore
+    await this.flushChanges()
+    if (!this.mayHaveLapsed && !this.needsRestore && !isReconnected) return
     this.needsRestore = false
     try {
       if (this.mayHaveLapsed) {
-        const mark = await this.link.run('presence', (redis) => redis.getdel(this.keys.swept(this.node)))
+        const mark = await this.nodesLink.run('presence', (redis) => redis.getdel(this.keys.swept(this.node)))
         this.wasSwept ||= mark !== null
-        this.scripts.generation++
-        this.mayHaveLapsed = false
       }
-      await this.removeDepartedClients()
+      if (this.mayHaveLapsed || isReconnected) this.outdateClients(connections)
+      if (this.mayHaveDeparted) await this.removeDepartedClients()
+      this.mayHaveDeparted = false
       await this.reportLeaves(report)
       await this.restoreClients(report)
       this.wasSwept = false
-      this.connectionsAtRestore = connections
     } catch (error) {
       this.needsRestore = true
       throw error
@@ -139,13 +143,15 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
 
   async sweepDeadNode(node: string, report: ReportPresence): Promise<boolean> {
     const lock = this.keys.sweepLock(node)
-    const locked = await this.link.run('presence', (redis) =>
+    const locked = await this.nodesLink.run('presence', (redis) =>
       redis.set(lock, this.node, 'PX', SWEEP_LOCK_MS, 'NX'),
     )
     if (locked === null) return false
     try {
       // Before the lease is first read, so that a node that reconnects after that finds the mark.
-      await this.link.run('presence', (redis) => redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS))
+      await this.nodesLink.run('presence', (redis) =>
+        redis.set(this.keys.swept(node), this.node, 'PX', SWEPT_MS),
+      )
       const isCompleted = await this.remover.removeClientsUnlessKept({
         node,
         keepsClient: () => false,
@@ -156,14 +162,14 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       return isCompleted && (await this.isCleared(node))
     } finally {
       // Where Redis does not answer the lock expires, and what the sweep came to counts.
-      await this.link
+      await this.nodesLink
         .run('presence', (redis) => lockScript.run(redis, [lock], [this.node, 0]))
         .catch(() => undefined)
     }
   }
 
   async removeOwnClients(report: ReportPresence): Promise<void> {
-    this.flushChanges()
+    await this.flushChanges()
     await this.remover.removeClientsUnlessKept({
       node: this.node,
       keepsClient: () => false,
@@ -178,7 +184,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
    * another node has taken the lock: then that node goes on with the sweep.
    */
   private async maySweep(node: string): Promise<boolean> {
-    const [lease, isRenewed] = await this.link.run('presence', (redis) =>
+    const [lease, isRenewed] = await this.nodesLink.run('presence', (redis) =>
       Promise.all([
         redis.exists(this.keys.lease(node)),
         lockScript.run(redis, [this.keys.sweepLock(node)], [this.node, SWEEP_LOCK_MS]),
@@ -196,9 +202,17 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private async isCleared(node: string): Promise<boolean> {
     const [isDead, channels] = await Promise.all([
       this.maySweep(node),
-      this.link.run('presence', (redis) => redis.scard(this.keys.presenceChannels(node))),
+      this.nodesLink.run('presence', (redis) => redis.scard(this.keys.presenceChannels(node))),
     ])
     return isDead && channels === 0
+  }
+
+  /** All clients are to be restored: their entries may have been lost, or swept. */
+  private outdateClients(connections: number): void {
+    this.scripts.generation++
+    this.mayHaveDeparted = true
+    this.mayHaveLapsed = false
+    this.connectionsAtRestore = connections
   }
 
   /** Removes entries of this node whose clients have left. */
@@ -220,9 +234,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     if (this.wasSwept) this.unreportedLeaves = []
     while (this.unreportedLeaves.length > 0) {
       const batch = this.unreportedLeaves.slice(0, RESTORE_BATCH)
-      const counts = await this.link.run('presence', (redis) =>
-        Promise.all(batch.map(({ channel }) => redis.hlen(this.keys.presenceClients(channel)))),
-      )
+      const counts = await Promise.all(batch.map(({ channel }) => this.countClients(channel)))
       this.unreportedLeaves = this.unreportedLeaves.slice(batch.length)
       const reports = batch.map(({ channel, info }, index) =>
         report({ type: 'leave', channel, info, online: counts[index] ?? 0 }),
@@ -231,13 +243,20 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     }
   }
 
-  /** Adds this node's clients again, in batches. Rejects with the first refusal after it has tried all of them. */
+  /**
+   * Adds clients again that are missing in Redis, or whose entries are outdated, in batches. Rejects with the first
+   * refusal after it has tried all of them.
+   */
   private async restoreClients(report: ReportPresence): Promise<void> {
     let batch: LocalClient[] = []
     const refused: unknown[] = []
     for (const client of this.local) {
       // Its addition is under way, and sets the state when it ends.
-      if (client.state === 'adding') continue
+      if (client.state === 'adding' || this.isCurrent(client)) continue
+      if (!this.linkOf(client.channel).isUp) {
+        refused.push(new BrokerError('unavailable', 'Redis cannot be reached'))
+        continue
+      }
       batch.push(client)
       if (batch.length < RESTORE_BATCH) continue
       refused.push(...(await this.restoreBatch(batch, report)))
@@ -247,18 +266,35 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     if (refused.length > 0) throw refused[0]
   }
 
-  /**
-   * Sends the pending additions and removals before the command that follows, which Redis runs after them: so a client
-   * that has just joined is in the presence that it reads, and one that has just left is not.
-   */
-  private flushChanges(): void {
-    this.additions.flush()
-    this.removals.flush()
+  private isCurrent({ state, generation }: LocalClient): boolean {
+    return state === 'added' && generation === this.scripts.generation
+  }
+
+  private countClients(channel: string): Promise<number> {
+    const key = this.keys.presenceClients(channel)
+    return this.linkOf(channel).run('presence', (redis) => redis.hlen(key))
+  }
+
+  private linkOf(channel: string): RedisLink {
+    return this.links.linkFor(this.keys.presenceClients(channel))
+  }
+
+  /** The link to the server of all that concerns nodes. */
+  private get nodesLink(): RedisLink {
+    return this.links.linkFor(this.keys.presenceChannels(this.node))
   }
 
   /**
-   * Adds clients again, in the tick in which they were read from `local`, so that none has left by then. Resolves with
-   * the reasons for which Redis refused channels; a refused channel does not keep the others from being restored.
+   * Writes the pending additions and removals, before the command that follows: so a client that has just joined is in the
+   * presence that it reads, and one that has just left is not.
+   */
+  private async flushChanges(): Promise<void> {
+    await Promise.all([this.additions.flush(), this.removals.flush()])
+  }
+
+  /**
+   * Adds clients again, those that have not left by then. Resolves with the reasons for which Redis refused channels; a
+   * refused channel does not keep the others from being restored.
    */
   private async restoreBatch(clients: readonly LocalClient[], report: ReportPresence): Promise<unknown[]> {
     const byChannel = new Map<string, LocalClient[]>()
@@ -268,9 +304,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       else sameChannel.push(client)
     }
     const batches = Array.from(byChannel, ([channel, items]) => ({ channel, items }))
-    const outcomes = await this.link.run('presence', (redis) =>
-      this.registerAndAdd(redis, [...byChannel.keys()], batches),
-    )
+    const outcomes = await this.registerAndAdd([...byChannel.keys()], batches)
     const refused: unknown[] = []
     const reports: (Promise<void> | undefined)[] = []
     for (const [index, outcome] of outcomes.entries()) {
@@ -281,7 +315,6 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
         }
     }
     await Promise.all(reports)
-    if (refused.length > 0 && !this.link.isUp) throw refused[0]
     return refused
   }
 
@@ -309,46 +342,90 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     const channels = batches
       .map(({ channel }) => channel)
       .filter((channel) => this.unregisteredChannels.delete(channel))
-    return this.link.run('presence', (redis) => this.registerAndAdd(redis, channels, batches))
+    return this.registerAndAdd(channels, batches)
   }
 
   /** Registers channels as this node's, and adds clients to theirs. */
   private async registerAndAdd(
-    redis: Redis,
     channels: readonly string[],
     batches: readonly ChannelBatch<LocalClient>[],
   ): Promise<PromiseSettledResult<AddResult[]>[]> {
+    const { nodesLink } = this
     // Before the clients, so that a sweep finds the channels of all of them whenever this node dies.
-    const registered =
-      channels.length > 0 ? redis.sadd(this.keys.presenceChannels(this.node), ...channels) : undefined
-    const outcomes = this.link.settle(
-      'presence_change',
-      batches.map(({ channel, items }) => this.scripts.add(redis, channel, items)),
-    )
+    const registered = this.registerChannels(channels)
+    const outcomes = this.settleByLink(batches, async (link, redis, { channel, items }) => {
+      // Where one connection carries both, the order of the commands is enough.
+      if (link !== nodesLink) await registered
+      const { generation } = this.scripts
+      for (const client of items) client.generation = generation
+      return this.scripts.add(redis, channel, items)
+    })
     await registered
     return outcomes
   }
 
-  private removeBatches(
+  private async registerChannels(channels: readonly string[]): Promise<void> {
+    if (channels.length === 0) return
+    const key = this.keys.presenceChannels(this.node)
+    await this.nodesLink.run('presence', (redis) => redis.sadd(key, ...channels))
+  }
+
+  private async removeBatches(
     batches: readonly ChannelBatch<ClientInfo>[],
   ): Promise<PromiseSettledResult<readonly number[]>[]> {
-    return this.link.run('presence', async (redis) => {
-      const emptied: string[] = []
-      const removeFrom = async ({ channel, items }: ChannelBatch<ClientInfo>) => {
-        const { ofThisNode, online } = await this.scripts.remove(redis, channel, items)
-        if (ofThisNode === 0) emptied.push(channel)
-        return online
-      }
-      const outcomes = await this.link.settle('presence_change', batches.map(removeFrom))
-      const unused = emptied.filter((channel) => !this.local.hasChannel(channel))
-      if (unused.length > 0) await redis.srem(this.keys.presenceChannels(this.node), ...unused)
-      return outcomes
+    const emptied: string[] = []
+    const outcomes = await this.settleByLink(batches, async (_, redis, { channel, items }) => {
+      const { ofThisNode, online } = await this.scripts.remove(redis, channel, items)
+      if (ofThisNode === 0) emptied.push(channel)
+      return online
     })
+    const unused = emptied.filter((channel) => !this.local.hasChannel(channel))
+    if (unused.length > 0) {
+      const key = this.keys.presenceChannels(this.node)
+      await this.nodesLink.run('presence', (redis) => redis.srem(key, ...unused))
+    }
+    return outcomes
+  }
+
+  /** Runs commands for batches, each on the link of its channel. Resolves with the outcome of each batch. */
+  private async settleByLink<T, R>(
+    batches: readonly ChannelBatch<T>[],
+    command: (link: RedisLink, redis: Redis, batch: ChannelBatch<T>) => Promise<R>,
+  ): Promise<PromiseSettledResult<R>[]> {
+    const byLink = new Map<RedisLink, ChannelBatch<T>[]>()
+    for (const batch of batches) {
+      const link = this.linkOf(batch.channel)
+      const sameLink = byLink.get(link)
+      if (sameLink === undefined) byLink.set(link, [batch])
+      else sameLink.push(batch)
+    }
+    const outcomes = new Map<ChannelBatch<T>, PromiseSettledResult<R>>()
+    const settleOn = async (link: RedisLink, own: readonly ChannelBatch<T>[]) => {
+      const settled = await link.run('presence', (redis) =>
+        link.settle(
+          'presence_change',
+          own.map((batch) => command(link, redis, batch)),
+        ),
+      )
+      for (const [index, batch] of own.entries()) {
+        const outcome = settled[index]
+        if (outcome !== undefined) outcomes.set(batch, outcome)
+      }
+    }
+    await Promise.all(
+      Array.from(byLink, async ([link, own]) => {
+        try {
+          await settleOn(link, own)
+        } catch (reason) {
+          for (const batch of own) outcomes.set(batch, { status: 'rejected', reason })
+        }
+      }),
+    )
+    return batches.map((batch) => outcomes.get(batch) ?? { status: 'rejected', reason: undefined })
   }
 
   /** Adds the clients of live nodes to `found`. `leases` caches which nodes have a lease. */
   private async collectLive(
-    redis: Redis,
     fields: readonly string[],
     leases: Map<string, boolean>,
     found: Map<string, ClientInfo>,
@@ -360,7 +437,8 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     }
     const unknown = [...new Set(entries.map(({ node }) => node))].filter((node) => !leases.has(node))
     if (unknown.length > 0) {
-      const values = await redis.mget(unknown.map((node) => this.keys.lease(node)))
+      const leaseKeys = unknown.map((node) => this.keys.lease(node))
+      const values = await this.nodesLink.run('presence', (redis) => redis.mget(leaseKeys))
       for (const [index, node] of unknown.entries()) leases.set(node, typeof values[index] === 'string')
     }
     for (const { node, info } of entries) if (leases.get(node) === true) found.set(info.client, info)

@@ -23,6 +23,8 @@ export interface RedisCertificates {
 }
 
 export interface RedisConnectionOptions {
+  /** Names the Redis, or the server of a Redis Cluster, among those of a node. */
+  readonly shard: string
   readonly address: RedisAddress
   readonly certificates: RedisCertificates
   readonly log: Logger
@@ -37,6 +39,8 @@ function addressOptions({ target, username, password, isTls }: RedisAddress, tls
     ...(isTls && { tls }),
   }
   switch (target.type) {
+    case 'cluster':
+      throw new Error('a connection leads to one server of a Redis Cluster')
     case 'host':
       return { ...options, host: target.host, port: target.port }
     case 'socket':
@@ -60,7 +64,7 @@ function addressOptions({ target, username, password, isTls }: RedisAddress, tls
  * log and in metrics. It uses no database: the caller selects it.
  */
 export function createRedisConnection(
-  { address, certificates, log, metrics }: RedisConnectionOptions,
+  { shard, address, certificates, log, metrics }: RedisConnectionOptions,
   role: RedisRole,
 ): Redis {
   const redis = new Redis({
@@ -77,27 +81,47 @@ export function createRedisConnection(
     autoResubscribe: false,
     maxRetriesPerRequest: null,
   })
-  const labels = { shard: '0', role }
+  const labels = { shard, role }
   let isLogged = false
   let hasBeenReady = false
-  metrics.redisUp.set(labels, 0)
+  redis.on('connecting', () => metrics.redisUp.set(labels, 0))
   redis.on('ready', () => {
     isLogged = false
     metrics.redisUp.set(labels, 1)
     if (hasBeenReady) metrics.redisReconnects.inc(labels)
     hasBeenReady = true
-    log.info({ role }, 'connected to Redis')
+    log.info({ shard, role }, 'connected to Redis')
   })
   redis.on('error', (error: Error) => {
     if (isLogged) return
     isLogged = true
-    log.warn({ role, error: error.message }, 'Redis cannot be reached; trying again until it can')
+    log.warn({ shard, role, error: error.message }, 'Redis cannot be reached; trying again until it can')
   })
   redis.on('close', () => metrics.redisUp.set(labels, 0))
+  redis.on('end', () => metrics.redisUp.remove(labels))
   // The library handles one error of a socket; a further one, as of TLS, would end the process. The socket exists by the
   // end of the iteration that begins to connect, but for one whose address a Sentinel has to tell first.
   const ignoreFurtherErrors = () => redis.stream?.on('error', () => undefined)
   redis.on('connecting', () => setImmediate(ignoreFurtherErrors))
   redis.on('connect', ignoreFurtherErrors)
+  return redis
+}
+
+/** Creates a connection that asks one server a few things, and does not reconnect. */
+export function createQueryConnection({
+  address,
+  certificates,
+}: Pick<RedisConnectionOptions, 'address' | 'certificates'>): Redis {
+  const redis = new Redis({
+    ...addressOptions(address, certificates),
+    lazyConnect: true,
+    connectionName: 'fanfare:query',
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    retryStrategy: null,
+    enableReadyCheck: false,
+    maxRetriesPerRequest: 0,
+  })
+  // The commands that are sent over it fail too, and their callers know what that means.
+  redis.on('error', () => undefined)
   return redis
 }

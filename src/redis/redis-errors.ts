@@ -13,13 +13,24 @@ export function isOtherMaster(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('OTHERMASTER')
 }
 
-/** A command was not sent, since the connection leads to a replica. */
+/** Whether a node of a Redis Cluster has not run a command, since another one has the slot of its keys, or is about to. */
+export function isRedirection(error: unknown): error is Error {
+  return error instanceof Error && /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(error.message)
+}
+
+/** Whether a Redis Cluster has no master for the slot, or does nothing since one is missing. */
+export function isClusterDown(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('CLUSTERDOWN')
+}
+
+/** The connection leads to a replica: a command was not sent, or messages have reached only a part of the subscribers. */
 export class ReplicaError extends Error {
   override readonly name = 'ReplicaError'
 }
 
 /** Whether the reply comes from a server that is no master, or not one yet. */
-export function isNotMaster(error: unknown): boolean {
+export function isNotMaster(error: unknown): error is Error {
+  if (error instanceof ReplicaError) return true
   return error instanceof Error && /^(?:READONLY|MASTERDOWN|LOADING)\b/.test(error.message)
 }
 

@@ -25,6 +25,7 @@ export class RedisHealth {
   private isRecoveryLogDue = false
 
   constructor(
+    private readonly shard: string,
     private readonly log: Logger,
     private readonly metrics: Metrics,
   ) {}
@@ -52,13 +53,14 @@ export class RedisHealth {
     if (isLogged) return
     this.loggedAtMs.set(reason, nowMs)
     this.isRecoveryLogDue = true
-    this.log.warn({ operation, reason, error: message }, 'Redis refuses what this node needs')
+    const { shard } = this
+    this.log.warn({ shard, operation, reason, error: message }, 'Redis refuses what this node needs')
   }
 
   succeeded(operation: string): void {
     if (this.failures.size === 0 || !this.failures.delete(operation)) return
     if (this.failures.size > 0 || !this.isRecoveryLogDue) return
     this.isRecoveryLogDue = false
-    this.log.info({}, 'Redis does again what this node needs')
+    this.log.info({ shard: this.shard }, 'Redis does again what this node needs')
   }
 }

@@ -4,10 +4,12 @@ import type { Keys } from './keys.js'
 import type { RedisReason } from './redis-errors.js'
 import { Script } from './script.js'
 
-const identify = new Script('identify-1')
+const identify = new Script('identify')
 
 /** The oldest Redis that has the commands that nodes use: `SET … GET`, `GETDEL` and exclusive ranges. */
 const LEAST_VERSION = [6, 2] as const
+/** The oldest Redis Cluster that has pub/sub in slots. */
+const LEAST_CLUSTER_VERSION = [7, 0] as const
 
 /** The server that a connection leads to. */
 export interface RedisIdentity {
@@ -21,7 +23,8 @@ export interface RedisIdentity {
 
 /** Asks a server who it is, and begins a new era where need be. Rejects with an error of ioredis. */
 export async function readIdentity(redis: Redis, keys: Keys): Promise<RedisIdentity> {
-  const reply = (await identify.run(redis, [keys.era()], [randomUUID()])) as [
+  const eraKeys = keys.isCluster ? [] : [keys.era()]
+  const reply = (await identify.run(redis, eraKeys, [randomUUID()])) as [
     Buffer,
     Buffer,
     Buffer,
@@ -34,19 +37,24 @@ export async function readIdentity(redis: Redis, keys: Keys): Promise<RedisIdent
     isReplica: role === 'slave',
     era: era ?? '',
     replicationId: replicationId ?? '',
-    problem: problemOf(replicationId ?? '', version ?? '', isCluster),
+    problem: problemOf(replicationId ?? '', version ?? '', isCluster, keys.isCluster),
   }
 }
 
-function problemOf(replicationId: string, version: string, isCluster: boolean): RedisIdentity['problem'] {
+function problemOf(
+  replicationId: string,
+  version: string,
+  isCluster: boolean,
+  expectsCluster: boolean,
+): RedisIdentity['problem'] {
+  const least = expectsCluster ? LEAST_CLUSTER_VERSION : LEAST_VERSION
   const [major = 0, minor = 0] = version.split('.').map(Number)
-  const [leastMajor, leastMinor] = LEAST_VERSION
-  if (version !== '' && (major < leastMajor || (major === leastMajor && minor < leastMinor))) {
-    const message = `Redis ${version} is too old: nodes need ${LEAST_VERSION.join('.')} or newer`
-    return { reason: 'redis_too_old', message }
+  if (version !== '' && (major < least[0] || (major === least[0] && minor < least[1]))) {
+    const needs = `${expectsCluster ? 'a Redis Cluster needs' : 'nodes need'} ${least.join('.')} or newer`
+    return { reason: 'redis_too_old', message: `Redis ${version} is too old: ${needs}` }
   }
-  if (isCluster) {
-    const message = 'this is a node of a Redis Cluster: nodes need one Redis, with or without replicas'
+  if (isCluster && !expectsCluster) {
+    const message = 'this is a node of a Redis Cluster: its address begins with redis+cluster://'
     return { reason: 'redis_cluster', message }
   }
   if (replicationId === '') {

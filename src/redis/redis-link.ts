@@ -1,10 +1,19 @@
 import type { Redis } from 'ioredis'
 import { errorMessage } from '../error-message.js'
 import { BrokerError } from '../protocol/broker-error.js'
+import type { ByteBudget } from './byte-budget.js'
 import { setDeadline } from './deadline.js'
 import type { Keys } from './keys.js'
 import { createRedisConnection, type RedisConnectionOptions } from './redis-connection.js'
-import { isNotMaster, isOtherMaster, isRefusal, ReplicaError } from './redis-errors.js'
+import {
+  isClusterDown,
+  isNotMaster,
+  isOtherMaster,
+  isRedirection,
+  isRefusal,
+  type RedisReason,
+  ReplicaError,
+} from './redis-errors.js'
 import { RedisHealth } from './redis-health.js'
 import { type RedisIdentity, readIdentity } from './redis-identity.js'
 import type { StreamKeys } from './relay-batch.js'
@@ -20,9 +29,15 @@ const IDENTIFY_INTERVAL_MS = 1_000
 /** Time between attempts where the server is no master, or refuses to be identified. */
 const RETRY_MS = 500
 
+/** Time without a connection, or without a master, after which Redis counts as unreachable. */
+const UNREACHABLE_AFTER_MS = 1_500
+
 export interface RedisLinkOptions extends RedisConnectionOptions {
   readonly keys: Keys
-  readonly queueBytes: number
+  /** Bytes that may wait for Redis. */
+  readonly budget: ByteBudget
+  /** Called when a server of a Redis Cluster has said that another one has a slot, or will have it. */
+  readonly onRedirected?: (error: Error | undefined) => void
 }
 
 /**
@@ -41,7 +56,8 @@ export class RedisLink {
   private readonly commands: Redis
   private readonly subscriptions: Redis
   private isSubscriberUp = false
-  private onSubscribed: () => void = () => undefined
+  private resumed: (redisChannels: readonly string[]) => void = () => undefined
+  private isStarted = false
   /** The identity of the server, being read or read; undefined while there is no connection. */
   private identityRead: Promise<RedisIdentity> | undefined
   /** The master that this link leads to; undefined while there is none. */
@@ -50,27 +66,39 @@ export class RedisLink {
   private connectionCount = 0
   private isCorked = false
   private isClosed = false
+  /** Since when the link has not been up; undefined while it is. */
+  private downSinceMs: number | undefined = performance.now()
 
   constructor(private readonly options: RedisLinkOptions) {
-    const { keys, queueBytes, log, metrics } = options
-    this.health = new RedisHealth(log, metrics)
+    const { keys, budget, log, metrics, shard, onRedirected = () => undefined } = options
+    const isSharded = keys.isCluster
+    this.health = new RedisHealth(shard, log, metrics)
     this.commands = createRedisConnection(options, 'publisher')
     this.subscriptions = createRedisConnection(options, 'subscriber')
     this.queue = new RelayQueue({
       redis: this.commands,
-      maxQueuedBytes: queueBytes,
-      eraKey: keys.era(),
+      budget,
+      isSharded,
       metrics,
       onOtherServer: () => this.identifyAnew(),
+      onRedirected,
       onOutcome: (operation, refusal) => {
         if (refusal === undefined) this.health.succeeded(operation)
         else this.health.failed(operation, refusal)
       },
     })
-    this.subscriber = new RelaySubscriber(this.subscriptions, log, metrics, this.health, (isUp) => {
-      this.isSubscriberUp = isUp
-      this.resumeOrPauseQueue()
-      if (isUp) this.onSubscribed()
+    this.subscriber = new RelaySubscriber({
+      redis: this.subscriptions,
+      isSharded,
+      log,
+      metrics,
+      health: this.health,
+      onStateChange: (isUp) => {
+        this.isSubscriberUp = isUp
+        this.resumeOrPauseQueue()
+      },
+      onResumed: (redisChannels) => this.resumed(redisChannels),
+      onRedirected,
     })
     this.commands.on('ready', () => {
       this.connectionCount++
@@ -81,7 +109,25 @@ export class RedisLink {
       this.identityRead = undefined
       this.master = undefined
       this.queue.connectionLost()
+      this.noteState()
     })
+  }
+
+  /** So that one link can stand where a Redis Cluster has several. */
+  linkFor(): RedisLink {
+    return this
+  }
+
+  get reasonsByShard(): Readonly<Record<string, readonly RedisReason[]>> {
+    const { reasons } = this
+    return reasons.length === 0 ? {} : { [this.options.shard]: reasons }
+  }
+
+  private get reasons(): readonly RedisReason[] {
+    const { downSinceMs } = this
+    const isDown = downSinceMs !== undefined && performance.now() - downSinceMs > UNREACHABLE_AFTER_MS
+    const { reasons } = this.health
+    return isDown && reasons.length === 0 ? ['redis_unreachable'] : reasons
   }
 
   /** How often the connection for commands was established: Redis may have lost data in between. */
@@ -96,14 +142,15 @@ export class RedisLink {
 
   /** Starts connecting, and reconnects for ever. */
   start(): void {
+    if (this.isStarted) return
+    this.isStarted = true
     // The connections log their failures and retry.
     this.commands.connect().catch(() => undefined)
     this.subscriptions.connect().catch(() => undefined)
   }
 
-  /** Calls back on every new connection once all Redis channels are subscribed, the first time too. */
-  onResumed(callback: () => void): void {
-    this.onSubscribed = callback
+  onResumed(callback: (redisChannels: readonly string[]) => void): void {
+    this.resumed = callback
   }
 
   /** Reads entries of a stream and its position, both of one moment. Rejects with a BrokerError within 2 s. */
@@ -127,7 +174,7 @@ export class RedisLink {
       return result
     } catch (error) {
       if (isNotMaster(error) || isOtherMaster(error)) this.identifyAnew()
-      if (!isOtherMaster(error)) this.health.failed(operation, error)
+      this.commandFailed(operation, error)
       const why = errorMessage(error)
       const what = isRefusal(error) ? 'Redis refused' : 'Redis cannot be reached'
       throw new BrokerError('unavailable', `${what}: ${why}`, { cause: error })
@@ -153,8 +200,16 @@ export class RedisLink {
       ),
     )
     if (refusal === undefined) this.health.succeeded(operation)
-    else this.health.failed(operation, refusal)
+    else this.commandFailed(operation, refusal)
     return outcomes
+  }
+
+  private commandFailed(operation: string, error: unknown): void {
+    const isRedirected = this.options.keys.isCluster && isRedirection(error)
+    if (isRedirected) this.options.onRedirected?.(error)
+    // Both are over a moment later: another server has the keys, or is the master.
+    if (isOtherMaster(error) || (isRedirected && !isClusterDown(error))) return
+    this.health.failed(operation, error)
   }
 
   /**
@@ -172,7 +227,7 @@ export class RedisLink {
     clearTimeout(this.timer)
     this.queue.close()
     this.commands.disconnect()
-    this.subscriptions.disconnect()
+    this.subscriber.close()
   }
 
   /**
@@ -243,7 +298,10 @@ export class RedisLink {
     else this.health.failedFor('identify', problem.reason, problem.message)
     const isFirst = this.master === undefined
     this.master = identity
-    this.timer = setTimeout(() => this.identify(), IDENTIFY_INTERVAL_MS)
+    this.timer = setTimeout(() => {
+      this.identify()
+      this.subscriber.checkAlive()
+    }, IDENTIFY_INTERVAL_MS)
     if (isFirst || this.isSubscriberUp) this.resumeOrPauseQueue()
   }
 
@@ -267,5 +325,11 @@ export class RedisLink {
   private resumeOrPauseQueue(): void {
     if (this.isUp && this.isSubscriberUp && this.master !== undefined) this.queue.resume(this.master)
     else this.queue.pause()
+    this.noteState()
+  }
+
+  private noteState(): void {
+    if (this.isUp && this.isSubscriberUp) this.downSinceMs = undefined
+    else this.downSinceMs ??= performance.now()
   }
 }

@@ -2,7 +2,16 @@ import type { Redis } from 'ioredis'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import type { StreamPosition } from '../protocol/publication.js'
-import { isNotMaster, isOtherMaster, isRefusal, isUnknownScript } from './redis-errors.js'
+import type { ByteBudget } from './byte-budget.js'
+import {
+  isClusterDown,
+  isNotMaster,
+  isOtherMaster,
+  isRedirection,
+  isRefusal,
+  isUnknownScript,
+  ReplicaError,
+} from './redis-errors.js'
 import { type EntryStorage, memoryOf, type PackedMessage, type PendingEntry, pack } from './relay-batch.js'
 import { encodeEntry, type RelayEvent } from './relay-message.js'
 import { addRelayCommand, firstPosition, type MasterIdentity } from './stream-scripts.js'
@@ -19,7 +28,8 @@ const DEADLINE_CHECK_MS = 250
 const STALL_MS = 50
 /** Timers count from the beginning of the loop iteration, and would fire just before the deadline that they are for. */
 const TIMER_SLACK_MS = 5
-/** A field that the hash of the era never has. */
+/** Time before entries are sent again that their server has not taken, since another one has their slot now or soon. */
+const RESEND_DELAY_MS = 50
 const NO_FIELD = 'none'
 /** Messages in one pipeline; further ones wait for the next. */
 const MAX_BATCH_MESSAGES = 10_000
@@ -35,18 +45,23 @@ interface Batch {
   readonly silentAtMs: number
 }
 
+/** Entries that wait, by Redis channel. */
+export type ReleasedEntries = readonly (readonly [redisChannel: string, pending: readonly PendingEntry[]])[]
+
 /** To relay entries and nothing else, or to store them too. */
 export type RelayOperation = 'relay' | 'relay_and_store'
 
 export interface RelayQueueOptions {
   readonly redis: Redis
   /** Bytes that may be queued; further events are refused as `overloaded`. */
-  readonly maxQueuedBytes: number
-  /** The hash of the era. */
-  readonly eraKey: string
+  readonly budget: ByteBudget
+  /** Whether Redis channels belong to slots, as in a Redis Cluster. */
+  readonly isSharded: boolean
   readonly metrics: Metrics
   /** Called when a reply shows that the connection leads to no master, or to another one than was identified. */
   readonly onOtherServer: () => void
+  /** Called when Redis has said that another server has a slot, or will have it. What it did not take waits again. */
+  readonly onRedirected: (error: Error) => void
   /** Called for each batch and each of its operations, with what Redis refused of it, if anything. */
   readonly onOutcome: (operation: RelayOperation, refusal: Error | undefined) => void
 }
@@ -59,11 +74,12 @@ export interface RelayQueueOptions {
  */
 export class RelayQueue {
   private readonly waiting = new Map<string, PendingEntry[]>()
-  /** Memory of the entries that wait or are in flight. */
-  private queuedBytes = 0
   private inFlight: Batch | undefined
   private isFlushScheduled = false
+  private resendTimer: NodeJS.Timeout | undefined
   private isOpen = false
+  private isHeld = false
+  private onSettled: (() => void) | undefined
   private master: MasterIdentity = { era: '', replicationId: '' }
   private isClosed = false
   /** Fires at the deadline of the entry that was oldest when it was set: it wakes a busy process less than once a second. */
@@ -98,8 +114,9 @@ export class RelayQueue {
     if (this.isClosed) return Promise.reject(new BrokerError('unavailable', STOPPING))
     const entry = encodeEntry(event)
     const memory = memoryOf({ entry, storage })
-    if (this.queuedBytes + memory > this.options.maxQueuedBytes) {
-      const message = `${this.queuedBytes} bytes wait for Redis already, the limit is ${this.options.maxQueuedBytes}`
+    const { budget } = this.options
+    if (!budget.take(memory)) {
+      const message = `${budget.used} bytes wait for Redis already, the limit is ${budget.maxBytes}`
       return Promise.reject(new BrokerError('overloaded', message))
     }
     return new Promise((resolve, reject) => {
@@ -109,7 +126,6 @@ export class RelayQueue {
       const sameChannel = this.waiting.get(redisChannel)
       if (sameChannel === undefined) this.waiting.set(redisChannel, [pending])
       else sameChannel.push(pending)
-      this.addQueuedBytes(memory)
       if (this.deadlineTimer === undefined) this.scheduleDeadlineCheck(ENTRY_DEADLINE_MS)
       this.scheduleFlush()
     })
@@ -120,6 +136,7 @@ export class RelayQueue {
     this.pause()
     this.isClosed = true
     clearTimeout(this.deadlineTimer)
+    clearTimeout(this.resendTimer)
     this.deadlineTimer = undefined
     this.rejectWaitingDueBy(Number.POSITIVE_INFINITY, STOPPING)
   }
@@ -131,28 +148,54 @@ export class RelayQueue {
     this.rejectInFlight(this.inFlight, 'the connection to Redis was lost; it may have been published or not')
   }
 
-  private addQueuedBytes(bytes: number): void {
-    this.queuedBytes += bytes
-    this.options.metrics.relayQueueBytes.value = this.queuedBytes
+  /** Lets nothing out until `letGo`. Resolves once no batch is in flight, so that another queue may continue. */
+  hold(): Promise<void> {
+    this.isHeld = true
+    if (this.inFlight === undefined) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.onSettled = resolve
+    })
+  }
+
+  letGo(): void {
+    this.isHeld = false
+    this.scheduleFlush()
+  }
+
+  /** Removes the entries that wait for some Redis channels, and returns them for another queue to adopt. */
+  release(isReleased: (redisChannel: string) => boolean): ReleasedEntries {
+    const released = [...this.waiting].filter(([redisChannel]) => isReleased(redisChannel))
+    for (const [redisChannel] of released) this.waiting.delete(redisChannel)
+    return released
+  }
+
+  /** Queues entries that another queue has released, each with its own deadline. */
+  adopt(released: ReleasedEntries): void {
+    for (const [redisChannel, pending] of released) this.queueFirst(redisChannel, pending)
+    if (released.length > 0 && this.deadlineTimer === undefined) this.scheduleDeadlineCheck(DEADLINE_CHECK_MS)
+    this.scheduleFlush()
+  }
+
+  private queueFirst(redisChannel: string, pending: readonly PendingEntry[]): void {
+    this.waiting.set(redisChannel, [...pending, ...(this.waiting.get(redisChannel) ?? [])])
   }
 
   private resolve(pending: PendingEntry, position: StreamPosition | undefined): void {
     if (pending.isSettled) return
     pending.isSettled = true
-    this.addQueuedBytes(-memoryOf(pending))
+    this.options.budget.giveBack(memoryOf(pending))
     pending.resolve(position)
   }
 
   private reject(pending: PendingEntry, error: BrokerError): void {
     if (pending.isSettled) return
     pending.isSettled = true
-    this.addQueuedBytes(-memoryOf(pending))
+    this.options.budget.giveBack(memoryOf(pending))
     pending.reject(error)
   }
 
   private scheduleFlush(): void {
-    if (this.isFlushScheduled || !this.isOpen || this.inFlight !== undefined || this.waiting.size === 0)
-      return
+    if (this.isFlushScheduled || this.resendTimer !== undefined || !this.mayFlush) return
     this.isFlushScheduled = true
     // Not at once: events that other sockets send in this iteration belong into the same batch.
     setImmediate(() => {
@@ -161,8 +204,12 @@ export class RelayQueue {
     })
   }
 
+  private get mayFlush(): boolean {
+    return this.isOpen && !this.isHeld && this.inFlight === undefined && this.waiting.size > 0
+  }
+
   private flush(): void {
-    if (!this.isOpen || this.inFlight !== undefined || this.waiting.size === 0) return
+    if (!this.mayFlush) return
     const nowMs = performance.now()
     const leastTimeMs = this.isGraceGiven ? Number.NEGATIVE_INFINITY : LEAST_TIME_MS
     const messages: PackedMessage[] = []
@@ -197,10 +244,55 @@ export class RelayQueue {
     }
     // The batch was given up meanwhile, and its publishers have their answer.
     if (this.inFlight !== batch) return
-    this.inFlight = undefined
-    for (const [index, message] of messages.entries()) this.settle(message, replies[index])
+    const untaken = this.requeueUntaken(messages, replies)
+    for (const [index, message] of messages.entries()) {
+      if (!untaken.has(message)) this.settle(message, replies[index])
+    }
+    this.endBatch()
     this.reportOutcome(messages, replies)
     this.scheduleFlush()
+  }
+
+  private endBatch(): void {
+    this.inFlight = undefined
+    this.onSettled?.()
+    this.onSettled = undefined
+  }
+
+  /**
+   * Queues again what the server has not taken since it is not the master of it, or no longer: such a reply is certain.
+   * Returns the messages. One that a later message of its channel has overtaken is not among them, for order's sake.
+   */
+  private requeueUntaken(
+    messages: readonly PackedMessage[],
+    replies: readonly Reply[],
+  ): ReadonlySet<PackedMessage> {
+    const untaken = new Set<PackedMessage>()
+    let redirection: Error | undefined
+    const overtaken = new Set<string>()
+    for (let index = messages.length - 1; index >= 0; index--) {
+      const message = messages[index]
+      const [error = null] = replies[index] ?? []
+      if (message === undefined) continue
+      const { redisChannel, entries } = message
+      const isUntaken = this.isRedirected(error) || isOtherMaster(error)
+      if (isUntaken && !overtaken.has(redisChannel)) {
+        untaken.add(message)
+        this.queueFirst(
+          redisChannel,
+          entries.filter(({ isSettled }) => !isSettled),
+        )
+      } else overtaken.add(redisChannel)
+      if (this.isRedirected(error)) redirection = error
+    }
+    if (redirection !== undefined) {
+      this.resendTimer = setTimeout(() => {
+        this.resendTimer = undefined
+        this.scheduleFlush()
+      }, RESEND_DELAY_MS)
+      this.options.onRedirected(redirection)
+    }
+    return untaken
   }
 
   private reportOutcome(messages: readonly PackedMessage[], replies: readonly Reply[]): void {
@@ -208,9 +300,11 @@ export class RelayQueue {
     let isOtherServer = false
     for (const [index, { storage }] of messages.entries()) {
       const operation = storage === undefined ? 'relay' : 'relay_and_store'
-      const error = replies[index]?.[0]
+      const [error = null] = replies[index] ?? []
       isOtherServer ||= isNotMaster(error) || isOtherMaster(error)
-      const refusal = isRefusal(error) && !isOtherMaster(error) ? error : undefined
+      const isMoved = this.isRedirected(error) && !isClusterDown(error)
+      const isRefused = (isRefusal(error) || isNotMaster(error)) && !isOtherMaster(error)
+      const refusal = isRefused && !isMoved ? error : undefined
       refusals.set(operation, refusals.get(operation) ?? refusal)
     }
     for (const [operation, refusal] of refusals) this.options.onOutcome(operation, refusal)
@@ -222,27 +316,43 @@ export class RelayQueue {
    * that has to be repeated comes behind the rest of the batch. So in a channel with further messages in the batch they
    * are sent in full, to keep their order.
    *
-   * A replica takes a plain PUBLISH, which then reaches only its own subscribers. Deleting a field that no hash has
-   * changes nothing, but a replica refuses it: behind the messages, it shows that a master took them.
+   * A replica takes a plain PUBLISH, which then reaches only its own subscribers. Deleting a field of a hash that does not
+   * exist changes nothing, but a replica refuses it: behind the messages, it shows that a master took them. The hash has
+   * the name of a Redis channel, since it must be in a slot of this server.
    */
   private async execute(
     messages: readonly PackedMessage[],
     isInFull: (message: PackedMessage) => boolean,
   ): Promise<Reply[]> {
-    const { redis, eraKey } = this.options
+    const { redis, isSharded } = this.options
     const pipeline = redis.pipeline()
-    for (const message of messages) addRelayCommand(pipeline, message, this.master, isInFull(message))
-    const needsProof = messages.some(({ storage }) => storage === undefined)
-    if (needsProof) pipeline.hdel(eraKey, NO_FIELD)
+    for (const message of messages) {
+      addRelayCommand(pipeline, message, this.master, { isInFull: isInFull(message), isSharded })
+    }
+    const last = messages.findLastIndex(({ storage }) => storage === undefined)
+    const proved = messages[last]
+    if (proved !== undefined) pipeline.hdel(proved.redisChannel, NO_FIELD)
     let replies: Reply[]
     try {
       replies = (await pipeline.exec()) ?? []
     } catch (error) {
       return messages.map(() => [error as Error])
     }
-    const proof = needsProof ? replies.pop() : undefined
-    if (proof === undefined || !isNotMaster(proof[0])) return replies
-    return replies.map((reply, index) => (messages[index]?.storage === undefined ? proof : reply))
+    const proof = proved === undefined ? undefined : replies.pop()
+    if (proof === undefined || !this.showsReplica(proof, replies[last])) return replies
+    const unproved: Reply = [new ReplicaError('the server is a replica', { cause: proof[0] })]
+    return replies.map((reply, index) =>
+      messages[index]?.storage === undefined && reply[0] === null ? unproved : reply,
+    )
+  }
+
+  /** Where the slot of the proved message moved away in time for that, the proof says nothing of the other messages. */
+  private showsReplica([error]: Reply, [provedError]: Reply = [null]): boolean {
+    return isNotMaster(error) || (this.isRedirected(error) && !this.isRedirected(provedError ?? null))
+  }
+
+  private isRedirected(error: Error | null): error is Error {
+    return this.options.isSharded && isRedirection(error)
   }
 
   private settle({ storage, entries }: PackedMessage, reply: Reply | undefined): void {
@@ -318,9 +428,9 @@ export class RelayQueue {
   }
 
   private rejectInFlight({ messages }: Batch, why: string): void {
-    this.inFlight = undefined
     const error = new BrokerError('timeout', why)
     for (const { entries } of messages) for (const pending of entries) this.reject(pending, error)
+    this.endBatch()
   }
 
   /** Rejects the waiting entries whose own deadline is at this time or before it: Redis has not got them. */

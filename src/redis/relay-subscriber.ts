@@ -4,7 +4,8 @@ import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import { setDeadline } from './deadline.js'
-import { isRefusal } from './redis-errors.js'
+import { slotOf } from './key-slot.js'
+import { isRedirection, isRefusal } from './redis-errors.js'
 import type { RedisHealth } from './redis-health.js'
 import { MalformedMessage } from './relay-message.js'
 
@@ -14,6 +15,11 @@ const SUBSCRIBE_DEADLINE_MS = 1_500
 const SUBSCRIBE_BATCH = 1_000
 /** Time between attempts to subscribe that Redis refused. */
 const RETRY_MS = 1_000
+/** Time between attempts to subscribe to what is in a slot that moves. */
+const MOVED_RETRY_MS = 100
+/** Time without a message after which Redis is asked for a sign of life, and time that it has to give one. */
+const QUIET_MS = 1_000
+const PONG_DEADLINE_MS = 2_000
 
 /** Receives a message, whose bytes are valid until the call returns. May throw MalformedMessage. */
 export type MessageHandler = (message: Buffer) => void
@@ -34,6 +40,27 @@ interface Waiter {
   readonly refuse: (why: string, cause?: Error) => void
 }
 
+/** Subscriptions, by Redis channel. */
+export type ReleasedSubscriptions = readonly (readonly [
+  redisChannel: string,
+  subscription: RelaySubscription,
+])[]
+
+export interface RelaySubscriberOptions {
+  readonly redis: Redis
+  /** Whether Redis channels belong to slots, as in a Redis Cluster. */
+  readonly isSharded: boolean
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly health: RedisHealth
+  /** Called when everything is subscribed (again), and when the connection is lost. */
+  readonly onStateChange: (isUp: boolean) => void
+  /** Called with Redis channels that are subscribed again after an interruption, on each new connection at least once. */
+  readonly onResumed: (redisChannels: readonly string[]) => void
+  /** Called when Redis has ended subscriptions, or has not taken them, since another server has their slot. */
+  readonly onRedirected: (error: Error | undefined) => void
+}
+
 /** Keeps a set of Redis channels subscribed, over every loss of the connection. */
 export class RelaySubscriber {
   private readonly subscriptions = new Map<string, RelaySubscription>()
@@ -44,18 +71,17 @@ export class RelaySubscriber {
   private attempt = 0
   /** When Redis last sent anything on this connection. */
   private lastReceivedMs = 0
+  private isAwaitingPong = false
+  private endedTimer: NodeJS.Timeout | undefined
+  private isClosed = false
 
-  constructor(
-    private readonly redis: Redis,
-    private readonly log: Logger,
-    private readonly metrics: Metrics,
-    private readonly health: RedisHealth,
-    /** Called when everything is subscribed (again), and when the connection is lost. */
-    private readonly onStateChange: (isUp: boolean) => void,
-  ) {
+  constructor(private readonly options: RelaySubscriberOptions) {
+    const { redis, isSharded } = options
     redis.on('ready', () => void this.resubscribeAll())
     redis.on('close', () => this.connectionLost())
-    redis.on('messageBuffer', (redisChannel: Buffer, message: Buffer) => this.receive(redisChannel, message))
+    const event = isSharded ? 'smessageBuffer' : 'messageBuffer'
+    redis.on(event, (redisChannel: Buffer, message: Buffer) => this.receive(redisChannel, message))
+    redis.on('moved', () => this.subscriptionsEnded())
   }
 
   /**
@@ -101,7 +127,54 @@ export class RelaySubscriber {
   unsubscribe(redisChannel: string): void {
     if (!this.subscriptions.delete(redisChannel)) return
     // A lost connection has no subscriptions left, and resubscribing leaves this one out.
-    if (this.redis.status === 'ready') this.redis.unsubscribe(redisChannel).catch(() => undefined)
+    const { redis, isSharded } = this.options
+    if (redis.status !== 'ready') return
+    const unsubscribed = isSharded ? redis.sunsubscribe(redisChannel) : redis.unsubscribe(redisChannel)
+    unsubscribed.catch(() => undefined)
+  }
+
+  /** Removes some subscriptions, and returns them for another subscriber to adopt: their slots have moved. */
+  release(isReleased: (redisChannel: string) => boolean): ReleasedSubscriptions {
+    const released = [...this.subscriptions].filter(([redisChannel]) => isReleased(redisChannel))
+    for (const [redisChannel, subscription] of released) {
+      this.subscriptions.delete(redisChannel)
+      subscription.isConfirmed = false
+    }
+    return released
+  }
+
+  /** Takes over subscriptions that another subscriber has released, with the callers that wait for them. */
+  adopt(released: ReleasedSubscriptions): void {
+    for (const [redisChannel, subscription] of released) this.subscriptions.set(redisChannel, subscription)
+    if (this.isUp) void this.resubscribe(released.map(([redisChannel]) => redisChannel))
+  }
+
+  /** Asks Redis for a sign of life, if it has been quiet, and makes the connection anew if there is none. */
+  checkAlive(): void {
+    const { redis } = this.options
+    if (!this.isUp || this.isAwaitingPong || this.silenceMs < QUIET_MS) return
+    const { attempt } = this
+    this.isAwaitingPong = true
+    const cancelDeadline = setDeadline(PONG_DEADLINE_MS, () => {
+      if (attempt === this.attempt) redis.disconnect(true)
+    })
+    redis
+      .ping()
+      .then(() => {
+        if (attempt === this.attempt) this.lastReceivedMs = performance.now()
+      })
+      // Any answer is a sign of life, and a lost connection is made anew.
+      .catch(() => undefined)
+      .finally(() => {
+        cancelDeadline()
+        this.isAwaitingPong = false
+      })
+  }
+
+  close(): void {
+    this.isClosed = true
+    clearTimeout(this.endedTimer)
+    this.options.redis.disconnect()
   }
 
   private dropIfUnused(redisChannel: string, subscription: RelaySubscription): void {
@@ -117,33 +190,88 @@ export class RelaySubscriber {
   }
 
   private subscribePending(): void {
-    const names = this.pendingNames
+    const names = this.pendingNames.filter((name) => this.subscriptions.has(name))
     this.pendingNames = []
     // Its failure shows in RedisHealth, and to those who wait for it.
     if (this.isUp) this.subscribeInBatches(names).catch(() => undefined)
   }
 
-  /** Sends all batches at once: a round trip for each would add up. */
-  private async subscribeInBatches(names: readonly string[]): Promise<void> {
-    await Promise.all(chunks(names, SUBSCRIBE_BATCH).map((batch) => this.subscribeBatch(batch)))
+  /** Sends all batches at once: a round trip for each would add up. Resolves with the names that are subscribed then. */
+  private async subscribeInBatches(names: readonly string[]): Promise<string[]> {
+    const batches = this.options.isSharded ? bySlot(names) : [names]
+    const outcomes = await Promise.all(
+      batches
+        .flatMap((batch) => chunks(batch, SUBSCRIBE_BATCH))
+        .map(async (batch) => ((await this.subscribeBatch(batch)) ? batch : [])),
+    )
+    return outcomes.flat()
   }
 
-  private async subscribeBatch(names: readonly string[]): Promise<void> {
+  /** Resolves with false where another server has the slot: then it is tried again, here or there. */
+  private async subscribeBatch(names: readonly string[]): Promise<boolean> {
+    const { redis, isSharded, health, onRedirected } = this.options
     const sentFor = names.map((name) => this.subscriptions.get(name))
     try {
-      await this.redis.subscribe(...names)
+      await (isSharded ? redis.ssubscribe(...names) : redis.subscribe(...names))
     } catch (error) {
+      if (isSharded && isRedirection(error)) {
+        this.retryLater(names, MOVED_RETRY_MS)
+        onRedirected(error)
+        return false
+      }
       // After any other failure, such as a lost connection, it is sent again once Redis is back.
-      this.health.failed('subscribe', error)
+      health.failed('subscribe', error)
       if (isRefusal(error)) for (const subscription of sentFor) refuse(subscription, error)
       throw error
     }
     this.lastReceivedMs = performance.now()
-    this.health.succeeded('subscribe')
+    health.succeeded('subscribe')
     for (const [index, name] of names.entries()) {
       const subscription = this.subscriptions.get(name)
       // One that was unsubscribed and subscribed again meanwhile has a SUBSCRIBE of its own under way.
       if (subscription !== undefined && subscription === sentFor[index]) confirm(subscription)
+    }
+    return true
+  }
+
+  /** Until this subscriber is up, `resubscribeAll` subscribes what is missing. */
+  private retryLater(names: readonly string[], delayMs: number): void {
+    const { attempt } = this
+    setTimeout(() => {
+      if (attempt !== this.attempt || !this.isUp) return
+      void this.resubscribe(names.filter((name) => this.subscriptions.get(name)?.isConfirmed === false))
+    }, delayMs)
+  }
+
+  /** Subscribes again to what may have been published to meanwhile. Its failure shows in RedisHealth. */
+  private async resubscribe(names: readonly string[]): Promise<void> {
+    try {
+      const subscribed = await this.subscribeInBatches(names)
+      if (subscribed.length > 0) this.options.onResumed(subscribed)
+    } catch (error) {
+      if (isRefusal(error)) this.retryLater(names, RETRY_MS)
+    }
+  }
+
+  /** Redis has ended some subscriptions, without a word of which ones, since their slots have moved. */
+  private subscriptionsEnded(): void {
+    this.options.onRedirected(undefined)
+    // By then, those that have moved are another subscriber's. More of them may end one by one.
+    clearTimeout(this.endedTimer)
+    this.endedTimer = setTimeout(() => void this.findEnded(), RETRY_MS)
+  }
+
+  /** Redis tells how many subscriptions it has whenever one is made: where it has fewer than this side, all are made anew. */
+  private async findEnded(): Promise<void> {
+    const { redis } = this.options
+    const names = [...this.subscriptions.keys()]
+    const [first] = names
+    if (first === undefined || !this.isUp) return
+    try {
+      const { size } = this.subscriptions
+      if ((await redis.ssubscribe(first)) !== size) await this.resubscribe(names)
+    } catch {
+      this.retryLater(names, MOVED_RETRY_MS)
     }
   }
 
@@ -151,28 +279,30 @@ export class RelaySubscriber {
   private async resubscribeAll(): Promise<void> {
     this.lastReceivedMs = performance.now()
     const attempt = ++this.attempt
+    let subscribed: string[]
     try {
-      await this.subscribeInBatches([...this.subscriptions.keys()])
+      subscribed = await this.subscribeInBatches([...this.subscriptions.keys()])
     } catch {
       if (attempt !== this.attempt) return
       // Redis refused, because of an ACL for example, which can be changed. A lost connection resubscribes when it is back.
       setTimeout(() => {
-        if (attempt === this.attempt && this.redis.status === 'ready') void this.resubscribeAll()
+        if (attempt === this.attempt && this.options.redis.status === 'ready') void this.resubscribeAll()
       }, RETRY_MS)
       return
     }
     if (attempt !== this.attempt) return
     this.isUp = true
+    this.options.onStateChange(true)
+    this.options.onResumed(subscribed)
     const added = [...this.subscriptions].filter(([, { isConfirmed }]) => !isConfirmed)
-    for (const [name] of added) this.scheduleSubscribe(name)
-    this.onStateChange(true)
+    if (added.length > 0) void this.resubscribe(added.map(([name]) => name))
   }
 
   private connectionLost(): void {
     this.attempt++
     this.isUp = false
     for (const subscription of this.subscriptions.values()) subscription.isConfirmed = false
-    this.onStateChange(false)
+    if (!this.isClosed) this.options.onStateChange(false)
   }
 
   private receive(redisChannel: Buffer, message: Buffer): void {
@@ -182,11 +312,23 @@ export class RelaySubscriber {
     try {
       subscription.onMessage(message)
     } catch (error) {
-      if (error instanceof MalformedMessage) this.metrics.relayMalformed.inc()
+      if (error instanceof MalformedMessage) this.options.metrics.relayMalformed.inc()
       // Thrown on, it would surface in the connection's data handler and end the process.
-      else this.log.error({ err: error }, 'a relay message could not be delivered')
+      else this.options.log.error({ err: error }, 'a relay message could not be delivered')
     }
   }
+}
+
+/** Redis Cluster takes the Redis channels of one slot in one command. */
+function bySlot(names: readonly string[]): readonly string[][] {
+  const slots = new Map<number, string[]>()
+  for (const name of names) {
+    const slot = slotOf(name)
+    const sameSlot = slots.get(slot)
+    if (sameSlot === undefined) slots.set(slot, [name])
+    else sameSlot.push(name)
+  }
+  return [...slots.values()]
 }
 
 function confirm(subscription: RelaySubscription): void {

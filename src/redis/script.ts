@@ -7,16 +7,14 @@ export type ScriptArgument = string | number | Buffer
 
 /** A Lua script that Redis runs: by its digest, which is short, or in full, after which Redis knows the digest. */
 export class Script {
-  private readonly keyCount: number
   private readonly source: string
   private readonly digest: string
 
   /**
-   * Loads `lua/<name>.lua`, once for the process. The name ends with the number of keys.
+   * Loads `lua/<name>.lua`, once for the process. The name ends with the number of keys, where that is always the same.
    * @param functions name of the file whose functions the script uses
    */
   constructor(name: string, functions?: string) {
-    this.keyCount = Number(/-(\d)$/.exec(name)?.[1])
     this.source = `${functions === undefined ? '' : readLua(functions)}${readLua(name)}`
     this.digest = createHash('sha1').update(this.source).digest('hex')
   }
@@ -53,7 +51,7 @@ export class Script {
     keys: readonly string[],
     args: readonly ScriptArgument[],
   ): [string, number, ...ScriptArgument[]] {
-    return [script, this.keyCount, ...keys, ...args]
+    return [script, keys.length, ...keys, ...args]
   }
 }
 

@@ -17,22 +17,26 @@ export type MasterIdentity = Pick<RedisIdentity, 'era' | 'replicationId'>
 /**
  * Adds the command that relays a message to a pipeline. `firstPosition` reads the reply of one with storage.
  * @param isInFull whether it must not fail for a script that Redis does not know
+ * @param isSharded whether the Redis channel belongs to a slot
  */
 export function addRelayCommand(
   pipeline: ChainableCommander,
   { redisChannel, storage, entries: pending }: PackedMessage,
   { era, replicationId }: MasterIdentity,
-  isInFull: boolean,
+  { isInFull, isSharded }: { readonly isInFull: boolean; readonly isSharded: boolean },
 ): void {
   const entries = pending.map(({ entry }) => entry)
   if (storage === undefined) {
-    pipeline.publish(redisChannel, encodeMessage(entries))
+    if (isSharded) pipeline.spublish(redisChannel, encodeMessage(entries))
+    else pipeline.publish(redisChannel, encodeMessage(entries))
     return
   }
+  const publish = isSharded ? 'SPUBLISH' : 'PUBLISH'
   const { stream, idempotency } = storage
   if (stream !== undefined) {
     const { meta, stream: key, size, ttlMs, metaTtlMs } = stream
-    const args: ScriptArgument[] = [randomEpoch(), era, redisChannel, size, ttlMs, metaTtlMs, replicationId]
+    const limits = [size, ttlMs, metaTtlMs]
+    const args: ScriptArgument[] = [randomEpoch(), era, publish, redisChannel, ...limits, replicationId]
     if (idempotency === undefined) {
       publishToStream.addTo(pipeline, [meta, key], [...args, ...entries], isInFull)
     } else {
@@ -45,7 +49,7 @@ export function addRelayCommand(
       )
     }
   } else if (idempotency !== undefined) {
-    const args = [redisChannel, idempotency.ttlMs, encodeMessage(entries)]
+    const args = [publish, redisChannel, idempotency.ttlMs, encodeMessage(entries)]
     publishOnce.addTo(pipeline, [idempotency.resultKey], args, isInFull)
   } else throw new Error('storage without a stream or an idempotency key')
 }

@@ -5,7 +5,7 @@ import type { OperationsSource } from '../http/operations.js'
 import type { Logger } from '../log.js'
 import { JointMetrics } from '../metrics/joint-metrics.js'
 import type { Exposition, MetricsSnapshot } from '../metrics/metrics.js'
-import type { Readiness, ReadyState } from '../node/node.js'
+import type { Readiness, ReadyState, ReasonsByShard } from '../node/node.js'
 import { findPort } from '../transport/find-port.js'
 import { forkWorker } from './fork.js'
 import type { FromWorker, ToWorker, WorkerReport } from './messages.js'
@@ -111,7 +111,7 @@ export class Supervisor implements OperationsSource {
     const reasons = [...new Set(readinesses.flatMap((readiness) => readiness.reasons))].sort()
     for (const status of WORST_FIRST) {
       const worst = readinesses.find((readiness) => readiness.status === status)
-      if (worst !== undefined) return { ...worst, reasons }
+      if (worst !== undefined) return { ...worst, reasons, ...mergeShards(readinesses) }
     }
     return { status: 'starting', reasons: [], relaySilenceMs: 0 }
   }
@@ -221,4 +221,15 @@ export class Supervisor implements OperationsSource {
 /** Sends nothing to a worker that is ending, whose channel is closed; `workerEnded` deals with its end. */
 function send(process: ChildProcess, message: ToWorker): void {
   if (process.connected) process.send(message, () => undefined)
+}
+
+/** The reasons of all workers together, where they have several Redis. */
+function mergeShards(readinesses: readonly Readiness[]): Pick<Readiness, 'shards'> {
+  const merged: Record<string, ReasonsByShard[string]> = {}
+  for (const { shards } of readinesses) {
+    for (const [shard, reasons] of Object.entries(shards ?? {})) {
+      merged[shard] = [...new Set([...(merged[shard] ?? []), ...reasons])].sort()
+    }
+  }
+  return readinesses.some(({ shards }) => shards !== undefined) ? { shards: merged } : {}
 }

@@ -1,8 +1,8 @@
 import type { Broker } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { Recorder } from './recorder.js'
-import { RedisNode } from './redis-node.js'
 import { REDIS_TOPOLOGIES, type RedisTopology } from './redis-topologies.js'
+import { TopologyNode } from './topology-node.js'
 
 export interface BrokerNode {
   readonly broker: Broker
@@ -38,11 +38,10 @@ function memoryCluster(): Promise<BrokerCluster> {
 
 async function redisCluster(start: () => Promise<RedisTopology>): Promise<BrokerCluster> {
   const redis = await start()
-  const { admin } = redis
-  const nodes: [RedisNode, RedisNode] = [new RedisNode(redis.url), new RedisNode(redis.url)]
+  const nodes: [TopologyNode, TopologyNode] = [new TopologyNode(redis.url), new TopologyNode(redis.url)]
   const [{ keys }] = nodes
   const expired = async (key: string) => {
-    while ((await admin.exists(key)) > 0);
+    while (await redis.holds(key));
   }
   return {
     nodes,

@@ -7,6 +7,7 @@ import { EventLog } from '../support/event-log.js'
 import { retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 import { REDIS_TOPOLOGIES, SharedTopology } from './redis-topologies.js'
+import { TopologyNode } from './topology-node.js'
 
 type Inbox = EventLog<PeerMessage>
 
@@ -29,7 +30,7 @@ function memoryCluster(): Promise<Cluster> {
 
 async function redisCluster(topology: SharedTopology): Promise<Cluster> {
   const redis = await topology.use()
-  const [one, two] = [new RedisNode(redis.url, 'one'), new RedisNode(redis.url, 'two')]
+  const [one, two] = [new TopologyNode(redis.url, 'one'), new TopologyNode(redis.url, 'two')]
   const close = () => {
     one.close()
     two.close()

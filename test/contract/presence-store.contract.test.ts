@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { MemoryPresenceStore } from '../../src/presence/memory-presence-store.js'
 import type { PresenceStore } from '../../src/presence/presence-store.js'
 import { clientInfo, retryWhileRefused } from './publications.js'
-import { RedisNode } from './redis-node.js'
 import { REDIS_TOPOLOGIES, SharedTopology } from './redis-topologies.js'
+import { TopologyNode } from './topology-node.js'
 
 interface StartedStore {
   readonly store: PresenceStore
@@ -16,8 +16,8 @@ function memoryStore(): Promise<StartedStore> {
 
 async function redisStore(topology: SharedTopology): Promise<StartedStore> {
   const redis = await topology.use()
-  const node = new RedisNode(redis.url)
-  await retryWhileRefused(() => node.peers.announce())
+  const node = new TopologyNode(redis.url)
+  await retryWhileRefused(() => node.announce())
   return { store: node.presence, close: () => node.close() }
 }
 

@@ -10,7 +10,7 @@ it('a connection whose socket reports several errors, as of TLS, is made anew an
   const log = createLogger({ level: 'silent', format: 'json' })
   const address = parseRedisAddress(server.url)
   const redis = createRedisConnection(
-    { address, certificates: {}, log, metrics: new Metrics('test') },
+    { shard: '0', address, certificates: {}, log, metrics: new Metrics('test') },
     'publisher',
   )
   try {

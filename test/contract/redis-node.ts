@@ -5,6 +5,7 @@ import { createLogger, type Logger } from '../../src/log.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { RedisPeers } from '../../src/node/redis-peers.js'
 import { RedisPresenceStore } from '../../src/presence/redis-presence-store.js'
+import { ByteBudget } from '../../src/redis/byte-budget.js'
 import { Keys } from '../../src/redis/keys.js'
 import { RedisLink } from '../../src/redis/redis-link.js'
 import { CERT_PATH, KEY_PATH } from '../support/tls/files.js'
@@ -35,12 +36,15 @@ export class RedisNode {
   constructor(url: string, id = 'node', queueBytes = DEFAULT_QUEUE_BYTES, log = silentLogger()) {
     const address = parseRedisAddress(url)
     const { metrics } = this
-    this.keys = new Keys('test', address.database)
+    this.keys = new Keys('test', { database: address.database })
     this.link = new RedisLink({
       address,
       certificates: CERTIFICATES,
       keys: this.keys,
-      queueBytes,
+      shard: '0',
+      budget: new ByteBudget(queueBytes, (bytes) => {
+        metrics.relayQueueBytes.value = bytes
+      }),
       log,
       metrics,
     })
@@ -54,7 +58,7 @@ export class RedisNode {
 
   /** Reasons why Redis cannot do all that this node needs. */
   get reasons(): readonly string[] {
-    return this.link.health.reasons
+    return Object.values(this.link.reasonsByShard).flat()
   }
 
   close(): void {

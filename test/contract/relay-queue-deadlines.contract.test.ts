@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { RedisServer } from '../../deploy/local/redis-server.js'
 import { Metrics } from '../../src/metrics/metrics.js'
+import { ByteBudget } from '../../src/redis/byte-budget.js'
 import { RelayQueue } from '../../src/redis/relay-queue.js'
 import { POLL_OPTIONS } from '../support/poll-options.js'
 
@@ -27,10 +28,11 @@ beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   queue = new RelayQueue({
     redis,
-    maxQueuedBytes: 1_000_000,
-    eraKey: 'era',
+    budget: new ByteBudget(1_000_000, () => undefined),
+    isSharded: false,
     metrics: new Metrics('test'),
     onOtherServer: () => undefined,
+    onRedirected: () => undefined,
     onOutcome: () => undefined,
   })
   queue.resume(MASTER)

@@ -90,9 +90,13 @@ describe('the page about the architecture: rooms', () => {
         expect(sourceOf(pathOfType(name)), page.at(line)).toMatch(declared)
       }
     }
-    const picked = [...sourceOf('src/compose.ts').matchAll(/import \{ ((?:Memory|Redis)\w+) \}/g)]
+    const picked = [
+      ...sourceOf('src/compose-relay.ts').matchAll(/import \{ ((?:Memory|Redis|Sharded)\w+) \}/g),
+    ]
     const documented = rows.flatMap(({ cells }) => codesIn(cells.slice(2).join(' ')))
-    const forPorts = picked.map(([, name = '']) => name).filter((name) => name !== 'RedisLink')
+    const others = ['RedisCluster', 'RedisMembership']
+    const forPorts = picked.map(([, name = '']) => name).filter((name) => !others.includes(name))
+    expect(forPorts).not.toEqual([])
     expect(documented, page.where('ports')).toEqual(expect.arrayContaining(forPorts))
   })
 })

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 import { freePort } from '../../deploy/local/free-port.js'
 import { RedisServer } from '../../deploy/local/redis-server.js'
-import { parseRedisAddress } from '../../src/config/redis-address.js'
+import { parseRedisAddresses } from '../../src/config/redis-address.js'
 import { callApi } from '../support/api.js'
 import { afterThisTest, cleanUp } from '../support/clean-ups.js'
 import { exported } from '../support/examples.js'
@@ -47,8 +47,11 @@ async function startNodes(redis: RedisServer, settings: Record<string, string> =
 describe('the page about clusters', () => {
   it('has addresses of Redis that nodes understand, of every kind', () => {
     const addresses = page.rows('addresses').map(({ cells: [address = ''] }) => codesIn(address)[0] ?? '')
-    const types = addresses.map((address) => parseRedisAddress(address).target.type)
-    expect(new Set(types), page.where('addresses')).toEqual(new Set(['host', 'sentinel', 'socket']))
+    const types = addresses.flatMap((address) =>
+      parseRedisAddresses(address).map(({ target }) => target.type),
+    )
+    const all = new Set(['host', 'sentinel', 'socket', 'cluster'])
+    expect(new Set(types), page.where('addresses')).toEqual(all)
   })
 
   it('starts nodes that form a cluster', async () => {

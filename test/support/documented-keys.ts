@@ -43,7 +43,7 @@ export function documentedKeys(
 }
 
 /** The arguments with which the methods of Keys return keys and Redis channels as the documentation writes them. */
-const NAME_PARTS: { readonly [K in keyof Keys]: readonly string[] } = {
+const NAME_PARTS: { readonly [K in Exclude<keyof Keys, 'isCluster' | 'channelOf'>]: readonly string[] } = {
   era: [],
   channelEvents: ['<channel>'],
   stream: ['<channel>'],

@@ -33,7 +33,7 @@ class LossyBroker extends MemoryBroker {
   override start(hub: Hub): void {
     this.hub = hub
     super.start({
-      resumed: () => hub.resumed(),
+      resumed: (channels) => hub.resumed(channels),
       hasPresenceWatchers: (channel, type) => hub.hasPresenceWatchers(channel, type),
       receive: (channel, events) => {
         if (this.isLosing) this.late.push([...events])
@@ -151,7 +151,7 @@ describe('the hub, when the relay loses publications of a stream', () => {
   it('delivers the missing publications when the relay resumes and nothing more is published', async () => {
     await publish(1)
     await lose(2, 3)
-    hub.resumed()
+    hub.resumed([CHANNEL])
     await until(() => received.length >= 3)
     expect(received).toEqual(['1', '2', '3'])
     expect(gapCount).toBe(0)
@@ -182,7 +182,7 @@ describe('the hub, when the relay loses publications of a stream', () => {
     await publish(1)
     broker.failures = 2
     await lose(2)
-    hub.resumed()
+    hub.resumed([CHANNEL])
     await until(() => received.length >= 2)
     await lose(3)
     broker.failures = 2
@@ -228,7 +228,7 @@ describe('the hub, when the relay loses publications of a stream', () => {
     await other.subscribe(CHANNEL)
     broker.history = (channel, query) => other.history(channel, query)
     const { position } = await other.history(CHANNEL, TOP)
-    hub.resumed()
+    hub.resumed([CHANNEL])
     await until(() => gapCount > 0)
     expect(gapCount).toBe(1)
     expect(hub.canStartAt(CHANNEL, position)).toBe(true)
@@ -266,7 +266,7 @@ describe('the hub, when the relay loses publications of a stream', () => {
     const { epoch } = (await broker.history(CHANNEL, TOP)).position
     hub.receive(CHANNEL, [jsonPublication(666, { epoch, offset: 1e9 })])
     await publish(1)
-    hub.resumed()
+    hub.resumed([CHANNEL])
     await until(() => gapCount > 0)
     await publish(2)
     await until(() => received.length >= 2)

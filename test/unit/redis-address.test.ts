@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseRedisAddress } from '../../src/config/redis-address.js'
+import { parseRedisAddress, parseRedisAddresses } from '../../src/config/redis-address.js'
 
 const PLAIN = { username: undefined, password: undefined, isTls: false, database: 0 }
 
@@ -47,6 +47,23 @@ describe('an address of Redis', () => {
         database: 1,
       },
     ],
+    [
+      'rediss+cluster://app:pw@one:7001?addr=two&addr=[::1]:7003',
+      {
+        target: {
+          type: 'cluster',
+          servers: [
+            { host: 'one', port: 7001 },
+            { host: 'two', port: 6379 },
+            { host: '::1', port: 7003 },
+          ],
+        },
+        username: 'app',
+        password: 'pw',
+        isTls: true,
+        database: 0,
+      },
+    ],
   ])('%s is understood', (text, address) => expect(parseRedisAddress(text)).toEqual(address))
 
   it.each([
@@ -57,8 +74,13 @@ describe('an address of Redis', () => {
     ['redis://localhost/abc', /database "abc", which is no number/],
     ['redis://:p%zz@localhost', /a % itself is written %25/],
     ['redis://localhost?family=6', /parameter family that is not known; it takes none/],
-    ['redis://one,redis://two', /names several Redis/],
-    ['redis+cluster://one:7001', /names a Redis Cluster/],
+    ['redis://one,two', /begins with|is no address/],
+    ['redis://one,redis://one', /names the same Redis twice/],
+    ['redis://one,', /is no address/],
+    ['redis://one,redis+cluster://two', /names a Redis Cluster beside others/],
+    ['redis+cluster://one:7001/1', /names a database, of which a Redis Cluster has only one/],
+    ['redis+cluster://one:7001?addr=two:x', /addr=two:x, which is no host:port/],
+    ['redis+cluster://one:7001?db=1', /parameter db that is not known; known are addr/],
     ['redis+sentinel://one', /needs the name of the master: add \?sentinel_master_name=/],
     ['redis+sentinel://one?sentinel_master_name=m&addr=two:x', /addr=two:x, which is no host:port/],
     [
@@ -68,6 +90,18 @@ describe('an address of Redis', () => {
     ['unix://redis.sock', /whole path of a socket/],
     ['unix:///redis.sock?db=x', /database "x", which is no number/],
   ])('%j is refused, with what is wrong', (text, message) => {
-    expect(() => parseRedisAddress(text)).toThrow(message)
+    expect(() => parseRedisAddresses(text)).toThrow(message)
+  })
+
+  it('may be several, in their order, with blanks around the commas', () => {
+    const addresses = parseRedisAddresses('redis://one/1, rediss://two:6380')
+    expect(addresses.map(({ target }) => target)).toEqual([
+      { type: 'host', host: 'one', port: 6379 },
+      { type: 'host', host: 'two', port: 6380 },
+    ])
+    expect(addresses.map(({ database, isTls }) => [database, isTls])).toEqual([
+      [1, false],
+      [0, true],
+    ])
   })
 })

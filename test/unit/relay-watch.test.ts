@@ -60,7 +60,7 @@ beforeEach(() => {
     metrics: new Metrics('test'),
     log,
     onReady: () => readyCalls++,
-    onAnnounced: () => undefined,
+    memberships: [{ membership: peers, onAnnounced: () => undefined }],
   })
   peers.watch = watch
 })

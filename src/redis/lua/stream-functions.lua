@@ -35,18 +35,18 @@ local function open_stream(meta_key, stream_key, fresh_epoch, era)
 end
 
 -- Appends the entries, which are ARGV[first] and on, to the stream and publishes them as one relay message. ARGV[1] to
--- ARGV[6]: fresh epoch, era, Redis channel, size, TTL and TTL of the metadata in milliseconds. Returns the epoch and the
--- offset of the first entry.
+-- ARGV[7]: fresh epoch, era, PUBLISH or SPUBLISH, Redis channel, size, TTL and TTL of the metadata in milliseconds. Returns
+-- the epoch and the offset of the first entry.
 local function append_and_publish(meta_key, stream_key, first)
   local epoch, top = open_stream(meta_key, stream_key, ARGV[1], ARGV[2])
   for index = first, #ARGV do
     local id = digits(top + 1 + index - first) .. '-0'
-    redis.call('XADD', stream_key, 'MAXLEN', ARGV[4], id, 'e', ARGV[index])
+    redis.call('XADD', stream_key, 'MAXLEN', ARGV[5], id, 'e', ARGV[index])
   end
-  redis.call('PEXPIRE', stream_key, ARGV[5])
+  redis.call('PEXPIRE', stream_key, ARGV[6])
   redis.call('HSET', meta_key, 'offset', digits(top + 1 + #ARGV - first))
-  redis.call('PEXPIRE', meta_key, ARGV[6])
+  redis.call('PEXPIRE', meta_key, ARGV[7])
   local header = '\1' .. struct.pack('>B', #epoch) .. epoch .. struct.pack('>d', top + 1)
-  redis.call('PUBLISH', ARGV[3], header .. table.concat(ARGV, '', first))
+  redis.call(ARGV[3], ARGV[4], header .. table.concat(ARGV, '', first))
   return { epoch, digits(top + 1) }
 end

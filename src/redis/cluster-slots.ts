@@ -1,0 +1,151 @@
+import type { Redis } from 'ioredis'
+import { errorMessage } from '../error-message.js'
+import type { Logger } from '../log.js'
+import { setDeadline } from './deadline.js'
+
+const ASK_INTERVAL_MS = 1_000
+/** Time between two questions where the last one has shown that the answer may be out of date, or was not answered. */
+const ASK_SOON_MS = 100
+const ASK_DEADLINE_MS = 1_000
+
+/** A server of a Redis Cluster, as `host:port`. */
+export type ServerName = string
+
+export interface SlotRange {
+  readonly first: number
+  readonly last: number
+  readonly master: ServerName
+}
+
+export interface ClusterSlotsOptions {
+  /** Servers that are asked first. */
+  readonly seeds: readonly ServerName[]
+  readonly connect: (server: ServerName) => Redis
+  readonly log: Logger
+  /** Called with the master of every slot that has one, whenever that was asked. */
+  readonly onAnswer: (ranges: readonly SlotRange[]) => void
+}
+
+/** Asks the servers of a Redis Cluster, one at a time, which master has which slots. */
+export class ClusterSlots {
+  /** Servers to ask, the current one first. */
+  private servers: readonly ServerName[]
+  private connection: { readonly server: ServerName; readonly redis: Redis } | undefined
+  private timer: NodeJS.Timeout | undefined
+  private isAsking = false
+  private isLogged = false
+  private isClosed = false
+
+  constructor(private readonly options: ClusterSlotsOptions) {
+    this.servers = options.seeds
+  }
+
+  start(): void {
+    void this.ask()
+  }
+
+  /** Asks soon, since the last answer is out of date. */
+  refresh(): void {
+    if (!this.isAsking) this.schedule(ASK_SOON_MS)
+  }
+
+  /** Asks another server soon, since the current one may be cut off from the others. */
+  askAnother(): void {
+    if (this.isAsking) return
+    this.rotate()
+    this.schedule(ASK_SOON_MS)
+  }
+
+  close(): void {
+    this.isClosed = true
+    clearTimeout(this.timer)
+    this.connection?.redis.disconnect()
+  }
+
+  private schedule(delayMs: number): void {
+    clearTimeout(this.timer)
+    if (!this.isClosed) this.timer = setTimeout(() => void this.ask(), delayMs)
+  }
+
+  private async ask(): Promise<void> {
+    const [server] = this.servers
+    if (server === undefined) return
+    this.isAsking = true
+    try {
+      const { ranges, servers } = await this.askServer(server)
+      if (this.isClosed) return
+      this.isLogged = false
+      this.servers = [server, ...new Set([...servers, ...this.options.seeds])].filter(
+        (name, index) => index === 0 || name !== server,
+      )
+      this.options.onAnswer(ranges)
+      this.schedule(ASK_INTERVAL_MS)
+    } catch (error) {
+      if (!this.isLogged && !this.isClosed) {
+        const message = errorMessage(error)
+        this.options.log.warn(
+          { server, error: message },
+          'a server of the Redis Cluster does not tell its slots',
+        )
+      }
+      this.isLogged = true
+      this.rotate()
+      this.schedule(ASK_SOON_MS)
+    } finally {
+      this.isAsking = false
+    }
+  }
+
+  /** Rejects where the server does not answer in time. */
+  private async askServer(server: ServerName): Promise<Answer> {
+    if (this.connection?.server !== server) {
+      this.connection?.redis.disconnect()
+      this.connection = { server, redis: this.options.connect(server) }
+    }
+    const { redis } = this.connection
+    let cancelDeadline: () => void = () => undefined
+    const late = new Promise<never>((_, reject) => {
+      cancelDeadline = setDeadline(ASK_DEADLINE_MS, () => reject(new Error('no answer in time')))
+    })
+    try {
+      const reply = await Promise.race([redis.call('CLUSTER', 'SLOTS'), late])
+      return parseSlots(reply, server)
+    } finally {
+      cancelDeadline()
+    }
+  }
+
+  private rotate(): void {
+    const [first, ...others] = this.servers
+    this.connection?.redis.disconnect()
+    this.connection = undefined
+    if (first !== undefined) this.servers = [...others, first]
+  }
+}
+
+interface Answer {
+  readonly ranges: readonly SlotRange[]
+  /** All servers, masters first. */
+  readonly servers: readonly ServerName[]
+}
+
+/** Throws an error where the reply is not one of CLUSTER SLOTS. */
+function parseSlots(reply: unknown, asked: ServerName): Answer {
+  if (!Array.isArray(reply)) throw new Error('no list of slots')
+  const ranges: SlotRange[] = []
+  const replicas: ServerName[] = []
+  for (const [first, last, ...servers] of reply as [number, number, ...unknown[][]][]) {
+    const [master, ...others] = servers.map((server) => nameOf(server, asked))
+    if (master === undefined) continue
+    ranges.push({ first, last, master })
+    replicas.push(...others)
+  }
+  return { ranges, servers: [...ranges.map(({ master }) => master), ...replicas] }
+}
+
+/** A server that does not know its own host leaves it out: it has the one under which it was asked. */
+function nameOf([host, port]: readonly unknown[], asked: ServerName): ServerName {
+  const isKnown = typeof host === 'string' && host !== '' && host !== '?'
+  const name = isKnown ? (host.includes(':') ? `[${host}]` : host) : asked.slice(0, asked.lastIndexOf(':'))
+  return `${name}:${String(port)}`
+}

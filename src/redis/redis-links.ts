@@ -1,0 +1,20 @@
+import type { RedisReason } from './redis-errors.js'
+import type { RedisLink } from './redis-link.js'
+
+/** A node's way to one Redis: one link, or one for each master of a Redis Cluster. */
+export interface RedisLinks {
+  /** The link to the server of a key or a Redis channel, for now: its slot may move. All of one slot have the same one. */
+  linkFor(key: string): RedisLink
+  /** Reasons why Redis cannot do all that is needed of it, by shard. Shards without one are left out. */
+  readonly reasonsByShard: Readonly<Record<string, readonly RedisReason[]>>
+  /** How often a connection for commands was established: Redis may have lost data in between. */
+  readonly connections: number
+  /** Starts connecting, and reconnects for ever. */
+  start(): void
+  /**
+   * Calls back with Redis channels that are subscribed again after an interruption, which may have lost messages; with none
+   * of them where a first connection is established.
+   */
+  onResumed(callback: (redisChannels: readonly string[]) => void): void
+  close(): void
+}

@@ -21,7 +21,12 @@ export class Recorder implements BrokerHandler {
     }
   }
 
-  resumed(): void {}
+  /** Channels that were subscribed again, each as often as it was. */
+  readonly resumedChannels = new EventLog<string>()
+
+  resumed(channels: readonly string[]): void {
+    for (const channel of channels) this.resumedChannels.add(channel)
+  }
 
   /** The events of a channel so far. */
   of(channel: string): readonly ChannelEvent[] {

@@ -1,0 +1,71 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { RedisServer } from '../../deploy/local/redis-server.js'
+import type { PresenceChange } from '../../src/presence/presence-store.js'
+import { createPlacement } from '../../src/redis/placement.js'
+import { clientInfo, publication, refusal, retryWhileRefused } from './publications.js'
+import { TopologyNode } from './topology-node.js'
+
+describe('two nodes with two independent Redis, of which one is killed', { timeout: 60_000 }, () => {
+  let servers: readonly [RedisServer, RedisServer]
+  let node: TopologyNode
+  let other: TopologyNode
+  /** A channel on the Redis that stays, and one on the other. */
+  let staying: string
+  let lost: string
+  let resumedAtStart: number
+  /** Channels that were subscribed again since the start. */
+  const resumedSince = () => node.recorder.resumedChannels.items.slice(resumedAtStart)
+
+  beforeEach(async () => {
+    servers = await Promise.all([RedisServer.start(), RedisServer.start()])
+    const url = servers.map((server) => server.url).join(',')
+    node = new TopologyNode(url, 'node')
+    other = new TopologyNode(url, 'other')
+    const placement = createPlacement(2)
+    const names = Array.from({ length: 20 }, (_, index) => `room ${index}`)
+    staying = names.find((name) => placement(name) === 0) ?? ''
+    lost = names.find((name) => placement(name) === 1) ?? ''
+    for (const channel of [staying, lost]) {
+      await retryWhileRefused(async () => node.broker.subscribe(channel))
+      await retryWhileRefused(() => other.broker.publish(channel, publication('before')))
+      await node.recorder.until(channel, 1)
+    }
+    await retryWhileRefused(() => node.announce())
+    resumedAtStart = node.recorder.resumedChannels.items.length
+  })
+  afterEach(async () => {
+    node.close()
+    other.close()
+    for (const server of servers) await server.remove()
+  })
+
+  it('notice nothing in the channels of the other one, and say which one is out', async () => {
+    await node.presence.add(staying, clientInfo('c-1', 'ann'))
+    await servers[1].stop()
+    for (let count = 2; count < 50; count++) {
+      await other.broker.publish(staying, publication('after'))
+      await node.recorder.until(staying, count)
+    }
+    expect(await node.presence.stats(staying)).toEqual({ clients: 1, users: 1 })
+    expect(await refusal(other.broker.publish(lost, publication('lost')))).toEqual({ reason: 'unavailable' })
+    while (!('1' in node.reasons)) await new Promise(setImmediate)
+    expect(node.reasons).toEqual({ 1: ['redis_unreachable'] })
+    expect(resumedSince()).not.toContain(staying)
+  })
+
+  it('go on in its channels when it is back, with the presence that it has lost', async () => {
+    await node.presence.add(lost, clientInfo('c-1', 'ann'))
+    await servers[1].stop()
+    await servers[1].startAgain()
+    while (!node.recorder.textsOf(lost).includes('again')) {
+      await retryWhileRefused(() => other.broker.publish(lost, publication('again')))
+    }
+    expect(resumedSince()).toContain(lost)
+    const report = (_: PresenceChange) => Promise.resolve()
+    const restore = () =>
+      Promise.all(node.shared.map(({ upkeep }) => upkeep.restoreOwnClients(false, report)))
+    await retryWhileRefused(restore)
+    expect(await retryWhileRefused(() => node.presence.stats(lost))).toEqual({ clients: 1, users: 1 })
+    while (Object.keys(node.reasons).length > 0) await new Promise(setImmediate)
+  })
+})

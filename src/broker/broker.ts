@@ -43,6 +43,15 @@ export interface HistoryQuery {
   readonly metaTtlMs: number
 }
 
+export interface PositionQuery {
+  readonly channel: string
+  /** Time after this use at which epoch and top offset are deleted, as in StreamOptions. */
+  readonly metaTtlMs: number
+}
+
+/** The position of a stream; `none` where there is no stream, or another one is to begin. */
+export type KnownPosition = StreamPosition | 'none'
+
 /** Receives the events of a node's channels: those of one channel in the same order as every other node. */
 export interface BrokerHandler {
   /** Whether a subscriber of this node watches the channel's joins or leaves. If none does, the broker may drop them. */
@@ -86,6 +95,11 @@ export interface Broker {
    * stream lasts an hour at most after its latest use. Rejects with a BrokerError within 2 s.
    */
   history(channel: string, query: HistoryQuery): Promise<History>
+  /**
+   * Resolves with the position of each channel's stream; `unavailable` where it could not be read within 2 s. Begins no
+   * stream, and costs far less than as many calls of `history`. Never rejects.
+   */
+  positions(queries: readonly PositionQuery[]): Promise<readonly (KnownPosition | 'unavailable')[]>
   /** Deletes the stream's publications; epoch and top offset stay. Rejects with a BrokerError within 2 s. */
   removeHistory(channel: string): Promise<void>
 }

@@ -1,5 +1,5 @@
 import type { ChannelEvent, StreamPosition } from '../protocol/publication.js'
-import type { Broker, BrokerHandler, History, HistoryQuery, PublishOptions } from './broker.js'
+import type { Broker, BrokerHandler, History, HistoryQuery, PositionQuery, PublishOptions } from './broker.js'
 import { MemoryIdempotency } from './memory-idempotency.js'
 import { MemoryStreams } from './memory-streams.js'
 
@@ -44,6 +44,11 @@ export class MemoryBroker implements Broker {
 
   history(channel: string, query: HistoryQuery): Promise<History> {
     return Promise.resolve(this.streams.history(channel, query))
+  }
+
+  positions(queries: readonly PositionQuery[]): ReturnType<Broker['positions']> {
+    const positionOf = ({ channel, metaTtlMs }: PositionQuery) => this.streams.position(channel, metaTtlMs)
+    return Promise.resolve(queries.map(positionOf))
   }
 
   removeHistory(channel: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomEpoch, UNUSED_EPOCH_TTL_MS } from '../channel/stream-epoch.js'
 import type { Publication, StreamPosition } from '../protocol/publication.js'
-import type { History, HistoryQuery, StreamOptions } from './broker.js'
+import type { History, HistoryQuery, KnownPosition, StreamOptions } from './broker.js'
 
 /**
  * Bounds the streams that have had a publication, and separately those that were only read. Beyond it the least recently
@@ -61,9 +61,22 @@ export class MemoryStreams {
     const nowMs = this.nowMs()
     const stream = this.open(channel, nowMs)
     const { epoch, topOffset, publications } = stream
-    const maxTtlMs = topOffset === 0 ? UNUSED_EPOCH_TTL_MS : Number.POSITIVE_INFINITY
-    this.touch(channel, stream, nowMs + Math.min(query.metaTtlMs, maxTtlMs))
+    this.renew(channel, stream, nowMs, query.metaTtlMs)
     return { publications: select(publications, query), position: { epoch, offset: topOffset } }
+  }
+
+  /** Begins no stream. */
+  position(channel: string, metaTtlMs: number): KnownPosition {
+    const nowMs = this.nowMs()
+    const stream = this.find(channel, nowMs)
+    if (stream === undefined) return 'none'
+    this.renew(channel, stream, nowMs, metaTtlMs)
+    return { epoch: stream.epoch, offset: stream.topOffset }
+  }
+
+  private renew(channel: string, stream: Stream, nowMs: number, metaTtlMs: number): void {
+    const maxTtlMs = stream.topOffset === 0 ? UNUSED_EPOCH_TTL_MS : Number.POSITIVE_INFINITY
+    this.touch(channel, stream, nowMs + Math.min(metaTtlMs, maxTtlMs))
   }
 
   /** Deletes the publications; the epoch and the top offset stay. */
@@ -72,11 +85,15 @@ export class MemoryStreams {
     if (stream !== undefined) stream.publications = []
   }
 
+  private find(channel: string, nowMs: number): Stream | undefined {
+    const known = this.published.get(channel) ?? this.unpublished.get(channel)
+    return known === undefined || known.expiresAtMs <= nowMs ? undefined : known
+  }
+
   /** Returns the channel's stream, or a new one where there is none or it has expired. */
   private open(channel: string, nowMs: number): Stream {
     this.sweepSome(nowMs)
-    const known = this.published.get(channel) ?? this.unpublished.get(channel)
-    const stream = known === undefined || known.expiresAtMs <= nowMs ? emptyStream() : known
+    const stream = this.find(channel, nowMs) ?? emptyStream()
     if (stream.publicationsExpireAtMs <= nowMs) stream.publications = []
     return stream
   }

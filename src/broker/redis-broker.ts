@@ -14,6 +14,8 @@ import {
   type History,
   type HistoryQuery,
   IDEMPOTENCY_MS,
+  type KnownPosition,
+  type PositionQuery,
   type PublishOptions,
 } from './broker.js'
 
@@ -69,6 +71,22 @@ export class RedisBroker implements Broker {
     return { publications, position }
   }
 
+  async positions(queries: readonly PositionQuery[]): Promise<readonly (KnownPosition | 'unavailable')[]> {
+    const keys = queries.map(({ channel }) => this.keys.streamMeta(channel))
+    const ttlsMs = queries.map(({ metaTtlMs }) => metaTtlMs)
+    const answers = queries.map((): KnownPosition | 'unavailable' => 'unavailable')
+    const readGroup = async (indexes: readonly number[]) => {
+      const own = pick(keys, indexes)
+      const [key] = own
+      if (key === undefined) return
+      const positions = await this.links.linkFor(key).readPositions(own, pick(ttlsMs, indexes))
+      for (const [at, index] of indexes.entries()) answers[index] = positions[at] ?? 'none'
+    }
+    // What fails shows in RedisHealth.
+    await Promise.allSettled(this.links.groupsOf(keys).map(readGroup))
+    return answers
+  }
+
   async removeHistory(channel: string): Promise<void> {
     const key = this.keys.stream(channel)
     await this.links.linkFor(key).run('history', (redis) => redis.del(key))
@@ -102,6 +120,10 @@ export class RedisBroker implements Broker {
     if (!areChannelEvents(events)) throw new MalformedMessage('control in a channel')
     if (events.length > 0) handler.receive(channel, events)
   }
+}
+
+function pick<T>(items: readonly T[], indexes: readonly number[]): T[] {
+  return indexes.flatMap((index) => items[index] ?? [])
 }
 
 function areChannelEvents(events: readonly RelayEvent[]): events is readonly ChannelEvent[] {

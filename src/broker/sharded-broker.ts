@@ -1,5 +1,13 @@
 import type { ChannelEvent, StreamPosition } from '../protocol/publication.js'
-import type { Broker, BrokerHandler, History, HistoryQuery, PublishOptions } from './broker.js'
+import type {
+  Broker,
+  BrokerHandler,
+  History,
+  HistoryQuery,
+  KnownPosition,
+  PositionQuery,
+  PublishOptions,
+} from './broker.js'
 
 /** Several brokers, each for the channels that are placed on it. */
 export class ShardedBroker implements Broker {
@@ -30,6 +38,17 @@ export class ShardedBroker implements Broker {
 
   history(channel: string, query: HistoryQuery): Promise<History> {
     return this.brokerOf(channel).history(channel, query)
+  }
+
+  async positions(queries: readonly PositionQuery[]): Promise<readonly (KnownPosition | 'unavailable')[]> {
+    const answers = new Map<PositionQuery, KnownPosition | 'unavailable'>()
+    const askOne = async (broker: Broker) => {
+      const own = queries.filter(({ channel }) => this.brokerOf(channel) === broker)
+      const positions = await broker.positions(own)
+      for (const [index, query] of own.entries()) answers.set(query, positions[index] ?? 'unavailable')
+    }
+    await Promise.all(this.brokers.map(askOne))
+    return queries.map((query) => answers.get(query) ?? 'unavailable')
   }
 
   removeHistory(channel: string): Promise<void> {

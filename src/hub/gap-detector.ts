@@ -1,18 +1,16 @@
-import type { Broker } from '../broker/broker.js'
-import { chunks } from '../chunks.js'
+import type { Broker, KnownPosition } from '../broker/broker.js'
 import { BrokerError } from '../protocol/broker-error.js'
-import type { StreamPosition } from '../protocol/publication.js'
 import type { GapRepair } from './gap-repair.js'
 import { hasReached, isAhead, type LocalChannel, subscriberCount } from './local-channel.js'
 
 /** Time between two rounds. A gap that no later publication shows is repaired within 5 s. */
 const ROUND_INTERVAL_MS = 4_500
-/** Channels that a round checks; the next one continues after them. */
-const MAX_CHANNELS_PER_ROUND = 1_000
+/** Time over which a round spreads its batches, so that very many channels are no burst. */
+const ROUND_MS = 4_000
 /** Channels that are checked at once. */
 const BATCH_CHANNELS = 500
-/** Channels that catch up at once: each of them may read a page of its stream. */
-const MAX_CATCHING_UP = 500
+/** Channels that are repaired, or catch up, at once: each of them may read a page of its stream. */
+const MAX_REPAIRS = 500
 const RETRY_MS = 250
 
 /**
@@ -21,14 +19,20 @@ const RETRY_MS = 250
 export class GapDetector {
   private round: NodeJS.Timeout | undefined
   private retry: NodeJS.Timeout | undefined
-  private next: IterableIterator<LocalChannel> | undefined
-  /** Channels to check now: the relay may have lost events of any of them. */
-  private due = new Set<LocalChannel>()
-  private isChecking = false
+  /** Channels to check now, since the relay may have lost events of any of them. */
+  private readonly due = new Set<LocalChannel>()
+  /** Channels that could not be checked, to be tried again. */
+  private readonly unavailable = new Set<LocalChannel>()
+  /** Channels of this round that are not checked yet, and the time between two batches of them. */
+  private roundChannels: readonly LocalChannel[] = []
+  private roundPauseMs = 0
+  private isRunning = false
   private hasStopped = false
-  private catchingUp = 0
-  /** Set while a round waits until one channel less is catching up. */
-  private onCaughtUp: (() => void) | undefined
+  private repairs = 0
+  /** Set while the detector waits until there is one repair less. */
+  private onRepaired: (() => void) | undefined
+  /** Set while it pauses between two batches of a round. */
+  private endPause: (() => void) | undefined
 
   constructor(
     private readonly channels: () => IterableIterator<LocalChannel>,
@@ -39,107 +43,155 @@ export class GapDetector {
   ) {}
 
   start(): void {
-    this.round = setInterval(() => this.run(), ROUND_INTERVAL_MS)
+    this.round = setInterval(() => this.beginRound(), ROUND_INTERVAL_MS)
   }
 
   stop(): void {
     this.hasStopped = true
     clearInterval(this.round)
     clearTimeout(this.retry)
+    this.endPause?.()
   }
 
-  /** Checks channels, each until that has succeeded once: the relay may have lost events of any of them. */
+  /** Checks channels before all others, each until that has succeeded once. */
   check(channels: Iterable<LocalChannel>): void {
     for (const channel of channels) this.due.add(channel)
+    this.endPause?.()
+    this.run()
+  }
+
+  /** A round that takes longer than the interval goes on instead. */
+  private beginRound(): void {
+    if (this.roundChannels.length > 0) return
+    this.roundChannels = [...this.channels()].filter(isFollowed)
+    const batches = Math.ceil(this.roundChannels.length / BATCH_CHANNELS)
+    this.roundPauseMs = batches > 1 ? ROUND_MS / batches : 0
     this.run()
   }
 
   private run(): void {
-    if (this.isChecking || this.hasStopped) return
-    this.isChecking = true
-    clearTimeout(this.retry)
-    const checked = this.due.size > 0 ? this.checkDue() : this.checkChannels(this.nextChannels())
-    checked
+    if (this.isRunning || this.hasStopped) return
+    this.isRunning = true
+    this.checkBatches()
       .catch((error: unknown) => this.onDefect(error))
       .finally(() => {
-        this.isChecking = false
-        // The next round comes too late for them.
-        if (this.due.size > 0 && !this.hasStopped) this.retry = setTimeout(() => this.run(), RETRY_MS)
+        this.isRunning = false
       })
   }
 
-  /** Channels that could not be checked stay due. */
-  private async checkDue(): Promise<void> {
-    const channels = [...this.due]
-    this.due = new Set()
-    for (const channel of await this.checkChannels(channels)) this.due.add(channel)
-  }
-
-  private nextChannels(): LocalChannel[] {
-    const channels: LocalChannel[] = []
-    this.next ??= this.channels()
-    while (channels.length < MAX_CHANNELS_PER_ROUND) {
-      const { done, value } = this.next.next()
-      if (done === true) {
-        this.next = undefined
-        return channels
-      }
-      channels.push(value)
+  private async checkBatches(): Promise<void> {
+    while (!this.hasStopped) {
+      if (this.due.size > 0) await this.checkBatch(this.takeDue())
+      else if (this.roundChannels.length > 0) {
+        const batch = this.roundChannels.slice(0, BATCH_CHANNELS)
+        this.roundChannels = this.roundChannels.slice(BATCH_CHANNELS)
+        await this.checkBatch(batch)
+        if (this.roundChannels.length > 0 && this.due.size === 0) await this.pause(this.roundPauseMs)
+      } else return
     }
-    return channels
   }
 
-  /** Resolves with the channels that could not be checked. */
-  private async checkChannels(channels: readonly LocalChannel[]): Promise<LocalChannel[]> {
-    const streams = channels.filter(({ rules }) => rules.metaTtlMs !== undefined)
-    const unchecked: LocalChannel[] = []
-    for (const batch of chunks(streams, BATCH_CHANNELS)) {
-      if (this.hasStopped) return []
-      const tops = await Promise.allSettled(batch.map((channel) => this.findMissing(channel)))
-      for (const [index, channel] of batch.entries()) {
-        const top = tops[index]
-        if (top?.status === 'rejected') {
-          if (!(top.reason instanceof BrokerError)) throw top.reason
-          unchecked.push(channel)
-        } else if (top?.value !== undefined) await this.startCatchingUp(channel, top.value)
-      }
+  private takeDue(): LocalChannel[] {
+    const batch: LocalChannel[] = []
+    for (const channel of this.due) {
+      this.due.delete(channel)
+      if (isFollowed(channel)) batch.push(channel)
+      if (batch.length === BATCH_CHANNELS) break
     }
-    return unchecked
+    return batch
   }
 
-  /**
-   * Resolves with the top of the stream where the channel has to catch up with it. Begins a repair where the stream has
-   * another epoch or the local position is above the top.
-   */
-  private async findMissing(channel: LocalChannel): Promise<StreamPosition | undefined> {
-    const { name, repairBuffer, position } = channel
-    const { metaTtlMs } = channel.rules
-    if (metaTtlMs === undefined || repairBuffer !== undefined || subscriberCount(channel) === 0)
-      return undefined
-    const query = { limit: 0, sinceOffset: undefined, isReverse: false, metaTtlMs }
-    const { position: top } = await this.broker.history(name, query)
-    // No publication that is on its way leads into another epoch without a repair.
-    if (channel.position !== undefined && channel.position.epoch !== top.epoch) this.repair.begin(channel)
-    else if (!hasReached(channel.position, top)) return top
-    // A position that was delivered before the stream was read can be above its top only if it was forged.
-    else if (isAhead(position, top)) this.repair.begin(channel)
-    return undefined
+  private async checkBatch(batch: readonly LocalChannel[]): Promise<void> {
+    const queries = batch.map(({ name, rules }) => ({ channel: name, metaTtlMs: rules.metaTtlMs ?? 1 }))
+    const tops = await this.broker.positions(queries)
+    for (const [index, channel] of batch.entries()) {
+      const top = tops[index]
+      if (top === undefined || top === 'unavailable') this.tryAgain(channel)
+      else if (isFollowed(channel) && lacksSome(channel, top)) await this.startRepair(channel, top)
+      if (this.hasStopped) return
+    }
+  }
+
+  private tryAgain(channel: LocalChannel): void {
+    this.unavailable.add(channel)
+    this.retry ??= setTimeout(() => {
+      this.retry = undefined
+      const channels = [...this.unavailable]
+      this.unavailable.clear()
+      this.check(channels)
+    }, RETRY_MS)
   }
 
   /** Does not wait for the end of it: a stream that cannot be read must not keep other channels from being checked. */
-  private async startCatchingUp(channel: LocalChannel, top: StreamPosition): Promise<void> {
-    if (this.catchingUp >= MAX_CATCHING_UP) {
+  private async startRepair(channel: LocalChannel, top: KnownPosition): Promise<void> {
+    if (this.repairs >= MAX_REPAIRS) {
       await new Promise<void>((resolve) => {
-        this.onCaughtUp = resolve
+        this.onRepaired = resolve
       })
+      // All of this may have changed while the detector waited.
+      if (!isFollowed(channel) || !lacksSome(channel, top)) return
     }
-    // Both may have changed while the round waited.
-    if (hasReached(channel.position, top) || subscriberCount(channel) === 0) return
-    this.catchingUp++
-    void this.repair.catchUp(channel, top).then(() => {
-      this.catchingUp--
-      this.onCaughtUp?.()
-      this.onCaughtUp = undefined
+    this.repairs++
+    void this.repairTo(channel, top)
+      .catch((error: unknown) => {
+        if (error instanceof BrokerError) this.tryAgain(channel)
+        else this.onDefect(error)
+      })
+      .finally(() => {
+        this.repairs--
+        this.onRepaired?.()
+        this.onRepaired = undefined
+      })
+  }
+
+  private async repairTo(channel: LocalChannel, top: KnownPosition): Promise<void> {
+    if (top !== 'none') {
+      // A publication that is on its way may close the gap, but none leads into another epoch, or back.
+      const isBehind = hasEpochOf(channel, top) && !isAhead(channel.position, top)
+      await (isBehind ? this.repair.catchUp(channel, top) : this.repair.begin(channel))
+    } else if (channel.position !== undefined) await this.repair.begin(channel)
+    else {
+      // Without a position, the loss of its first publication would go unnoticed.
+      const { position } = await this.broker.history(channel.name, {
+        limit: 0,
+        sinceOffset: undefined,
+        isReverse: false,
+        metaTtlMs: channel.rules.metaTtlMs ?? 1,
+      })
+      await this.repair.catchUp(channel, position)
+    }
+  }
+
+  private pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.endPause?.(), delayMs)
+      this.endPause = () => {
+        clearTimeout(timer)
+        this.endPause = undefined
+        resolve()
+      }
     })
   }
+}
+
+/** Whether there is anything to compare: a stream, and subscribers that no repair is under way for. */
+function isFollowed(channel: LocalChannel): boolean {
+  return (
+    channel.rules.metaTtlMs !== undefined &&
+    channel.repairBuffer === undefined &&
+    subscriberCount(channel) > 0
+  )
+}
+
+function hasEpochOf({ position }: LocalChannel, top: Exclude<KnownPosition, 'none'>): boolean {
+  return position === undefined || position.epoch === top.epoch
+}
+
+/**
+ * Whether a stream has what was not delivered, is another one, or is missing. A position that was delivered before the stream was read
+ * can be above its top only if it was forged.
+ */
+function lacksSome({ position }: LocalChannel, top: KnownPosition): boolean {
+  if (top === 'none') return true
+  return !hasReached(position, top) || isAhead(position, top)
 }

@@ -43,28 +43,29 @@ export class GapRepair {
   ) {}
 
   /**
-   * Begins a repair, unless one is under way.
+   * Begins a repair, unless one is under way. Resolves at its end.
    * @param next the publication that did not follow the channel's position, a copy to keep
    */
-  begin(channel: LocalChannel, next?: Publication): void {
+  async begin(channel: LocalChannel, next?: Publication): Promise<void> {
     if (channel.repairBuffer !== undefined) return
     const buffer = new PublicationBuffer()
     if (next !== undefined) buffer.add(next)
     channel.repairBuffer = buffer
     this.metrics.relayGaps.inc()
-    this.repair(channel, buffer)
-      .catch(this.onDefect)
-      .finally(() => {
-        if (channel.repairBuffer === buffer) channel.repairBuffer = undefined
-        this.resolveWaiters(channel, () => true)
-      })
+    try {
+      await this.repair(channel, buffer)
+    } catch (error) {
+      this.onDefect(error)
+    }
+    if (channel.repairBuffer === buffer) channel.repairBuffer = undefined
+    this.resolveWaiters(channel, () => true)
   }
 
   /** Resolves when the channel has delivered up to a position, after a repair if need be, or when it cannot any more. */
   catchUp(channel: LocalChannel, target: StreamPosition): Promise<void> {
     return new Promise((resolve) => {
       const grace = setTimeout(() => {
-        if (channel.position !== undefined) this.begin(channel)
+        if (channel.position !== undefined) void this.begin(channel)
         else {
           // No subscriber has a position, and nothing is on its way to them.
           channel.position = target

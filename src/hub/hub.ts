@@ -239,7 +239,7 @@ export class Hub implements BrokerHandler {
       const continuity = continuityOf(channel.position, event)
       if (continuity === 'next')
         this.deliver(channel, channel.buffers === undefined ? event : copyOf(event), startMs)
-      else if (continuity === 'gap') this.gapRepair.begin(channel, copyOf(event))
+      else if (continuity === 'gap') void this.gapRepair.begin(channel, copyOf(event))
     }
     this.gapRepair.positionChanged(channel)
     if (publishedAtMs !== undefined) this.observeDelivery(channel, startMs, publishedAtMs)

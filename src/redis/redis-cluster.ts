@@ -50,6 +50,11 @@ export class RedisCluster implements RedisLinks {
     return this.linkOfSlot[slotOf(key)] ?? this.unassigned
   }
 
+  groupsOf(keys: readonly string[]): readonly (readonly number[])[] {
+    const bySlot = groupBy([...keys.keys()], (index) => slotOf(keys[index] ?? ''))
+    return [...bySlot.values()]
+  }
+
   get reasonsByShard(): Readonly<Record<string, readonly RedisReason[]>> {
     const used = new Set(this.linkOfSlot)
     return Object.assign({}, ...Array.from(used, ({ reasonsByShard }) => reasonsByShard))

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import { errorMessage } from '../error-message.js'
 import { BrokerError } from '../protocol/broker-error.js'
+import type { StreamPosition } from '../protocol/publication.js'
 import type { ByteBudget } from './byte-budget.js'
 import { setDeadline } from './deadline.js'
 import type { Keys } from './keys.js'
@@ -19,7 +20,7 @@ import { type RedisIdentity, readIdentity } from './redis-identity.js'
 import type { StreamKeys } from './relay-batch.js'
 import { RelayQueue } from './relay-queue.js'
 import { RelaySubscriber } from './relay-subscriber.js'
-import { readStream, type StreamQuery, type StreamSlice } from './stream-scripts.js'
+import { readPositions, readStream, type StreamQuery, type StreamSlice } from './stream-scripts.js'
 
 const COMMAND_DEADLINE_MS = 1_500
 /** Silence after which a connection is taken for dead, where it is known that Redis should have sent something. */
@@ -118,6 +119,10 @@ export class RedisLink {
     return this
   }
 
+  groupsOf(keys: readonly string[]): readonly (readonly number[])[] {
+    return [keys.map((_, index) => index)]
+  }
+
   get reasonsByShard(): Readonly<Record<string, readonly RedisReason[]>> {
     const { reasons } = this
     return reasons.length === 0 ? {} : { [this.options.shard]: reasons }
@@ -156,6 +161,14 @@ export class RedisLink {
   /** Reads entries of a stream and its position, both of one moment. Rejects with a BrokerError within 2 s. */
   readStream(keys: StreamKeys, query: StreamQuery): Promise<StreamSlice> {
     return this.run('history', (redis, master) => readStream(redis, master, keys, query))
+  }
+
+  /** Reads the positions of streams; undefined where there is none. Rejects with a BrokerError within 2 s. */
+  readPositions(
+    metaKeys: readonly string[],
+    metaTtlsMs: readonly number[],
+  ): Promise<(StreamPosition | undefined)[]> {
+    return this.run('history', (redis, master) => readPositions(redis, master, metaKeys, metaTtlsMs))
   }
 
   /**

@@ -5,6 +5,8 @@ import type { RedisLink } from './redis-link.js'
 export interface RedisLinks {
   /** The link to the server of a key or a Redis channel, for now: its slot may move. All of one slot have the same one. */
   linkFor(key: string): RedisLink
+  /** Splits keys into lists that one script may use together, by their index. */
+  groupsOf(keys: readonly string[]): readonly (readonly number[])[]
   /** Reasons why Redis cannot do all that is needed of it, by shard. Shards without one are left out. */
   readonly reasonsByShard: Readonly<Record<string, readonly RedisReason[]>>
   /** How often a connection for commands was established: Redis may have lost data in between. */

@@ -10,6 +10,7 @@ const publishToStream = new Script('publish-to-stream-2', 'stream-functions')
 const publishToStreamOnce = new Script('publish-to-stream-once-3', 'stream-functions')
 const publishOnce = new Script('publish-once-1')
 const readStreamScript = new Script('read-stream-2', 'stream-functions')
+const readPositionsScript = new Script('read-positions', 'stream-functions')
 
 /** The master that this node has identified, and the era of its data. */
 export type MasterIdentity = Pick<RedisIdentity, 'era' | 'replicationId'>
@@ -101,4 +102,24 @@ export async function readStream(
     position: { epoch: epoch.toString(), offset: Number(top.toString()) },
     entries: entries.map(([id, [, bytes]]) => ({ offset: Number.parseInt(id.toString(), 10), bytes })),
   }
+}
+
+/**
+ * Reads the positions of streams, all of one moment; undefined where there is no stream of this era. Rejects with an error
+ * of ioredis.
+ * @param metaKeys keys of their metadata, in a Redis Cluster all of one slot
+ * @param metaTtlsMs for how long the metadata of each is kept, as `readStream` does
+ */
+export async function readPositions(
+  redis: Redis,
+  { era, replicationId }: MasterIdentity,
+  metaKeys: readonly string[],
+  metaTtlsMs: readonly number[],
+): Promise<(StreamPosition | undefined)[]> {
+  const args = [era, replicationId, UNUSED_EPOCH_TTL_MS, ...metaTtlsMs]
+  const reply = (await readPositionsScript.run(redis, metaKeys, args)) as Buffer[]
+  return metaKeys.map((_, index) => {
+    const epoch = reply[2 * index]?.toString() ?? ''
+    return epoch === '' ? undefined : { epoch, offset: Number(reply[2 * index + 1]?.toString()) }
+  })
 }

@@ -1,5 +1,6 @@
 import type { Broker } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
+import { retryWhileRefused } from './publications.js'
 import { Recorder } from './recorder.js'
 import { REDIS_TOPOLOGIES, type RedisTopology } from './redis-topologies.js'
 import { TopologyNode } from './topology-node.js'
@@ -40,6 +41,7 @@ async function redisCluster(start: () => Promise<RedisTopology>): Promise<Broker
   const redis = await start()
   const nodes: [TopologyNode, TopologyNode] = [new TopologyNode(redis.url), new TopologyNode(redis.url)]
   const [{ keys }] = nodes
+  for (const node of nodes) await retryWhileRefused(() => node.announce())
   const expired = async (key: string) => {
     while (await redis.holds(key));
   }

@@ -50,6 +50,17 @@ describe.each(BROKER_CLUSTERS)('%s', (_, start) => {
     return (await last.broker.history(channel, { ...ALL, limit: 0, metaTtlMs })).position
   }
 
+  it('reads the positions of many channels at once, and begins no stream by it', async () => {
+    const published = await publish(['1', '2'])
+    const names = [channel, ...Array.from({ length: 50 }, (_, index) => `${channel} ${index}`)]
+    const queries = names.map((name) => ({ channel: name, metaTtlMs: HOUR_MS }))
+    for (let call = 0; call < 2; call++) {
+      const [position, ...others] = await last.broker.positions(queries)
+      expect(position).toEqual(published.at(-1))
+      expect(new Set(others)).toEqual(new Set(['none']))
+    }
+  })
+
   describe('publishing with history', () => {
     it('numbers publications from 1 in one epoch, on every node', async () => {
       const positions: (StreamPosition | undefined)[] = []

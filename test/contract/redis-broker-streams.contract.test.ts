@@ -62,6 +62,27 @@ describe('a RedisBroker with history', () => {
     await retryWhileRefused(() => target.broker.publish('warm-up', publication('reconnected')))
   }
 
+  it('keeps a stream whose position is read from expiring, and hardly ever writes for that', async () => {
+    await publish(node, channel, ['1'])
+    const metaKey = node.keys.streamMeta(channel)
+    const read = () => node.broker.positions([{ channel, metaTtlMs: 120_000 }])
+    const expiries = await commandCalls(admin, 'pexpire')
+    await read()
+    expect(await commandCalls(admin, 'pexpire')).toBe(expiries)
+    await admin.pexpire(metaKey, 50_000)
+    await read()
+    expect(await admin.pttl(metaKey)).toBeGreaterThan(110_000)
+  })
+
+  it('reads no position of another era, or of a key that was damaged', async () => {
+    const other = `${channel} other`
+    for (const name of [channel, other]) await publish(node, name, ['1'])
+    await admin.hset(node.keys.streamMeta(channel), 'era', 'another')
+    await admin.hset(node.keys.streamMeta(other), 'offset', 'x')
+    const queries = [channel, other].map((name) => ({ channel: name, metaTtlMs: 120_000 }))
+    expect(await node.broker.positions(queries)).toEqual(['none', 'none'])
+  })
+
   it('sends a burst as one script call and one PUBLISH', async () => {
     await publish(other, channel, ['warm-up'])
     const [evalshaBefore, publishBefore] = [

@@ -1,32 +1,45 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { History, HistoryQuery } from '../../src/broker/broker.js'
+import type { Broker, History, KnownPosition, PositionQuery } from '../../src/broker/broker.js'
 import { MemoryBroker } from '../../src/broker/memory-broker.js'
 import { GapDetector } from '../../src/hub/gap-detector.js'
 import { GapRepair } from '../../src/hub/gap-repair.js'
 import { createLocalChannel, type LocalChannel } from '../../src/hub/local-channel.js'
 import { LabelledValue } from '../../src/metrics/labelled-value.js'
 import { Metrics } from '../../src/metrics/metrics.js'
-import { BrokerError } from '../../src/protocol/broker-error.js'
 import { hubOptions } from '../support/hub-options.js'
 
 const ROUND_MS = 4_500
 const META_TTL_MS = 60_000
 
-/** Counts reads, and how many there are at once. */
-class CountingBroker extends MemoryBroker {
-  readonly reads: string[] = []
-  mostAtOnce = 0
-  failures = 0
-  private now = 0
+const KNOWN = { epoch: 'known', offset: 0 }
 
-  override async history(channel: string, query: HistoryQuery): Promise<History> {
-    this.reads.push(channel)
-    this.now++
-    this.mostAtOnce = Math.max(this.mostAtOnce, this.now)
-    await new Promise(setImmediate)
-    this.now--
-    if (this.failures-- > 0) throw new BrokerError('unavailable', 'Redis cannot be reached')
-    return super.history(channel, query)
+/** Counts what is asked of it. Its streams are where `tops` has them, which is at their beginning otherwise. */
+class CountingBroker extends MemoryBroker {
+  /** Names of the channels whose positions were read, call by call. */
+  readonly calls: string[][] = []
+  readonly tops = new Map<string, KnownPosition>()
+  /** Reads of whole streams that are not answered yet. */
+  readonly reads: { readonly channel: string; readonly answer: () => void }[] = []
+  failures = 0
+
+  get asked(): string[] {
+    return this.calls.flat()
+  }
+
+  override positions(queries: readonly PositionQuery[]): ReturnType<Broker['positions']> {
+    this.calls.push(queries.map(({ channel }) => channel))
+    const hasFailed = this.failures-- > 0
+    return Promise.resolve(
+      queries.map(({ channel }) => (hasFailed ? 'unavailable' : (this.tops.get(channel) ?? KNOWN))),
+    )
+  }
+
+  override history(channel: string): Promise<History> {
+    const top = this.tops.get(channel) ?? KNOWN
+    const position = top === 'none' ? { epoch: 'fresh', offset: 0 } : top
+    return new Promise((resolve) => {
+      this.reads.push({ channel, answer: () => resolve({ publications: [], position }) })
+    })
   }
 }
 
@@ -62,38 +75,44 @@ afterEach(() => {
 
 const rulesWith = (metaTtlMs: number | undefined) => hubOptions({ metaTtlMs }).rulesOf('')
 
-/** Opens channels with a subscriber each. */
+/** Opens channels with a subscriber each, at the beginning of their streams. */
 function open(count: number, metaTtlMs: number | undefined = META_TTL_MS): void {
   for (let index = 0; index < count; index++) {
     const channel = createLocalChannel(`${channels.length}`, new LabelledValue({}), rulesWith(metaTtlMs))
     channel.json.subscribers = 1
+    channel.position = KNOWN
     channels.push(channel)
   }
 }
 
 describe('the gap detector', () => {
-  it('checks all channels after the relay has resumed, at most 500 at once', async () => {
+  it('checks channels at once after the relay has resumed, 500 by one call', async () => {
     open(1_234)
     detector.check(channels)
-    await vi.advanceTimersByTimeAsync(5_000)
-    expect(new Set(broker.reads).size).toBe(1_234)
-    expect(broker.mostAtOnce).toBeLessThanOrEqual(500)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(broker.calls.map(({ length }) => length)).toEqual([500, 500, 234])
+    expect(new Set(broker.asked).size).toBe(1_234)
   })
 
-  it('checks 1,000 channels per round, and continues after them', async () => {
-    open(1_500)
-    for (const channel of channels) channel.position = { epoch: 'known', offset: 0 }
-    const known = { publications: [], position: { epoch: 'known', offset: 0 } }
-    const reads: string[] = []
-    broker.history = (name) => {
-      reads.push(name)
-      return Promise.resolve(known)
-    }
+  it('checks all channels in every round, spread over 4 s', async () => {
+    open(4_000)
     detector.start()
     await vi.advanceTimersByTimeAsync(ROUND_MS)
-    expect(reads).toHaveLength(1_000)
+    expect(broker.calls).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(broker.calls).toHaveLength(5)
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(new Set(broker.asked).size).toBe(4_000)
+    expect(broker.calls).toHaveLength(8)
+  })
+
+  it('checks channels that have resumed before it continues with a round', async () => {
+    open(2_000)
+    detector.start()
     await vi.advanceTimersByTimeAsync(ROUND_MS)
-    expect(new Set(reads).size).toBe(1_500)
+    detector.check(channels.slice(-1))
+    await vi.advanceTimersByTimeAsync(0)
+    expect(broker.calls[1]).toEqual(['1999'])
   })
 
   it('does not check channels without a stream or without subscribers', async () => {
@@ -104,64 +123,70 @@ describe('the gap detector', () => {
     detector.check(channels)
     detector.start()
     await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
-    expect(broker.reads).toEqual([])
+    expect(broker.asked).toEqual([])
+  })
+
+  it.each<[string, KnownPosition]>([
+    ['is ahead', { epoch: 'known', offset: 7 }],
+    ['is behind, as after a forged publication', { epoch: 'known', offset: -1 }],
+    ['is another one', { epoch: 'other', offset: 0 }],
+    ['is missing', 'none'],
+  ])('reads a stream that %s, and no other', async (_, top) => {
+    open(2)
+    broker.tops.set('1', top)
+    detector.check(channels)
+    await vi.advanceTimersByTimeAsync(200)
+    expect(broker.reads.map(({ channel }) => channel)).toEqual(['1'])
+  })
+
+  it('begins the stream of a channel that has none, so that the loss of its first publication is noticed', async () => {
+    open(1)
+    const [channel] = channels
+    if (channel === undefined) throw new Error('no channel')
+    channel.position = undefined
+    broker.tops.set('0', 'none')
+    detector.check(channels)
+    await vi.advanceTimersByTimeAsync(0)
+    broker.reads[0]?.answer()
+    await vi.advanceTimersByTimeAsync(200)
+    expect(channel.position).toEqual({ epoch: 'fresh', offset: 0 })
   })
 
   describe('while streams are ahead that are slow to be read', () => {
-    const repairs = new Set<string>()
-    let answers: (() => void)[]
-    let checks: string[]
-    let isAhead: (name: string) => boolean
-
-    beforeEach(() => {
-      repairs.clear()
-      checks = []
-      answers = []
-      broker.history = (name, { limit }) => {
-        const history = { publications: [], position: { epoch: 'known', offset: isAhead(name) ? 7 : 0 } }
-        if (limit === 0) {
-          checks.push(name)
-          return Promise.resolve(history)
-        }
-        repairs.add(name)
-        return new Promise((resolve) => answers.push(() => resolve(history)))
-      }
-    })
-
-    function openAtStart(count: number): void {
-      open(count)
-      for (const channel of channels) channel.position = { epoch: 'known', offset: 0 }
-    }
-
     it('checks the others in every round', async () => {
-      openAtStart(2)
-      isAhead = (name) => name === '0'
+      open(2)
+      broker.tops.set('0', { epoch: 'known', offset: 7 })
       detector.start()
       await vi.advanceTimersByTimeAsync(3 * ROUND_MS)
-      expect([...repairs]).toEqual(['0'])
-      expect(checks.filter((name) => name === '1')).toHaveLength(3)
+      expect(broker.reads.map(({ channel }) => channel)).toEqual(['0'])
+      expect(broker.asked.filter((name) => name === '1')).toHaveLength(3)
     })
 
-    it('reads at most 500 of them at once, and the others after them', async () => {
-      openAtStart(1_234)
-      isAhead = () => true
+    it.each<[string, KnownPosition]>([
+      ['ahead', { epoch: 'known', offset: 7 }],
+      ['new', { epoch: 'other', offset: 0 }],
+    ])('reads at most 500 streams that are %s at once, and the others after them', async (_, top) => {
+      open(1_234)
+      for (const { name } of channels) broker.tops.set(name, top)
       detector.check(channels)
       await vi.advanceTimersByTimeAsync(5_000)
-      expect(repairs.size).toBe(500)
+      const read = new Set(broker.reads.map(({ channel }) => channel))
+      expect(read.size).toBe(500)
       for (const size of [1_000, 1_234]) {
-        for (const answer of answers.splice(0)) answer()
+        for (const { answer } of broker.reads.splice(0)) answer()
         await vi.advanceTimersByTimeAsync(5_000)
-        expect(repairs.size).toBe(size)
+        for (const { channel } of broker.reads) read.add(channel)
+        expect(read.size).toBe(size)
       }
     })
   })
 
-  it('retries soon when a check fails', async () => {
+  it('retries soon what could not be read', async () => {
     open(1)
     broker.failures = 2
     detector.check(channels)
     await vi.advanceTimersByTimeAsync(1_000)
-    expect(broker.reads).toHaveLength(3)
+    expect(broker.asked).toHaveLength(3)
   })
 
   it('reads nothing more once it is stopped', async () => {
@@ -171,6 +196,6 @@ describe('the gap detector', () => {
     detector.check(channels)
     detector.stop()
     await vi.advanceTimersByTimeAsync(2 * ROUND_MS)
-    expect(broker.reads).toHaveLength(1)
+    expect(broker.asked).toHaveLength(1)
   })
 })

@@ -227,6 +227,7 @@ describe('the hub, when the relay loses publications of a stream', () => {
     other.start(hub)
     await other.subscribe(CHANNEL)
     broker.history = (channel, query) => other.history(channel, query)
+    broker.positions = (queries) => other.positions(queries)
     const { position } = await other.history(CHANNEL, TOP)
     hub.resumed([CHANNEL])
     await until(() => gapCount > 0)

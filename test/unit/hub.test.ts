@@ -5,7 +5,7 @@ import { Connections } from '../../src/connection/connections.js'
 import { Hub } from '../../src/hub/hub.js'
 import { Metrics } from '../../src/metrics/metrics.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
-import type { ChannelEvent, Publication } from '../../src/protocol/publication.js'
+import type { ChannelEvent, Publication, StreamPosition } from '../../src/protocol/publication.js'
 import { clientInfo, publication as publicationOf } from '../contract/publications.js'
 import { hubOptions } from '../support/hub-options.js'
 import { stubConnection } from '../support/stub-connection.js'
@@ -51,6 +51,10 @@ class RecordingBroker implements Broker {
 
   history(): Promise<History> {
     return Promise.resolve({ publications: [], position: { epoch: 'e', offset: 0 } })
+  }
+
+  positions(queries: readonly unknown[]): Promise<readonly StreamPosition[]> {
+    return Promise.resolve(queries.map(() => ({ epoch: 'e', offset: 0 })))
   }
 
   removeHistory(): Promise<void> {

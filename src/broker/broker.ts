@@ -2,6 +2,7 @@ import type { ChannelEvent, PresenceEvent, Publication, StreamPosition } from '.
 
 /** A part of a channel's stream. */
 export interface History {
+  /** Those that this node cannot read are among them, so that no offset is missing. */
   readonly publications: readonly Publication[]
   /** Position of the top of the stream when it was read. */
   readonly position: StreamPosition

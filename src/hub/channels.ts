@@ -91,6 +91,7 @@ export class Channels {
       position: undefined,
       excludedClient: request.excludedClient,
       publishedAtMs: Date.now(),
+      isUnknown: false,
     }
     try {
       const position = await this.options.broker.publish(channel, publication, { stream, idempotencyKey })
@@ -121,7 +122,8 @@ export class Channels {
     if (since !== undefined && since.epoch !== '' && since.epoch !== history.position.epoch) {
       throw errors.unrecoverablePosition('the stream began anew since then')
     }
-    return { ...history, publications: withinBytes(history.publications, maxBytes) }
+    const publications = history.publications.filter(({ isUnknown }) => !isUnknown)
+    return { ...history, publications: withinBytes(publications, maxBytes) }
   }
 
   /** Rejects with error 108 where no history is stored. */

@@ -231,7 +231,7 @@ export class Hub implements BrokerHandler {
         this.fanOut.broadcastPresence(channel, event)
         continue
       }
-      publishedAtMs ??= event.publishedAtMs
+      if (!event.isUnknown) publishedAtMs ??= event.publishedAtMs
       if (channel.repairBuffer !== undefined) {
         channel.repairBuffer.add(copyOf(event))
         continue
@@ -253,11 +253,19 @@ export class Hub implements BrokerHandler {
     this.options.metrics.deliveryLag.observe(lagMs / 1_000)
   }
 
-  /** Buffers keep the publication as it is. Publications that are delivered at the same time leave together. */
+  /**
+   * Buffers keep the publication as it is. Publications that are delivered at the same time leave together. One that this
+   * node cannot read only takes its place in the stream. Subscribers are not told of a gap: each such publication would
+   * end all their subscriptions, and they would be told the same again by the next one.
+   */
   private deliver(channel: LocalChannel, publication: Publication, nowMs: number): void {
     // A publication that skipped the history has no position, and changes none.
     if (publication.position !== undefined) channel.position = publication.position
     if (channel.buffers !== undefined) for (const buffer of channel.buffers) buffer.add(publication)
+    if (publication.isUnknown) {
+      this.options.metrics.relayUnknown.entry.value++
+      return
+    }
     const { excludedClient } = publication
     const excluded = excludedClient === undefined ? undefined : this.options.connections.find(excludedClient)
     this.fanOut.broadcastPublication(

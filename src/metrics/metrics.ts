@@ -164,6 +164,12 @@ export class Metrics {
     [],
   )
   readonly relayMalformed = this.counter('relay_malformed_total', 'Relay messages ignored as malformed.', [])
+  readonly relayUnknown = this.deferred.valuePerLabel(
+    Counter,
+    'relay_unknown_total',
+    'What nodes of a later version sent and this one does not know.',
+    { name: 'what', values: ['entry', 'message', 'question'] },
+  )
   readonly relayQueueBytes = this.deferred.value(
     Gauge,
     'relay_queue_bytes',

@@ -25,6 +25,11 @@ export interface Publication {
   readonly excludedClient: string | undefined
   /** Unix time in milliseconds, by the clock of the publishing node. */
   readonly publishedAtMs: number
+  /**
+   * Whether this node cannot read it, since only a later version knows its kind: then it has a position at most. No client
+   * receives it, and that position counts as delivered.
+   */
+  readonly isUnknown: boolean
 }
 
 /** A client joined or left a channel. */

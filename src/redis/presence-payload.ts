@@ -7,7 +7,7 @@ export function encodePresencePayload({ info, online }: PresenceEvent): Buffer {
   return Buffer.from(JSON.stringify({ user, connInfo, chanInfo, online }))
 }
 
-/** Returns undefined for a payload that `encodePresencePayload` would not have produced. */
+/** Returns undefined for a payload that no version of `encodePresencePayload` would produce. Members that it does not know are left out. */
 export function decodePresencePayload(
   type: PresenceEvent['type'],
   client: string,

@@ -11,7 +11,7 @@ export function encodeExtras({ info, tags }: PublicationExtras): Buffer | undefi
   return info === undefined && tags === undefined ? undefined : Buffer.from(JSON.stringify({ info, tags }))
 }
 
-/** Returns undefined for JSON that `encodeExtras` would not have produced. */
+/** Returns undefined for JSON that no version of `encodeExtras` would produce. Members that it does not know are left out. */
 export function decodeExtras(json: string): PublicationExtras | undefined {
   let value: unknown
   try {
@@ -19,21 +19,15 @@ export function decodeExtras(json: string): PublicationExtras | undefined {
   } catch {
     return undefined
   }
-  if (!isRecord(value) || !hasOnly(value, ['info', 'tags'])) return undefined
+  if (!isRecord(value)) return undefined
   const { info, tags } = value
-  if (info === undefined && tags === undefined) return undefined
   if (info !== undefined && !isRecord(info)) return undefined
   if (tags !== undefined && !isStringRecord(tags)) return undefined
   if (info === undefined) return { info, tags }
   const { client, user, connInfo, chanInfo } = info
-  if (!hasOnly(info, ['client', 'user', 'connInfo', 'chanInfo'])) return undefined
   if (typeof client !== 'string' || typeof user !== 'string') return undefined
   if (!isOptionalString(connInfo) || !isOptionalString(chanInfo)) return undefined
   return { info: { client, user, connInfo, chanInfo }, tags }
-}
-
-function hasOnly(value: Record<string, unknown>, names: readonly string[]): boolean {
-  return Object.keys(value).every((name) => names.includes(name))
 }
 
 function isStringRecord(value: unknown): value is Record<string, string> {

@@ -19,22 +19,33 @@ import { decodeExtras, encodeExtras, NO_EXTRAS, type PublicationExtras } from '.
  *     …        payload, to the end of the entry
  *
  * The scripts that assign offsets put the header in front of the entries without reading them, and streams keep each
- * entry by itself. Any process can publish to a Redis channel, so a message that does not follow this format exactly is
- * refused as a whole.
+ * entry by itself. Any process can publish to a Redis channel, so a message that does not follow this format is refused
+ * as a whole.
+ *
+ * Nodes of two versions share a Redis during a rolling upgrade, so a node leaves out what a later version may add:
+ *
+ * - further kinds, from 5 on. Length, kind, flags and time are where they are in every entry. In a stream the offset of
+ *   such an entry counts as delivered, unless the kind is 128 or more: clients must not miss that one, and it is a gap.
+ * - the flags 16, 32, 64 and 128, which add no bytes to an entry.
+ * - further members of the extras, and of the payload of joins and leaves.
+ *
+ * A change that fits none of these takes a new version of the message.
  */
 const VERSION = 1
 const KINDS = ['publication', 'join', 'leave', 'control'] as const
+/** Kinds from this one on must not be missed by clients. */
+const FIRST_REQUIRED_KIND = 128
 const FLAG_BINARY = 1
 const FLAG_CLIENT = 2
 const FLAG_JSON = 4
 const FLAG_EXTRAS = 8
-const ALL_FLAGS = FLAG_BINARY | FLAG_CLIENT | FLAG_JSON | FLAG_EXTRAS
 const LENGTH_BYTES = 4
 /** Kind, flags and time of an entry. */
 const ENTRY_HEADER_BYTES = 10
 /** Version and length of the epoch. */
 const MESSAGE_HEADER_BYTES = 2
 const OFFSET_BYTES = 8
+const NO_BYTES = new Uint8Array(0)
 
 /** A message that nodes send each other beside channel events. */
 export interface ControlEvent {
@@ -116,7 +127,8 @@ export function encodeMessage(entries: readonly Uint8Array[]): Buffer {
 }
 
 /**
- * Decodes the events of a message, in order. Their data and payloads are views into the message.
+ * Decodes the events of a message, in order. Their data and payloads are views into the message. An entry of a kind that
+ * this version does not know becomes a publication with `isUnknown`.
  *
  * When thousands of clients reconnect at once, decoding joins and leaves that no subscriber watches would be a good part
  * of what they cost: `isWatched` decides which are left out unread.
@@ -143,14 +155,17 @@ export function decodeMessage(
 }
 
 /**
- * Decodes an entry as streams keep it. The data is a view into it.
- * @throws MalformedMessage, also where the entry is no publication
+ * Decodes an entry as streams keep it. The data is a view into it. One of an unknown kind becomes a publication with
+ * `isUnknown`.
+ * @throws MalformedMessage, also where the entry is no publication, or of an unknown kind that must not be missed
  */
 export function decodeStreamEntry(entry: Buffer, position: StreamPosition): Publication {
   const end = endOfEntry(entry, 0)
   if (end !== entry.length) throw new MalformedMessage('more than an entry')
   const event = decodeEntry(entry, { start: LENGTH_BYTES, end }, position, () => true)
   if (event?.type !== 'publication') throw new MalformedMessage('no publication')
+  if (event.position === undefined)
+    throw new MalformedMessage('a kind of a later version that must not be missed')
   return event
 }
 
@@ -178,9 +193,12 @@ function decodeEntry(
   position: StreamPosition | undefined,
   isWatched: (type: PresenceEvent['type']) => boolean,
 ): RelayEvent | undefined {
-  const kind = KINDS[(bytes[start] ?? 0) - 1]
+  const kindNumber = bytes[start] ?? 0
+  if (kindNumber >= FIRST_REQUIRED_KIND) return unknownPublication(undefined)
+  if (kindNumber > KINDS.length) return unknownPublication(position)
+  const kind = KINDS[kindNumber - 1]
+  if (kind === undefined) throw new MalformedMessage('no kind')
   const flags = bytes[start + 1] ?? 0
-  if (kind === undefined || (flags & ~ALL_FLAGS) !== 0) throw new MalformedMessage('unknown kind or flag')
   if ((kind === 'join' || kind === 'leave') && !isWatched(kind)) return undefined
   const timeMs = bytes.readDoubleBE(start + 2)
   if (!Number.isFinite(timeMs)) throw new MalformedMessage('no time')
@@ -212,6 +230,7 @@ function decodeEntry(
       position,
       excludedClient: client,
       publishedAtMs: timeMs,
+      isUnknown: false,
     }
   }
   // Scripts give offsets to publications only.
@@ -223,4 +242,20 @@ function decodeEntry(
       : decodePresencePayload(kind, client, bytes.toString('utf8', offset, end))
   if (event === undefined) throw new MalformedMessage('no client')
   return event
+}
+
+/** An entry of a kind that only a later version knows. Without a position it is missing in a stream: a gap. */
+function unknownPublication(position: StreamPosition | undefined): Publication {
+  return {
+    type: 'publication',
+    data: NO_BYTES,
+    isBinary: false,
+    isJson: false,
+    info: undefined,
+    tags: undefined,
+    position,
+    excludedClient: undefined,
+    publishedAtMs: 0,
+    isUnknown: true,
+  }
 }

@@ -128,6 +128,7 @@ export class PendingSubscription {
     if (!isPositioned && expiresAtMs === undefined && data === undefined && since === undefined)
       return EMPTY_OUTCOME
     const { position, publications = [], recovered, bytes = 0 } = this.start ?? {}
+    const first = publications[0]?.position
     return {
       result: {
         ...expiryFields(expiresAtMs),
@@ -135,7 +136,7 @@ export class PendingSubscription {
         positioned: isPositioned,
         epoch: position?.epoch,
         // Before the publications: a client advances with each that it handles, and may disconnect before the last.
-        offset: position && position.offset - publications.length,
+        offset: first === undefined ? position?.offset : first.offset - 1,
         was_recovering: since !== undefined,
         recovered,
         data: jsonText(data),

@@ -81,7 +81,7 @@ export class StreamReader {
     const position = { epoch: top.epoch, offset: top.offset + later.length }
     const isCache = namespace.forceRecoveryMode === 'cache'
     const publications = isCache
-      ? this.latest(later.at(-1) ?? this.history.publications[0], position)
+      ? this.latest([...this.history.publications, ...later].findLast(isKnown), position)
       : this.missed(this.history, later)
     const bytes = publications?.reduce((sum, publication) => sum + publicationBytes(publication), 0) ?? 0
     // Nothing follows the latest publication, so it may take all that the client may leave unread.
@@ -111,6 +111,11 @@ export class StreamReader {
       ({ position }, index) => position?.offset === since.offset + 1 + index,
     )
     if (!isWhole || !isContiguous || publications.length > maxPublications) return undefined
-    return [...publications, ...later]
+    return [...publications, ...later].filter(isKnown)
   }
+}
+
+/** Whether a client can receive it. */
+function isKnown({ isUnknown }: Publication): boolean {
+  return !isUnknown
 }

@@ -19,6 +19,7 @@ export function publication(data: Uint8Array | string, part: Partial<Publication
     position: undefined,
     excludedClient: undefined,
     publishedAtMs: 1_800_000_000_000,
+    isUnknown: false,
     ...part,
   }
 }

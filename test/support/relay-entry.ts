@@ -7,12 +7,13 @@ export function relayEntry({
   client,
   payload,
 }: {
-  kind: (typeof KINDS)[number]
+  /** A number for a kind that has no name yet. */
+  kind: (typeof KINDS)[number] | number
   client?: string | undefined
   payload: string | Uint8Array
 }): Buffer {
   const header = Buffer.alloc(14)
-  header[4] = KINDS.indexOf(kind) + 1
+  header[4] = typeof kind === 'number' ? kind : KINDS.indexOf(kind) + 1
   header[5] = client === undefined ? 0 : FLAG_CLIENT
   header.writeDoubleBE(1, 6)
   const clientBytes = client === undefined ? [] : [Buffer.of(client.length), Buffer.from(client)]

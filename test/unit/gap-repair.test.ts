@@ -111,9 +111,10 @@ function jsonPublication(data: number, position: StreamPosition | undefined): Pu
   return publication(String(data), { isJson: true, position })
 }
 
-function publish(data: number): Promise<StreamPosition | undefined> {
+function publish(data: number, part: Partial<Publication> = {}): Promise<StreamPosition | undefined> {
   const stream = { size, ttlMs: 60_000, metaTtlMs: META_TTL_MS }
-  return broker.publish(CHANNEL, jsonPublication(data, undefined), { stream, idempotencyKey: undefined })
+  const event = { ...jsonPublication(data, undefined), ...part }
+  return broker.publish(CHANNEL, event, { stream, idempotencyKey: undefined })
 }
 
 async function lose(...all: number[]): Promise<void> {
@@ -155,6 +156,27 @@ describe('the hub, when the relay loses publications of a stream', () => {
     await until(() => received.length >= 3)
     expect(received).toEqual(['1', '2', '3'])
     expect(gapCount).toBe(0)
+  })
+
+  it.each([
+    ['arrives', false],
+    ['is among the missing ones', true],
+  ])('counts a publication that this node cannot read as delivered, when it %s', async (_what, isLost) => {
+    await publish(1)
+    broker.isLosing = isLost
+    await publish(2)
+    await publish(3, { isUnknown: true })
+    await publish(4)
+    await publish(5, { isUnknown: true })
+    broker.isLosing = false
+    if (isLost) await hub.catchUp(CHANNEL, (await broker.history(CHANNEL, TOP)).position)
+    await publish(6)
+    await until(() => received.length >= 4)
+    expect(received).toEqual(['1', '2', '4', '6'])
+    expect(gapCount).toBe(0)
+    expect(await counterValue('relay_gaps_total')).toBe(isLost ? 1 : 0)
+    expect(await counterValue('relay_unrepaired_gaps_total')).toBe(0)
+    expect(metrics.relayUnknown.entry.value).toBe(2)
   })
 
   it('delivers nothing twice when the missing publications arrive late', async () => {

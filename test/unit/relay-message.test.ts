@@ -40,6 +40,12 @@ function streamMessage(epoch: string, offset: number, ...events: readonly RelayE
   return Buffer.concat([header, ...events.map(encodeEntry)])
 }
 
+function withByte(bytes: Buffer, offset: number, value: number): Buffer {
+  const copy = Buffer.from(bytes)
+  copy[offset] = value
+  return copy
+}
+
 /** The same events with their bytes in plain buffers. */
 function plain(events: readonly RelayEvent[]): RelayEvent[] {
   return events.map((event) => {
@@ -151,6 +157,7 @@ describe('a stream entry', () => {
     ['followed by a byte', Buffer.concat([encodeEntry(publication()), Buffer.of(0)])],
     ['a whole message', message(publication())],
     ['a join', encodeEntry(presenceEvent())],
+    ['of kind 0', withByte(encodeEntry(publication()), 4, 0)],
   ])('is malformed when it is %s', (_, bytes) =>
     expect(() => decodeStreamEntry(bytes, POSITION)).toThrow(MalformedMessage),
   )
@@ -162,19 +169,82 @@ it('decoding skips joins and leaves that are not watched, without parsing them',
   expect(plain(decodeMessage(bytes, (type) => type === 'join'))).toEqual([presenceEvent(), publication()])
 })
 
+/** A message with a publication whose extras are this text. */
+function messageWithExtras(json: string): Buffer {
+  // The text replaces a placeholder of its length.
+  const encoded = message(publication({ tags: { a: 'x'.repeat(Buffer.byteLength(json) - 17) } }))
+  encoded.write(json, 2 + 4 + 10 + 4)
+  return encoded
+}
+
+describe('what only a later version knows', () => {
+  const KIND = 4
+  const FLAGS = 5
+  const POSITION = { epoch: 'abc', offset: 3 }
+  const known = publication({ excludedClient: 'ann' })
+  const ofKind = (kind: number) => withByte(encodeEntry(known), KIND, kind)
+  const unknown = publication({ data: Buffer.alloc(0), publishedAtMs: 0, isUnknown: true })
+
+  it.each([5, 6, 128, 255])(
+    'is an entry of kind %i, which leaves the others of its message as they are',
+    (kind) => {
+      const bytes = encodeMessage([encodeEntry(known), ofKind(kind), encodeEntry(publication())])
+      expect(decoded(bytes)).toEqual([known, unknown, publication()])
+    },
+  )
+
+  it('is an entry of such a kind of which nothing but the length, the kind and the flags are known', () => {
+    const entry = Buffer.concat([Buffer.from([0, 0, 0, 12, 77, 255]), Buffer.alloc(10, 255)])
+    expect(decoded(encodeMessage([entry, encodeEntry(known)]))).toEqual([unknown, known])
+  })
+
+  it('takes its offset in a stream', () => {
+    const header = streamMessage('abc', 7, known).subarray(0, 2 + 3 + 8)
+    const bytes = Buffer.concat([header, ofKind(5), encodeEntry(known)])
+    const at = (offset: number) => ({ position: { epoch: 'abc', offset } })
+    expect(decoded(bytes)).toEqual([
+      { ...unknown, ...at(7) },
+      { ...known, ...at(8) },
+    ])
+    expect(plain([decodeStreamEntry(ofKind(5), POSITION)])).toEqual([{ ...unknown, position: POSITION }])
+  })
+
+  it('is missing in a stream if its kind is one that must not be missed', () => {
+    const header = streamMessage('abc', 7, known).subarray(0, 2 + 3 + 8)
+    const bytes = Buffer.concat([header, ofKind(128), encodeEntry(known)])
+    expect(decoded(bytes)).toEqual([unknown, { ...known, position: { epoch: 'abc', offset: 8 } }])
+    expect(() => decodeStreamEntry(ofKind(128), POSITION)).toThrow(MalformedMessage)
+    expect(decodeStreamEntry(ofKind(127), POSITION).isUnknown).toBe(true)
+  })
+
+  it.each([16, 32, 64, 128, 240])('is the flag %i, with which the entry is read as without it', (flag) => {
+    const everything = publication({ isBinary: true, isJson: true, excludedClient: 'ann', tags: { a: 'b' } })
+    for (const one of [known, everything, publication(), presenceEvent(), CONTROL]) {
+      const entry = encodeEntry(one)
+      expect(decoded(encodeMessage([withByte(entry, FLAGS, (entry[FLAGS] ?? 0) | flag)]))).toEqual([one])
+    }
+  })
+
+  it.each([
+    ['of the extras', '{"more":{"a":[1]},"tags":{"a":"b"}}', { tags: { a: 'b' } }],
+    ['of the extras that have no other', '{"more":"something else"}', {}],
+    ['of the info', '{"info":{"client":"c","user":"ann","more":""}}', { info: clientInfo('c', 'ann') }],
+  ])('is a member %s', (_, json, part) =>
+    expect(decoded(messageWithExtras(json))).toEqual([publication(part)]),
+  )
+
+  it('is a member of a join', () => {
+    const payload = '{"user":"ann","more":[1]}'
+    expect(decoded(encodeMessage([relayEntry({ kind: 'join', client: 'c-1', payload })]))).toEqual([
+      presenceEvent(),
+    ])
+  })
+})
+
 describe('a message is malformed', () => {
   const one = message(publication({ excludedClient: 'ann' }))
-  const extras = (json: string) => {
-    // The text replaces a placeholder of its length.
-    const encoded = message(publication({ tags: { a: 'x'.repeat(Buffer.byteLength(json) - 17) } }))
-    encoded.write(json, 2 + 4 + 10 + 4)
-    return encoded
-  }
-  const changed = (offset: number, value: number) => {
-    const copy = Buffer.from(one)
-    copy[offset] = value
-    return copy
-  }
+  const extras = messageWithExtras
+  const changed = (offset: number, value: number) => withByte(one, offset, value)
 
   it('unless its extras are valid', () => {
     expect(decoded(extras('{"tags":{"kind":"x"}}'))).toEqual([publication({ tags: { kind: 'x' } })])
@@ -188,9 +258,7 @@ describe('a message is malformed', () => {
     ['of a version alone', one.subarray(0, 1)],
     ['without an entry', one.subarray(0, 2)],
     ['of kind 0', changed(6, 0)],
-    ['of an unknown kind', changed(6, 5)],
-    ['with an unknown flag', changed(7, 16)],
-    ['with all flags', changed(7, 255)],
+    ['with all flags, although its bytes have no room for what they announce', changed(7, 255)],
     ['whose client is longer than it', changed(16, 255)],
     ['whose entry is longer than it', changed(2, 255)],
     ['whose entry is shorter than its header', changed(5, 9)],
@@ -209,14 +277,11 @@ describe('a message is malformed', () => {
     ['whose extras are not JSON', extras('{"tags":{"a":"b"}]')],
     ['whose extras are null', extras('null              ')],
     ['whose extras are a list', extras('["info","tags"]    ')],
-    ['whose extras are empty', extras('{}                 ')],
-    ['whose extras have an unknown field', extras('{"tags":{},"more":1}')],
     ['whose tags are a list', extras('{"tags":["one","two"]}')],
     ['with a tag that is a number', extras('{"tags":{"kind":17}}')],
     ['whose info is null', extras('{"info":null,"tags":{}}')],
     ['whose info has no client', extras('{"info":{"user":"ann"}}')],
     ['whose info has a wrong user', extras('{"info":{"client":"c","user":1}}')],
-    ['whose info has an unknown field', extras('{"info":{"client":"c","user":"ann","more":""}}')],
     ['whose connInfo is not text', extras('{"info":{"client":"c","user":"a","connInfo":{}}}')],
     ['whose extras are longer than it', message(publication({ tags: {} })).fill(255, 16, 20)],
     ['of a join without a client', encodeMessage([relayEntry({ kind: 'join', payload: '{"user":"a"}' })])],

@@ -107,6 +107,35 @@ describe('a subscriber that recovers', () => {
     })
   })
 
+  it('gets all but those that its node cannot read, in the history as after it', async () => {
+    const { broker, buffer, epoch, publish } = await channelWith(2, 10)
+    const unknown = publication('', { isUnknown: true })
+    const options = { stream: { size: 10, ttlMs: 60_000, metaTtlMs: 60_000 }, idempotencyKey: undefined }
+    await broker.publish(CHANNEL, unknown, options)
+    await publish(1)
+    const reader = readerOf({ broker, buffer, since: { epoch, offset: 1 } })
+    await reader.read()
+    await broker.publish(CHANNEL, unknown, options)
+    await publish(1)
+    const start = reader.start(MAX_BYTES)
+    expect(start).toMatchObject({ recovered: true, position: { epoch, offset: 6 } })
+    expect(offsets(start?.publications ?? [])).toEqual([2, 4, 6])
+  })
+
+  it('does not recover in cache mode when its node cannot read the latest publication', async () => {
+    const { broker, buffer, epoch } = await channelWith(2, 10)
+    const options = { stream: { size: 10, ttlMs: 60_000, metaTtlMs: 60_000 }, idempotencyKey: undefined }
+    await broker.publish(CHANNEL, publication('', { isUnknown: true }), options)
+    const cache = namespace({ forceRecoveryMode: 'cache' })
+    const reader = readerOf({ broker, buffer, since: { epoch, offset: 1 }, namespace: cache })
+    await reader.read()
+    expect(reader.start(MAX_BYTES)).toMatchObject({
+      recovered: false,
+      publications: [],
+      position: { epoch, offset: 3 },
+    })
+  })
+
   it('gets only the latest publication in cache mode, unless it has that one', async () => {
     const { broker, buffer, epoch } = await channelWith(5, 10)
     const cache = namespace({ forceRecoveryMode: 'cache' })

@@ -1,12 +1,12 @@
-import type { PeerMessage, Peers } from './peers.js'
+import type { PeerMessage, Peers, ReceivedMessage } from './peers.js'
 
 /** The peers of a node that runs alone: it is the only one, and receives its own messages. */
 export class MemoryPeers implements Peers {
-  private handler: ((message: PeerMessage) => void) | undefined
+  private handler: ((message: ReceivedMessage) => void) | undefined
 
   constructor(private readonly node: string) {}
 
-  start(handler: (message: PeerMessage) => void): Promise<void> {
+  start(handler: (message: ReceivedMessage) => void): Promise<void> {
     this.handler = handler
     return Promise.resolve()
   }

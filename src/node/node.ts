@@ -14,7 +14,7 @@ import type { PresenceKeeper } from '../presence/presence-keeper.js'
 import type { RedisReason } from '../redis/redis-errors.js'
 import type { ListenOptions, Transport } from '../transport/transport.js'
 import { closeConnections } from './drain.js'
-import type { ControlQuestion, Membership, PeerMessage, Peers, Question } from './peers.js'
+import type { ControlQuestion, Membership, Peers, Question, ReceivedMessage } from './peers.js'
 import { type RelayState, RelayWatch } from './relay-watch.js'
 import {
   type ChannelList,
@@ -121,7 +121,12 @@ export class Node {
     const { peers, presenceAnnouncer, memberships, metrics, log, connections, hub, remoteKeys } = parts
     this.awaitsKeys = remoteKeys !== undefined
     this.control = new ConnectionControl(connections, log)
-    this.surveys = new Surveys(options.id, peers, (question) => this.answer(question))
+    this.surveys = new Surveys(
+      options.id,
+      peers,
+      (question) => this.answer(question),
+      (refusal) => log.warn(refusal, 'another node refused a question'),
+    )
     this.relayWatch = new RelayWatch({
       node: options.id,
       peers,
@@ -283,11 +288,17 @@ export class Node {
     }
   }
 
-  private receive(message: PeerMessage): void {
+  private receive(message: ReceivedMessage): void {
+    const { relayUnknown } = this.parts.metrics
     if (message.type === 'probe') {
       this.relayWatch.probeReturned(message.sentAtMs)
       return
     }
+    if (message.type === 'unknown') {
+      relayUnknown.message.value++
+      return
+    }
+    if (message.type === 'unknown-question') relayUnknown.question.value++
     this.surveys.handle(message).catch((error: unknown) => {
       // The node that asked counts this one as missing.
       this.parts.log.warn({ err: error }, 'a question of another node was not answered')

@@ -6,7 +6,21 @@ import type { Close } from '../protocol/closes.js'
 export type PeerMessage =
   | { readonly type: 'probe'; readonly sentAtMs: number }
   | { readonly type: 'question'; readonly id: string; readonly from: string; readonly ask: Question }
-  | { readonly type: 'answer'; readonly id: string; readonly from: string; readonly answer: unknown }
+  | {
+      readonly type: 'answer'
+      readonly id: string
+      readonly from: string
+      /** Null where the question is refused: no question has an answer of that shape. */
+      readonly answer: unknown
+      /** Why the node that was asked does not answer. */
+      readonly refusal?: string | undefined
+    }
+
+/** A message as a node receives it. Nodes of another version may send what this one does not know. */
+export type ReceivedMessage =
+  | PeerMessage
+  | { readonly type: 'unknown-question'; readonly id: string; readonly from: string }
+  | { readonly type: 'unknown' }
 
 /** Operations that a node can be asked to apply to its connections. */
 export type ControlQuestion =
@@ -53,7 +67,7 @@ export interface Peers extends Membership {
    * Passes messages to this node, its own included, to the handler. Resolves when messages sent from then on will be
    * received. Rejects with a BrokerError within 2 s otherwise, and may be called again then.
    */
-  start(handler: (message: PeerMessage) => void): Promise<void>
+  start(handler: (message: ReceivedMessage) => void): Promise<void>
   /** Sends a message to every node, this one included. Rejects with a BrokerError within 2 s. */
   sendToAll(message: PeerMessage): Promise<void>
   /** Sends a message to one node, which may be this one. Rejects with a BrokerError within 2 s. */

@@ -3,53 +3,77 @@ import { MAX_REASON_BYTES } from '../protocol/closes.js'
 import type { Keys } from '../redis/keys.js'
 import type { RedisLinks } from '../redis/redis-links.js'
 import { type ControlEvent, decodeMessage, type RelayEvent } from '../redis/relay-message.js'
-import type { PeerMessage, Peers } from './peers.js'
+import type { PeerMessage, Peers, ReceivedMessage } from './peers.js'
 import { RedisMembership } from './redis-membership.js'
 
-const connectionSelector = z.object({
+/**
+ * Members that this version does not know are refused in what is asked, where they may restrict it: a node that ignored
+ * them might close more connections than it was asked to. Elsewhere they are ignored.
+ */
+const connectionSelector = z.strictObject({
   user: z.string(),
   client: z.string().optional(),
   session: z.string().optional(),
 })
 /** Bounds of a close frame, which the WebSocket library does not check. */
-const closeFrame = z.object({
+const closeFrame = z.strictObject({
   code: z.int().min(3000).max(4999),
   reason: z.string().refine((reason) => Buffer.byteLength(reason) <= MAX_REASON_BYTES),
 })
-const serverSubscription = z.object({
+const serverSubscription = z.strictObject({
   info: z.string().optional(),
   data: z.string().optional(),
   expiresAtMs: z.number().optional(),
-  recoverSince: z.object({ epoch: z.string(), offset: z.number() }).optional(),
+  recoverSince: z.strictObject({ epoch: z.string(), offset: z.number() }).optional(),
 })
 
+const question = z.object({ type: z.literal('question'), id: z.string(), from: z.string() })
 const peerMessage: z.ZodType<PeerMessage> = z.discriminatedUnion('type', [
   z.object({ type: z.literal('probe'), sentAtMs: z.number() }),
-  z.object({
-    type: z.literal('question'),
-    id: z.string(),
-    from: z.string(),
+  question.extend({
     ask: z.discriminatedUnion('about', [
-      z.object({ about: z.literal('info') }),
-      z.object({ about: z.literal('channels'), pattern: z.string() }),
-      z.object({
+      z.strictObject({ about: z.literal('info') }),
+      z.strictObject({ about: z.literal('channels'), pattern: z.string() }),
+      z.strictObject({
         about: z.literal('subscribe'),
         to: connectionSelector,
         channel: z.string(),
         options: serverSubscription,
       }),
-      z.object({ about: z.literal('unsubscribe'), to: connectionSelector, channel: z.string() }),
-      z.object({
+      z.strictObject({ about: z.literal('unsubscribe'), to: connectionSelector, channel: z.string() }),
+      z.strictObject({
         about: z.literal('disconnect'),
         to: connectionSelector,
         close: closeFrame,
         whitelist: z.array(z.string()),
       }),
-      z.object({ about: z.literal('message'), to: connectionSelector, data: z.string() }),
-      z.object({ about: z.literal('refresh'), to: connectionSelector, expiresAtMs: z.number().optional() }),
+      z.strictObject({ about: z.literal('message'), to: connectionSelector, data: z.string() }),
+      z.strictObject({
+        about: z.literal('refresh'),
+        to: connectionSelector,
+        expiresAtMs: z.number().optional(),
+      }),
     ]),
   }),
-  z.object({ type: z.literal('answer'), id: z.string(), from: z.string(), answer: z.unknown() }),
+  z.object({
+    type: z.literal('answer'),
+    id: z.string(),
+    from: z.string(),
+    answer: z.unknown(),
+    refusal: z.string().optional(),
+  }),
+])
+const KNOWN_TYPES: readonly string[] = ['probe', 'question', 'answer'] satisfies PeerMessage['type'][]
+
+/** The first form that fits counts. */
+const receivedMessage: z.ZodType<ReceivedMessage> = z.union([
+  peerMessage,
+  question
+    .extend({ ask: z.looseObject({ about: z.string() }) })
+    .transform(({ id, from }) => ({ type: 'unknown-question', id, from }) as const),
+  z
+    .object({ type: z.string().refine((type) => !KNOWN_TYPES.includes(type)) })
+    .transform(() => ({ type: 'unknown' }) as const),
 ])
 
 /**
@@ -67,7 +91,7 @@ export class RedisPeers extends RedisMembership implements Peers {
     super(node, links, keys)
   }
 
-  async start(handler: (message: PeerMessage) => void): Promise<void> {
+  async start(handler: (message: ReceivedMessage) => void): Promise<void> {
     const listener = (bytes: Buffer) => {
       for (const event of decodeMessage(bytes)) {
         const message = parsePeerMessage(event)
@@ -101,10 +125,11 @@ function toControlEvent(message: PeerMessage): ControlEvent {
 }
 
 /** Returns undefined for an event that no node has sent. */
-function parsePeerMessage(event: RelayEvent): PeerMessage | undefined {
+function parsePeerMessage(event: RelayEvent): ReceivedMessage | undefined {
+  if (event.type === 'publication' && event.isUnknown) return { type: 'unknown' }
   if (event.type !== 'control') return undefined
   try {
-    return peerMessage.parse(JSON.parse(Buffer.from(event.payload).toString()))
+    return receivedMessage.parse(JSON.parse(Buffer.from(event.payload).toString()))
   } catch {
     return undefined
   }

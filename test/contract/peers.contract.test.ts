@@ -2,17 +2,17 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { RedisServer } from '../../deploy/local/redis-server.js'
 import { MemoryPeers } from '../../src/node/memory-peers.js'
-import { LEASE_MS, type PeerMessage, type Peers } from '../../src/node/peers.js'
+import { LEASE_MS, type PeerMessage, type Peers, type ReceivedMessage } from '../../src/node/peers.js'
 import { EventLog } from '../support/event-log.js'
 import { retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 import { REDIS_TOPOLOGIES, SharedTopology } from './redis-topologies.js'
 import { TopologyNode } from './topology-node.js'
 
-type Inbox = EventLog<PeerMessage>
+type Inbox = EventLog<ReceivedMessage>
 
 /** Resolves with all messages that a node has received once there are at least `count`. */
-async function received(inbox: Inbox, count: number): Promise<readonly PeerMessage[]> {
+async function received(inbox: Inbox, count: number): Promise<readonly ReceivedMessage[]> {
   await inbox.first(count)
   return inbox.items
 }

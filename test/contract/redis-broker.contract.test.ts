@@ -92,10 +92,11 @@ describe('a malformed message in Redis is counted and ignored', () => {
       Buffer.from('hello'),
       control('{'),
       control('null'),
-      control('{"type":"stop"}'),
+      control('{"type":17}'),
       control('{"type":"probe"}'),
       control('{"type":"probe","sentAtMs":"soon"}'),
-      control('{"type":"question","id":"1","from":"x","ask":{"about":"secrets"}}'),
+      control('{"type":"question","id":"1","from":"x","ask":{}}'),
+      control('{"type":"question","id":"1","ask":{"about":"info"}}'),
     ]
     for (const bytes of bad) {
       await admin.publish(node.keys.allNodesMessages(), bytes)

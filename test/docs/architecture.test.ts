@@ -3,7 +3,13 @@ import { Redis } from 'ioredis'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { RedisServer } from '../../deploy/local/redis-server.js'
 import { UNUSED_EPOCH_TTL_MS } from '../../src/channel/stream-epoch.js'
-import { encodeEntry, encodeMessage, type RelayEvent } from '../../src/redis/relay-message.js'
+import {
+  decodeMessage,
+  decodeStreamEntry,
+  encodeEntry,
+  encodeMessage,
+  type RelayEvent,
+} from '../../src/redis/relay-message.js'
 import { clientInfo, publication } from '../contract/publications.js'
 import { callApi } from '../support/api.js'
 import { BinaryLayout } from '../support/binary-layout.js'
@@ -240,6 +246,28 @@ describe('the page about the architecture: the relay message', () => {
     expect(Object.fromEntries(entry.meanings('flags')), page.where('entry')).toEqual(
       Object.fromEntries(flags),
     )
+  })
+
+  it('has all that a later version may add, of which nodes read the rest', () => {
+    const rows = page.rows('later').map(({ cells: [addition = ''] }) => addition)
+    const [kinds, flags] = ['kind', 'flags'].map((field) => [...entry.meanings(field).values()])
+    const freeFlags = Array.from({ length: 8 }, (_, bit) => 2 ** bit).filter((flag) => !flags?.includes(flag))
+    const [firstKind = 0, requiredKind = 0] = rows.map((row) => Number(row.match(/\d+/)?.[0]))
+    expect(firstKind, page.where('later')).toBe(Math.max(...(kinds ?? [])) + 1)
+    expect(rows[2]?.match(/\d+/g)?.map(Number), page.where('later')).toEqual(freeFlags)
+
+    const later = (offset: 4 | 5, value: number) => {
+      const bytes = encodeEntry(everything)
+      bytes[offset] = (offset === 4 ? 0 : (bytes[offset] ?? 0)) | value
+      return bytes
+    }
+    const flagged = freeFlags.map((flag) => later(5, flag))
+    const decoded = decodeMessage(encodeMessage([later(4, firstKind), ...flagged]))
+    const known = flagged.map(() => ({ ...everything, data: expect.anything() as unknown }))
+    expect(decoded).toEqual([expect.objectContaining({ isUnknown: true }), ...known])
+    const position = { epoch: 'e', offset: 1 }
+    expect(decodeStreamEntry(later(4, requiredKind - 1), position).isUnknown, page.where('later')).toBe(true)
+    expect(() => decodeStreamEntry(later(4, requiredKind), position), page.where('later')).toThrow()
   })
 
   it('has the header that nodes write', () => {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { MemoryPeers } from '../../src/node/memory-peers.js'
 import type { PeerMessage, Peers, Question } from '../../src/node/peers.js'
-import { Surveys } from '../../src/node/surveys.js'
+import { type SurveyRefusal, Surveys } from '../../src/node/surveys.js'
 import { BrokerError } from '../../src/protocol/broker-error.js'
 
 /** Nodes in one process: each has surveys; messages pass directly, but not to nodes that are cut off. */
@@ -11,11 +11,15 @@ class Network {
   readonly cutOff = new Set<string>()
   leased: readonly string[] = []
   failure: Error | undefined
+  /** Nodes of another version, which know none of the questions. */
+  readonly otherVersion = new Set<string>()
+  readonly refusals: SurveyRefusal[] = []
   /** How long it takes to list the nodes that are alive, and to send. */
   delayMs = 0
 
   join(node: string, answer: (question: Question) => unknown = () => `from ${node}`): Surveys {
-    const surveys = new Surveys(node, this.peersOf(node), answer)
+    const onRefused = (refusal: SurveyRefusal) => void this.refusals.push(refusal)
+    const surveys = new Surveys(node, this.peersOf(node), answer, onRefused)
     this.surveys.set(node, surveys)
     this.leased = [...this.leased, node]
     return surveys
@@ -25,7 +29,11 @@ class Network {
     await this.delay()
     if (this.failure !== undefined) throw this.failure
     if (message.type === 'probe') return
-    for (const node of to) if (!this.cutOff.has(node)) await this.surveys.get(node)?.handle(message)
+    for (const node of to) {
+      const isUnknown = message.type === 'question' && this.otherVersion.has(node)
+      const received = isUnknown ? { ...message, type: 'unknown-question' as const } : message
+      if (!this.cutOff.has(node)) await this.surveys.get(node)?.handle(received)
+    }
   }
 
   private async delay(): Promise<void> {
@@ -119,6 +127,16 @@ describe('a question to all nodes', () => {
     const { answers, missing } = await surveys.ask({ about: 'info' }, text)
     expect([...answers].sort()).toEqual(['from one', 'from three, later'])
     expect(missing).toEqual(['two'])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('names nodes that do not know it, without waiting for more, and reports why', async () => {
+    const surveys = network.join('one')
+    network.join('two')
+    network.otherVersion.add('two')
+    const asked = await surveys.ask({ about: 'info' }, text)
+    expect(asked).toEqual({ answers: ['from one'], missing: ['two'] })
+    expect(network.refusals).toEqual([{ node: 'two', question: 'info', reason: 'unknown_question' }])
     expect(vi.getTimerCount()).toBe(0)
   })
 

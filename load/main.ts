@@ -7,6 +7,7 @@ import { CPU_USAGE } from './cpu/options.js'
 import { IDLE_USAGE, runIdle } from './idle.js'
 import { k6Usage, runK6 } from './k6-scenario.js'
 import { PRESENCE_USAGE, runPresence } from './presence.js'
+import { RELAY_USAGE, runRelay } from './relay/relay.js'
 
 interface Scenario {
   usage: string
@@ -45,6 +46,11 @@ const SCENARIOS: Record<string, Scenario> = {
     usage: PRESENCE_USAGE,
     summary: 'what a channel with many clients costs Redis',
     run: runPresence,
+  },
+  relay: {
+    usage: RELAY_USAGE,
+    summary: 'CPU of Redis a publication, compared with one PUBLISH for each',
+    run: runRelay,
   },
 }
 

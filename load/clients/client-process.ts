@@ -1,46 +1,15 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { endWithThisProcess } from '../../deploy/local/process-guard.js'
 import type { DeliveryReport } from './delivery-ledger.js'
+import { HelperProcess } from './helper-process.js'
 import type { ConnectRequest, PublishReport, PublishRequest, Reply, Request } from './requests.js'
 
-/** A helper process that serves requests one after the other. */
-class ClientProcess {
-  private readonly process: ChildProcess
-  private readonly exited: Promise<string>
-
+/** A process of clients. */
+class ClientProcess extends HelperProcess<Request, Reply> {
   constructor(module: string) {
-    this.process = fork(fileURLToPath(new URL(module, import.meta.url)))
-    endWithThisProcess(this.process)
-    this.exited = new Promise((resolve) => {
-      this.process.once('exit', (code, signal) => resolve(`${module} ended (${signal ?? code})`))
-    })
-  }
-
-  get pid(): number {
-    if (this.process.pid === undefined) throw new Error('the process did not start')
-    return this.process.pid
+    super(new URL(module, import.meta.url))
   }
 
   connect(request: Omit<ConnectRequest, 'kind'>): Promise<Reply> {
     return this.request({ kind: 'connect', ...request })
-  }
-
-  /** Ends the process, and with it its connections. */
-  async stop(): Promise<void> {
-    this.process.kill('SIGKILL')
-    await this.exited
-  }
-
-  /** Rejects with the error of the reply, or when the process ends without a reply. */
-  protected async request(request: Request): Promise<Reply> {
-    const reply = await new Promise<Reply>((resolve, reject) => {
-      this.process.once('message', resolve)
-      this.process.send(request)
-      this.exited.then((how) => reject(new Error(how)), reject)
-    })
-    if (reply.error !== undefined) throw new Error(reply.error)
-    return reply
   }
 }
 

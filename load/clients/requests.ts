@@ -1,5 +1,6 @@
 import { errorMessage } from '../../src/error-message.js'
 import type { DeliveryReport } from './delivery-ledger.js'
+import type { HelperReply } from './helper-process.js'
 
 /** What connections speak: raw frames at `/ws/<channel>`, or the Centrifuge protocol (JSON). */
 export type Protocol = 'raw' | 'centrifuge'
@@ -66,8 +67,7 @@ export interface PublishReport {
   maxLateMs: number
 }
 
-export interface Reply {
-  error?: string
+export interface Reply extends HelperReply {
   /** From the first handshake to the last answer. */
   connectedInMs?: number
   deliveries?: DeliveryReport
@@ -78,8 +78,10 @@ export interface Reply {
  * Replies to each request of the parent process with what the handler returns, or with the message of what it throws;
  * ends this process when the parent has ended.
  */
-export function serveRequests(handle: (request: Request) => Promise<Reply>): void {
-  process.on('message', (request: Request) => {
+export function serveRequests<Q = Request, R extends HelperReply = Reply>(
+  handle: (request: Q) => Promise<R>,
+): void {
+  process.on('message', (request: Q) => {
     handle(request).then(
       (reply) => process.send?.(reply),
       (error: unknown) => process.send?.({ error: errorMessage(error) }),

@@ -43,3 +43,28 @@ describe('a load run with k6', () => {
     expect(() => process.kill(pid, 0)).toThrow('ESRCH')
   })
 })
+
+describe('a load run that measures the relay', () => {
+  const run = async (...options: string[]) => {
+    const child = new Child(process.execPath, [join(ROOT, 'dist/load/main.js'), 'relay', ...options])
+    return { ...(await child.exited), output: child.output }
+  }
+  const received = ['Fanfare', 'PUBLISH by ioredis'].map(
+    (title) => `pass  ${title}: every publication received by each node, once and in order`,
+  )
+
+  it('ends with 0 when every publication has arrived, and only notes the ratio of a smoke run', async () => {
+    const { code, output } = await run('--smoke', '--rate', '400')
+    expect(output).toMatch(/^(?:note|pass) {2}CPU of Redis a publication \d+\.\d\d × that of one PUBLISH/m)
+    for (const line of received) expect(output).toContain(line)
+    expect(code).toBe(0)
+  })
+
+  it('ends with 1 when Redis needs more than a third of one PUBLISH', async () => {
+    // So few publications that none of them leave together.
+    const { code, output } = await run('--rate', '40', '--seconds', '1', '--rounds', '1')
+    expect(output).toContain('FAIL  CPU of Redis a publication')
+    for (const line of received) expect(output).toContain(line)
+    expect(code).toBe(1)
+  })
+})

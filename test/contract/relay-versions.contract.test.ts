@@ -6,7 +6,7 @@ import type { ChannelEvent } from '../../src/protocol/publication.js'
 import { decodeStreamEntry, encodeMessage } from '../../src/redis/relay-message.js'
 import { EventLog } from '../support/event-log.js'
 import { relayEntry } from '../support/relay-entry.js'
-import { clientInfo, publication } from './publications.js'
+import { clientInfo, publication, retryWhileRefused } from './publications.js'
 import { RedisNode } from './redis-node.js'
 
 const TIME = { publishedAtMs: 1_800_000_000_000.5 }
@@ -204,4 +204,11 @@ describe('a message of a later version', () => {
     const later = messages.map((message) => controlMessage(JSON.stringify({ ...message, more: 1 })))
     expect(await receivedOf(...later)).toEqual(messages)
   })
+})
+
+it('a client whose presence a later version has written with one more member is listed', async () => {
+  const entry = JSON.stringify({ node: 'node', generation: 1, user: 'ann', more: { a: 1 } })
+  await retryWhileRefused(() => node.peers.announce())
+  await admin.hset(node.keys.presenceClients('room'), 'c-1', entry)
+  expect(await node.presence.list('room', 10)).toEqual(new Map([['c-1', clientInfo('c-1', 'ann')]]))
 })

@@ -1,5 +1,6 @@
 /** `npm run load -- <scenario> [options]`: load tests and benchmarks; see load/README.md. */
 import { errorMessage } from '../src/error-message.js'
+import { CHANNELS_USAGE, runChannels } from './channels.js'
 import { Cleanup } from './cleanup.js'
 import { CONNECTS_USAGE, runConnects } from './connects.js'
 import { runCpu } from './cpu/cpu.js'
@@ -41,6 +42,11 @@ const SCENARIOS: Record<string, Scenario> = {
     usage: CONNECTS_USAGE,
     summary: 'authenticated connects of the Centrifuge protocol for a second of CPU time',
     run: runConnects,
+  },
+  channels: {
+    usage: CHANNELS_USAGE,
+    summary: 'what a node with very many channels does after Redis was restarted empty',
+    run: runChannels,
   },
   presence: {
     usage: PRESENCE_USAGE,

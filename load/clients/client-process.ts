@@ -1,6 +1,6 @@
 import type { DeliveryReport } from './delivery-ledger.js'
 import { HelperProcess } from './helper-process.js'
-import type { ConnectRequest, PublishReport, PublishRequest, Reply, Request } from './requests.js'
+import type { ConnectRequest, Latencies, PublishReport, PublishRequest, Reply, Request } from './requests.js'
 
 /** A process of clients. */
 class ClientProcess extends HelperProcess<Request, Reply> {
@@ -47,5 +47,23 @@ export class Publisher extends ClientProcess {
     const { published } = await this.request({ kind: 'publish', ...request })
     if (published === undefined) throw new Error('no report')
     return published
+  }
+}
+
+/** The process of a client that measures how long a server takes to answer, seen from the benchmark. */
+export class EchoClient extends ClientProcess {
+  constructor() {
+    super('./echo.js')
+  }
+
+  async echo(url: string, headers: Record<string, string>): Promise<void> {
+    await this.request({ kind: 'echo', url, headers })
+  }
+
+  /** The latencies since the last call. */
+  async takeLatencies(): Promise<Latencies> {
+    const { latencies } = await this.request({ kind: 'latencies' })
+    if (latencies === undefined) throw new Error('no latencies')
+    return latencies
   }
 }

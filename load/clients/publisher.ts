@@ -70,10 +70,8 @@ async function handle(request: Request): Promise<Reply> {
       return {}
     case 'publish':
       return { published: await publish(request) }
-    case 'disconnect':
-    case 'expect':
-    case 'report':
-      throw new Error('the publisher does not subscribe')
+    default:
+      throw new Error(`the publisher does not serve ${request.kind}`)
   }
 }
 

@@ -59,7 +59,32 @@ export interface PublishRequest {
   startMs: number
 }
 
-export type Request = ConnectRequest | DisconnectRequest | ExpectRequest | ReportRequest | PublishRequest
+/** To the process of a client that measures how long the server takes to answer: begin. */
+export interface EchoRequest {
+  kind: 'echo'
+  url: string
+  headers: Record<string, string>
+}
+
+/** To the same: what was measured since the last request of this kind. */
+export interface LatenciesRequest {
+  kind: 'latencies'
+}
+
+export type Request =
+  | ConnectRequest
+  | DisconnectRequest
+  | ExpectRequest
+  | ReportRequest
+  | PublishRequest
+  | EchoRequest
+  | LatenciesRequest
+
+export interface Latencies {
+  p50Ms: number
+  p99Ms: number
+  longestMs: number
+}
 
 /** How well the publisher kept its schedule. */
 export interface PublishReport {
@@ -72,6 +97,7 @@ export interface Reply extends HelperReply {
   connectedInMs?: number
   deliveries?: DeliveryReport
   published?: PublishReport
+  latencies?: Latencies
 }
 
 /**

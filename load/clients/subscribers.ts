@@ -79,8 +79,8 @@ async function handle(request: Request): Promise<Reply> {
     case 'report':
       await completeOr(request.deadlineMs)
       return { deliveries: ledger.report() }
-    case 'publish':
-      throw new Error('subscribers do not publish')
+    default:
+      throw new Error(`subscribers do not serve ${request.kind}`)
   }
 }
 

@@ -8,9 +8,9 @@ const ROUND_INTERVAL_MS = 4_500
 /** Time over which a round spreads its batches, so that very many channels are no burst. */
 const ROUND_MS = 4_000
 /** Channels that are checked at once. */
-const BATCH_CHANNELS = 500
+const BATCH_CHANNELS = 100
 /** Channels that are repaired, or catch up, at once: each of them may read a page of its stream. */
-const MAX_REPAIRS = 500
+const MAX_REPAIRS = 50
 const RETRY_MS = 250
 
 /**

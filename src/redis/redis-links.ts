@@ -14,8 +14,8 @@ export interface RedisLinks {
   /** Starts connecting, and reconnects for ever. */
   start(): void
   /**
-   * Calls back with Redis channels that are subscribed again after an interruption, which may have lost messages; with none
-   * of them where a first connection is established.
+   * Calls back with Redis channels that are subscribed again after an interruption, which may have lost messages, and some
+   * that are for the first time.
    */
   onResumed(callback: (redisChannels: readonly string[]) => void): void
   close(): void

@@ -11,8 +11,9 @@ import { MalformedMessage } from './relay-message.js'
 
 /** Time after which a caller that waits for a SUBSCRIBE is refused. */
 const SUBSCRIBE_DEADLINE_MS = 1_500
-/** Names in one SUBSCRIBE. */
-const SUBSCRIBE_BATCH = 1_000
+/** Names in one SUBSCRIBE, and SUBSCRIBEs that are sent before the first is answered: so many that other work has its turn. */
+const SUBSCRIBE_BATCH = 200
+const SUBSCRIBES_AT_ONCE = 8
 /** Time between attempts to subscribe that Redis refused. */
 const RETRY_MS = 1_000
 /** Time between attempts to subscribe to what is in a slot that moves. */
@@ -55,7 +56,7 @@ export interface RelaySubscriberOptions {
   readonly health: RedisHealth
   /** Called when everything is subscribed (again), and when the connection is lost. */
   readonly onStateChange: (isUp: boolean) => void
-  /** Called with Redis channels that are subscribed again after an interruption, on each new connection at least once. */
+  /** Called with Redis channels that are subscribed again after an interruption, and some that are for the first time. */
   readonly onResumed: (redisChannels: readonly string[]) => void
   /** Called when Redis has ended subscriptions, or has not taken them, since another server has their slot. */
   readonly onRedirected: (error: Error | undefined) => void
@@ -196,15 +197,20 @@ export class RelaySubscriber {
     if (this.isUp) this.subscribeInBatches(names).catch(() => undefined)
   }
 
-  /** Sends all batches at once: a round trip for each would add up. Resolves with the names that are subscribed then. */
-  private async subscribeInBatches(names: readonly string[]): Promise<string[]> {
-    const batches = this.options.isSharded ? bySlot(names) : [names]
-    const outcomes = await Promise.all(
-      batches
-        .flatMap((batch) => chunks(batch, SUBSCRIBE_BATCH))
-        .map(async (batch) => ((await this.subscribeBatch(batch)) ? batch : [])),
-    )
-    return outcomes.flat()
+  /**
+   * Subscribes to names, some at once: a round trip for each batch would add up.
+   * @param onSubscribed called with each batch when it is subscribed
+   */
+  private async subscribeInBatches(
+    names: readonly string[],
+    onSubscribed: (batch: readonly string[]) => void = () => undefined,
+  ): Promise<void> {
+    const bySlotOrAll = this.options.isSharded ? bySlot(names) : [names]
+    const batches = bySlotOrAll.flatMap((some) => chunks(some, SUBSCRIBE_BATCH)).values()
+    const subscribeNext = async (): Promise<void> => {
+      for (const batch of batches) if (await this.subscribeBatch(batch)) onSubscribed(batch)
+    }
+    await Promise.all(Array.from({ length: SUBSCRIBES_AT_ONCE }, subscribeNext))
   }
 
   /** Resolves with false where another server has the slot: then it is tried again, here or there. */
@@ -246,8 +252,7 @@ export class RelaySubscriber {
   /** Subscribes again to what may have been published to meanwhile. Its failure shows in RedisHealth. */
   private async resubscribe(names: readonly string[]): Promise<void> {
     try {
-      const subscribed = await this.subscribeInBatches(names)
-      if (subscribed.length > 0) this.options.onResumed(subscribed)
+      await this.subscribeInBatches(names, this.options.onResumed)
     } catch (error) {
       if (isRefusal(error)) this.retryLater(names, RETRY_MS)
     }
@@ -279,9 +284,8 @@ export class RelaySubscriber {
   private async resubscribeAll(): Promise<void> {
     this.lastReceivedMs = performance.now()
     const attempt = ++this.attempt
-    let subscribed: string[]
     try {
-      subscribed = await this.subscribeInBatches([...this.subscriptions.keys()])
+      await this.subscribeInBatches([...this.subscriptions.keys()], this.options.onResumed)
     } catch {
       if (attempt !== this.attempt) return
       // Redis refused, because of an ACL for example, which can be changed. A lost connection resubscribes when it is back.
@@ -293,7 +297,6 @@ export class RelaySubscriber {
     if (attempt !== this.attempt) return
     this.isUp = true
     this.options.onStateChange(true)
-    this.options.onResumed(subscribed)
     const added = [...this.subscriptions].filter(([, { isConfirmed }]) => !isConfirmed)
     if (added.length > 0) void this.resubscribe(added.map(([name]) => name))
   }

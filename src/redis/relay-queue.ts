@@ -14,6 +14,7 @@ import {
 } from './redis-errors.js'
 import { type EntryStorage, memoryOf, type PackedMessage, type PendingEntry, pack } from './relay-batch.js'
 import { encodeEntry, type RelayEvent } from './relay-message.js'
+import { RelayPace } from './relay-pace.js'
 import { addRelayCommand, firstPosition, type MasterIdentity } from './stream-scripts.js'
 
 /** Time after which an entry is given up: publishers are promised an answer within 2 s. */
@@ -74,6 +75,7 @@ export interface RelayQueueOptions {
  */
 export class RelayQueue {
   private readonly waiting = new Map<string, PendingEntry[]>()
+  private readonly pace = new RelayPace()
   private inFlight: Batch | undefined
   private isFlushScheduled = false
   private resendTimer: NodeJS.Timeout | undefined
@@ -120,7 +122,9 @@ export class RelayQueue {
       return Promise.reject(new BrokerError('overloaded', message))
     }
     return new Promise((resolve, reject) => {
-      const deadlineMs = performance.now() + ENTRY_DEADLINE_MS
+      const nowMs = performance.now()
+      const deadlineMs = nowMs + ENTRY_DEADLINE_MS
+      this.pace.count(redisChannel, nowMs)
       const isControl = event.type === 'control'
       const pending = { entry, storage, isControl, deadlineMs, isSettled: false, resolve, reject }
       const sameChannel = this.waiting.get(redisChannel)
@@ -197,11 +201,14 @@ export class RelayQueue {
   private scheduleFlush(): void {
     if (this.isFlushScheduled || this.resendTimer !== undefined || !this.mayFlush) return
     this.isFlushScheduled = true
-    // Not at once: events that other sockets send in this iteration belong into the same batch.
-    setImmediate(() => {
+    const flush = () => {
       this.isFlushScheduled = false
       this.flush()
-    })
+    }
+    const delayMs = this.pace.delayMs(performance.now())
+    if (delayMs > 0) setTimeout(flush, delayMs)
+    // Not at once: events that other sockets send in this iteration belong into the same batch.
+    else setImmediate(flush)
   }
 
   private get mayFlush(): boolean {
@@ -225,6 +232,7 @@ export class RelayQueue {
     if (messages.length === 0) return
     const batch = { messages, silentAtMs: nowMs + SILENCE_MS }
     this.inFlight = batch
+    this.pace.batchLeft(nowMs)
     void this.send(batch)
   }
 

@@ -12,7 +12,7 @@ import { MalformedMessage } from './relay-message.js'
 /** Time after which a caller that waits for a SUBSCRIBE is refused. */
 const SUBSCRIBE_DEADLINE_MS = 1_500
 /** Names in one SUBSCRIBE, and SUBSCRIBEs that are sent before the first is answered: so many that other work has its turn. */
-const SUBSCRIBE_BATCH = 200
+const SUBSCRIBE_BATCH = 500
 const SUBSCRIBES_AT_ONCE = 8
 /** Time between attempts to subscribe that Redis refused. */
 const RETRY_MS = 1_000

@@ -62,6 +62,14 @@ describe('a RedisBroker with history', () => {
     await retryWhileRefused(() => target.broker.publish('warm-up', publication('reconnected')))
   }
 
+  it('publishes by itself what a script has not carried out, since the master has another replication id', async () => {
+    await publish(node, channel, ['1'])
+    await admin.call('DEBUG', 'CHANGE-REPL-ID')
+    const positions = await publish(node, channel, ['2', '3'])
+    expect(positions.map((position) => position?.offset)).toEqual([2, 3])
+    expect(await stored(node, channel)).toEqual(['1 1', '2 2', '3 3'])
+  })
+
   it('keeps a stream whose position is read from expiring, and hardly ever writes for that', async () => {
     await publish(node, channel, ['1'])
     const metaKey = node.keys.streamMeta(channel)

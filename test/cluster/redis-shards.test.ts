@@ -77,8 +77,12 @@ describe.each([
       expect(await raws[index]?.nextText()).toBe(String(index))
       const { body } = await callApi(one, 'history', { channel, limit: 5 })
       expect(body.result).toMatchObject({ publications: [{ data: index, offset: 1 }] })
-      const stats = await callApi(one, 'presence_stats', { channel })
-      expect(stats.body.result).toEqual({ num_clients: 2, num_users: 1 })
+      // Clients are added to presence after their subscription is answered.
+      const clientCount = async () => {
+        const { body } = await callApi(one, 'presence_stats', { channel })
+        return (body.result as { readonly num_clients: number }).num_clients
+      }
+      await eventually(async () => (await clientCount()) === 2, 'both clients are present')
     }
     expect((await callApi(one, 'info', {})).body.result).toMatchObject({ nodes: [{}, {}] })
     expect((await callApi(one, 'channels', {})).body.result).toMatchObject({ channels: { room0: {} } })

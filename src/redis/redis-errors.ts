@@ -28,9 +28,12 @@ export class ReplicaError extends Error {
   override readonly name = 'ReplicaError'
 }
 
+export function isReplicaError(error: unknown): error is ReplicaError {
+  return error instanceof ReplicaError
+}
+
 /** Whether the reply comes from a server that is no master, or not one yet. */
 export function isNotMaster(error: unknown): error is Error {
-  if (error instanceof ReplicaError) return true
   return error instanceof Error && /^(?:READONLY|MASTERDOWN|LOADING)\b/.test(error.message)
 }
 
@@ -71,7 +74,7 @@ const REASONS: readonly (readonly [reason: RedisReason, pattern: RegExp])[] = [
 
 /** The reason label for a command that Redis refused, or did not answer. */
 export function failureReason(error: unknown): RedisReason {
-  if (error instanceof ReplicaError) return 'redis_replica'
+  if (isReplicaError(error)) return 'redis_replica'
   if (!isRefusal(error)) return 'redis_unreachable'
   return REASONS.find(([, pattern]) => pattern.test(error.message))?.[0] ?? 'redis_error'
 }

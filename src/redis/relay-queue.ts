@@ -9,6 +9,7 @@ import {
   isOtherMaster,
   isRedirection,
   isRefusal,
+  isReplicaError,
   isUnknownScript,
   ReplicaError,
 } from './redis-errors.js'
@@ -309,10 +310,11 @@ export class RelayQueue {
     for (const [index, { storage }] of messages.entries()) {
       const operation = storage === undefined ? 'relay' : 'relay_and_store'
       const [error = null] = replies[index] ?? []
-      isOtherServer ||= isNotMaster(error) || isOtherMaster(error)
+      const isReplica = isNotMaster(error) || isReplicaError(error)
+      isOtherServer ||= isReplica || isOtherMaster(error)
       const isMoved = this.isRedirected(error) && !isClusterDown(error)
-      const isRefused = (isRefusal(error) || isNotMaster(error)) && !isOtherMaster(error)
-      const refusal = isRefused && !isMoved ? error : undefined
+      const isRefused = (isRefusal(error) || isReplica) && !isOtherMaster(error)
+      const refusal = isRefused && !isMoved ? (error ?? undefined) : undefined
       refusals.set(operation, refusals.get(operation) ?? refusal)
     }
     for (const [operation, refusal] of refusals) this.options.onOutcome(operation, refusal)

@@ -1,0 +1,39 @@
+import type { Sent } from './channel-log.js'
+import type { Property } from './events.js'
+
+/** What a subscriber heard that is given no offsets: a raw client, or an SDK client in a channel without history. */
+export class HearingLog {
+  private readonly ids: string[] = []
+
+  constructor(readonly channel: string) {}
+
+  add(id: string): void {
+    this.ids.push(id)
+  }
+
+  /**
+   * Returns what was heard twice or out of order. The order is that of the stream where there is one, else that of each
+   * publisher. What a publisher was not told the outcome of may be published later than what it sent next.
+   */
+  *problems(sent: ReadonlyMap<string, Sent>): Iterable<{ property: Property; text: string }> {
+    const heard = new Set<string>()
+    const last = new Map<string, number>()
+    for (const id of this.ids) {
+      const publication = sent.get(id)
+      if (publication === undefined) continue
+      // Who publishes again after a failover that lost the first may be heard twice: an idempotency key is lost with it.
+      if (heard.has(id)) {
+        if (!publication.isRepeated) yield { property: 'P2', text: `heard ${id} twice` }
+        continue
+      }
+      heard.add(id)
+      const { position, publisher, number, isAcknowledged, isRepeated } = publication
+      if (position === undefined && (!isAcknowledged || isRepeated)) continue
+      const order = position === undefined ? publisher : position.epoch
+      const at = position?.offset ?? number
+      const before = last.get(order) ?? 0
+      if (at <= before) yield { property: 'P3', text: `heard ${id} (${order} ${at}) after ${before}` }
+      else last.set(order, at)
+    }
+  }
+}

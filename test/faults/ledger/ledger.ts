@@ -1,0 +1,346 @@
+import { ChannelLog, type Sent } from './channel-log.js'
+import type { LedgerEvent, Permissions, Position, Property, Violation } from './events.js'
+import { GapCount } from './gap-count.js'
+import { HearingLog } from './hearing-log.js'
+import { SubscriptionLog } from './subscription-log.js'
+
+/** Violations of one property that are described; further ones are counted. */
+const MAX_DESCRIBED = 5
+
+/** What a run was like, and what was wrong with it. */
+export interface LedgerReport {
+  readonly deliveries: number
+  readonly acknowledged: number
+  readonly refused: number
+  readonly epochs: number
+  /** Subscribers that had to load their state anew, and the subscriptions that the server ended for a gap. */
+  readonly told: number
+  readonly gapsTold: number
+  readonly recoveries: number
+  readonly recoverable: number
+  readonly violations: Readonly<Record<Property, number>>
+  readonly described: readonly Violation[]
+}
+
+type EventOf<T extends LedgerEvent['type']> = Extract<LedgerEvent, { type: T }>
+
+/**
+ * Checks what clients of a cluster have seen against what publishers were told. It is given events in the order in
+ * which they happened and judges when all are there: it knows no network, no time and no randomness.
+ */
+export class Ledger {
+  private readonly sent = new Map<string, Sent>()
+  private readonly channels = new Map<string, ChannelLog>()
+  private readonly subscriptions = new Map<string, Map<string, SubscriptionLog>>()
+  private readonly hearings = new Map<string, HearingLog>()
+  private readonly gaps = new GapCount()
+  private readonly histories: EventOf<'history'>[] = []
+  private readonly counts = { deliveries: 0, acknowledged: 0, told: 0, recoveries: 0, recoverable: 0 }
+  private readonly violations: Record<Property, number> = {
+    P1: 0,
+    P2: 0,
+    P3: 0,
+    P4: 0,
+    P5: 0,
+    P6: 0,
+    P7: 0,
+    P8: 0,
+    P9: 0,
+    P10: 0,
+  }
+  private readonly described: Violation[] = []
+
+  constructor(
+    private readonly permissions: Permissions,
+    /** Whether a token opens a channel to a subscriber. */
+    private readonly mayReceive: (subscriber: string, channel: string) => boolean,
+  ) {}
+
+  record(event: LedgerEvent): void {
+    switch (event.type) {
+      case 'sent':
+        this.recordSent(event)
+        break
+      case 'acknowledged':
+        this.recordAcknowledged(event)
+        break
+      case 'repeated':
+        this.recordRepeated(event)
+        break
+      case 'subscribed':
+        this.recordSubscribed(event)
+        break
+      case 'delivered':
+        this.recordDelivered(event)
+        break
+      case 'heard':
+        this.recordHeard(event)
+        break
+      case 'disconnected':
+        this.recordDisconnected(event)
+        break
+      case 'unsubscribed':
+        this.recordUnsubscribed(event)
+        break
+      case 'ended':
+        this.recordEnded(event)
+        break
+      case 'history':
+        this.histories.push(event)
+        break
+      case 'counted':
+        this.gaps.count(event.node, event.unrepairedGaps)
+        break
+    }
+  }
+
+  /** Judges the run. To be called once, when every client has had the time to receive what it is owed. */
+  finish(): LedgerReport {
+    for (const history of this.histories) this.checkHistory(history)
+    this.checkLosses()
+    for (const [subscriber, log] of this.hearings) {
+      for (const problem of log.problems(this.sent))
+        this.violate(problem.property, log.channel, `${subscriber}: ${problem.text}`)
+    }
+    for (const text of this.gaps.differences()) this.violate('P10', '', text)
+    const { acknowledged } = this.counts
+    return {
+      ...this.counts,
+      refused: this.sent.size - acknowledged,
+      epochs: Math.max(0, ...[...this.channels.values()].map(({ epochs }) => epochs)),
+      gapsTold: this.gaps.told,
+      violations: this.violations,
+      described: this.described,
+    }
+  }
+
+  private recordSent({ id, channel, publisher, number, atMs }: EventOf<'sent'>): void {
+    const sent = { id, channel, publisher, number, atMs, isAcknowledged: false, isRepeated: false }
+    const publication: Sent = { ...sent, position: undefined }
+    this.sent.set(id, publication)
+    this.channel(channel).sent.push(publication)
+  }
+
+  private recordAcknowledged({ id, position }: EventOf<'acknowledged'>): void {
+    const sent = this.sent.get(id)
+    if (sent === undefined || sent.isAcknowledged) return
+    sent.isAcknowledged = true
+    this.counts.acknowledged++
+    if (position !== undefined) this.place(sent.channel, position, id, 'its publisher')
+  }
+
+  private recordRepeated({ id }: EventOf<'repeated'>): void {
+    const sent = this.sent.get(id)
+    if (sent !== undefined) sent.isRepeated = true
+  }
+
+  private recordSubscribed(event: EventOf<'subscribed'>): void {
+    const { atMs, subscriber, channel, position, from, recovered, publications } = event
+    const log = this.subscription(subscriber, channel)
+    log.state = 'subscribed'
+    if (from === undefined || !recovered) {
+      log.note(
+        from === undefined
+          ? `subscribed at ${shown(position)}`
+          : `asked from ${shown(from)}, not recovered, at ${shown(position)}`,
+      )
+      if (from !== undefined) this.checkRefusal(event, log)
+      log.tell(atMs, position)
+      return
+    }
+    this.counts.recoveries++
+    this.counts.recoverable++
+    log.note(`asked from ${shown(from)}, recovered ${publications.length} up to ${shown(position)}`)
+    this.checkRecovery(event, from, log)
+    for (const { offset, id } of publications) this.receive(subscriber, channel, offset, id, log)
+  }
+
+  /** A client that is not recovered in the epoch that it knows could have been, and so could one whose epoch has to go on. */
+  private checkRefusal(
+    { subscriber, channel, position, from }: EventOf<'subscribed'>,
+    log: SubscriptionLog,
+  ): void {
+    this.counts.told++
+    const isSameEpoch = position.epoch === from?.epoch
+    if (!isSameEpoch && this.permissions.epochs !== 'kept') return
+    this.counts.recoverable++
+    if (this.permissions.history === 'evicted') return
+    const what = isSameEpoch ? 'though its epoch goes on' : `in a new epoch ${position.epoch}`
+    this.violate('P6', channel, `${subscriber} was not recovered ${what}`, log.trail)
+  }
+
+  private checkRecovery(
+    { subscriber, channel, position, publications }: EventOf<'subscribed'>,
+    from: Position,
+    log: SubscriptionLog,
+  ): void {
+    const isContiguous =
+      publications.every(({ offset }, index) => offset === from.offset + 1 + index) &&
+      position.offset === from.offset + publications.length
+    if (position.epoch === from.epoch && isContiguous) return
+    const offsets = publications.map(({ offset }) => offset).join(', ')
+    const text = `${subscriber} recovered from ${shown(from)} to ${shown(position)} with the offsets ${offsets}`
+    this.violate('P5', channel, text, log.trail)
+  }
+
+  private recordDelivered({ subscriber, channel, offset, id }: EventOf<'delivered'>): void {
+    const log = this.subscription(subscriber, channel)
+    if (log.state === 'subscribed' || !this.isAllowed(subscriber, channel, id)) {
+      this.receive(subscriber, channel, offset, id, log)
+    } else {
+      this.violate('P8', channel, `${subscriber} received ${offset} while ${log.state}`, log.trail)
+    }
+  }
+
+  private receive(
+    subscriber: string,
+    channel: string,
+    offset: number,
+    id: string,
+    log: SubscriptionLog,
+  ): void {
+    this.counts.deliveries++
+    if (!this.isAllowed(subscriber, channel, id)) {
+      this.violateForeign(subscriber, channel, id)
+      return
+    }
+    const { epoch } = log.position
+    const problem = log.add(offset)
+    if (problem === 'repeated')
+      this.violate('P2', channel, `${subscriber} received ${epoch} ${offset} again`, log.trail)
+    if (problem === 'reordered')
+      this.violate('P3', channel, `${subscriber} received ${epoch} ${offset} late`, log.trail)
+    this.place(channel, { epoch, offset }, id, subscriber)
+  }
+
+  private recordHeard({ subscriber, channel, id }: EventOf<'heard'>): void {
+    this.counts.deliveries++
+    if (!this.isAllowed(subscriber, channel, id)) {
+      this.violateForeign(subscriber, channel, id)
+      return
+    }
+    const key = `${subscriber} ${channel}`
+    const log = this.hearings.get(key) ?? new HearingLog(channel)
+    this.hearings.set(key, log)
+    log.add(id)
+  }
+
+  private isAllowed(subscriber: string, channel: string, id: string): boolean {
+    return this.sent.get(id)?.channel === channel && this.mayReceive(subscriber, channel)
+  }
+
+  private violateForeign(subscriber: string, channel: string, id: string): void {
+    const of = this.sent.get(id)?.channel ?? 'nobody'
+    this.violate('P7', channel, `${subscriber} received ${id}, of ${of}, in ${channel}`)
+  }
+
+  private recordDisconnected({ subscriber }: EventOf<'disconnected'>): void {
+    for (const log of this.subscriptions.get(subscriber)?.values() ?? []) {
+      if (log.state !== 'subscribed') continue
+      log.state = 'away'
+      log.note('disconnected')
+    }
+  }
+
+  private recordUnsubscribed({ subscriber, channel }: EventOf<'unsubscribed'>): void {
+    const log = this.subscription(subscriber, channel)
+    log.state = 'unsubscribed'
+    log.note('unsubscribed')
+  }
+
+  private recordEnded({ subscriber, channel, code, node }: EventOf<'ended'>): void {
+    const log = this.subscription(subscriber, channel)
+    log.state = 'ended'
+    log.note(`ended with ${code} by ${node}`)
+    this.gaps.tell(node, channel, subscriber, code)
+  }
+
+  private place(channel: string, position: Position, id: string, who: string): void {
+    const other = this.channel(channel).place(position, id)
+    if (other !== undefined) {
+      this.violate('P4', channel, `${shown(position)} is ${other}, and ${id} for ${who}`)
+      return
+    }
+    const sent = this.sent.get(id)
+    if (sent === undefined) return
+    if (sent.position?.epoch === position.epoch && sent.position.offset !== position.offset) {
+      this.violate(
+        'P2',
+        channel,
+        `${id} is in the stream at ${shown(sent.position)} and at ${shown(position)}`,
+      )
+    }
+    sent.position ??= position
+  }
+
+  private checkHistory({ channel, position, publications }: EventOf<'history'>): void {
+    for (const { offset, id } of publications) {
+      const at = { epoch: position.epoch, offset }
+      const sent = this.sent.get(id)
+      // After a failover the history has publications of ended epochs under the new one.
+      if (sent !== undefined) sent.position ??= at
+      const other = this.channel(channel).place(at, id)
+      if (other === undefined) continue
+      this.violate('P4', channel, `${shown(at)} was ${other}, and is ${id} in the history`)
+    }
+    if (this.permissions.history === 'evicted') return
+    const kept = new Set(publications.map(({ id }) => id))
+    for (const { id, isAcknowledged, position: at } of this.channel(channel).sent) {
+      if (!isAcknowledged || kept.has(id)) continue
+      if (this.permissions.history === 'lost' && at?.epoch !== position.epoch) continue
+      this.violate('P9', channel, `${id}${at === undefined ? '' : ` at ${shown(at)}`} is not in the history`)
+    }
+  }
+
+  /** Compares what each subscriber has with everything that has a position, acknowledged or not. */
+  private checkLosses(): void {
+    for (const [subscriber, logs] of this.subscriptions) {
+      for (const [channel, log] of logs) this.checkLossesOf(subscriber, channel, log)
+    }
+  }
+
+  private checkLossesOf(subscriber: string, channel: string, log: SubscriptionLog): void {
+    const lost = new Set<string>()
+    for (const { position, id } of this.channel(channel).placed()) {
+      const sent = this.sent.get(id)
+      if (sent === undefined || log.isSettled(position, sent.atMs)) continue
+      lost.add(`${id} at ${shown(position)}`)
+    }
+    for (const { id, isAcknowledged, position, atMs } of this.channel(channel).sent) {
+      if (isAcknowledged && position === undefined && !log.isSettled(undefined, atMs))
+        lost.add(`${id}, in no stream`)
+    }
+    for (const what of lost)
+      this.violate('P1', channel, `${subscriber} neither received ${what} nor was told`, log.trail)
+  }
+
+  private violate(property: Property, channel: string, text: string, trail: readonly string[] = []): void {
+    const count = ++this.violations[property]
+    if (count <= MAX_DESCRIBED) this.described.push({ property, channel, text, trail: [...trail] })
+  }
+
+  private channel(name: string): ChannelLog {
+    const known = this.channels.get(name)
+    if (known !== undefined) return known
+    const log = new ChannelLog()
+    this.channels.set(name, log)
+    return log
+  }
+
+  private subscription(subscriber: string, channel: string): SubscriptionLog {
+    let logs = this.subscriptions.get(subscriber)
+    if (logs === undefined) {
+      logs = new Map()
+      this.subscriptions.set(subscriber, logs)
+    }
+    const known = logs.get(channel)
+    if (known !== undefined) return known
+    const log = new SubscriptionLog()
+    logs.set(channel, log)
+    return log
+  }
+}
+
+function shown({ epoch, offset }: Position): string {
+  return `${epoch} ${offset}`
+}

@@ -12,9 +12,14 @@ const PROCESSES = 11
 const processNumber = Number(process.env['VITEST_POOL_ID'] ?? 0) % PROCESSES
 const returned = new Set<number>()
 
-/** Resolves with a TCP port of 127.0.0.1 that was free a moment ago; the same one is never returned twice. */
+/**
+ * Resolves with a TCP port of 127.0.0.1 that was free a moment ago; the same one is not returned twice before all of
+ * the range were.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
+    // A process that starts servers for hours has had all of them, and has ended most of its servers since.
+    if (returned.size === PORTS_PER_PROCESS) returned.clear()
     const port = FIRST_PORT + processNumber * PORTS_PER_PROCESS + randomInt(PORTS_PER_PROCESS)
     if (returned.has(port)) continue
     returned.add(port)

@@ -1,15 +1,34 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Transform } from 'node:stream'
 
-/** A proxy of a port of 127.0.0.1 that can cut connections, and delay or change the server's data. */
+/** The two sockets of a proxied connection. */
+interface Pair {
+  /** Whether what either side sends is dropped from now on, without an end of the connection. */
+  isDead: boolean
+}
+
+/** A proxy of a port of 127.0.0.1 that can cut, delay or deaden connections, lead them elsewhere, or change the server's data. */
 export class TcpProxy {
   /** The delay of each chunk of the server's data, one after the other. */
   latencyMs = 0
+  /** The time that data is under way in each direction, however much of it there is. */
+  delayMs = 0
+  /** Whether new connections are closed at once. */
+  isRefusing = false
   /** Changes each chunk of the server's data, which is passed as Latin-1. */
   rewrite: ((text: string) => string) | undefined
+  private isDeadening = false
+  private readonly pairs = new Set<Pair>()
   private readonly sockets = new Set<Socket>()
   private readonly server = createServer((client) => {
+    if (this.isRefusing) {
+      client.on('error', () => undefined)
+      client.resetAndDestroy()
+      return
+    }
     const target = connect(this.targetPort, '127.0.0.1')
+    const pair = { isDead: this.isDeadening }
+    this.pairs.add(pair)
     for (const [from, to] of [
       [client, target],
       [target, client],
@@ -19,14 +38,15 @@ export class TcpProxy {
       from.on('error', () => undefined)
       from.on('close', () => {
         this.sockets.delete(from)
+        this.pairs.delete(pair)
         to.destroy()
       })
     }
-    client.pipe(target)
-    target.pipe(this.delay()).pipe(client)
+    client.pipe(this.line(pair)).pipe(target)
+    target.pipe(this.delay()).pipe(this.line(pair)).pipe(client)
   })
 
-  private constructor(private readonly targetPort: number) {}
+  private constructor(private targetPort: number) {}
 
   static async start(targetPort: number): Promise<TcpProxy> {
     const proxy = new TcpProxy(targetPort)
@@ -39,6 +59,40 @@ export class TcpProxy {
 
   get port(): number {
     return (this.server.address() as AddressInfo).port
+  }
+
+  /** Leads new connections to another port; those that are open stay where they are. */
+  leadTo(targetPort: number): void {
+    this.targetPort = targetPort
+  }
+
+  /** Drops all that the open connections send, in both directions and for good, and so for new ones until `heal`. */
+  deaden(): void {
+    this.isDeadening = true
+    for (const pair of this.pairs) pair.isDead = true
+  }
+
+  /** Lets new connections through again. */
+  heal(): void {
+    this.isDeadening = false
+    this.isRefusing = false
+  }
+
+  private line(pair: Pair): Transform {
+    let dueMs = 0
+    const line = new Transform({
+      transform: (chunk: Buffer, _encoding, done) => {
+        if (pair.isDead) return done()
+        const now = performance.now()
+        // Data stays in order when the delay becomes shorter.
+        dueMs = Math.max(dueMs, now + this.delayMs)
+        if (dueMs <= now) return done(null, chunk)
+        setTimeout(() => !pair.isDead && line.push(chunk), dueMs - now)
+        done()
+      },
+      flush: (done) => void setTimeout(done, Math.max(0, dueMs - performance.now())),
+    })
+    return line
   }
 
   private delay(): Transform {

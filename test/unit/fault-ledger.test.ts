@@ -215,6 +215,24 @@ describe('the ledger of a fault run', () => {
       expect(violated([...begin, recovered(at(0), [1, 2], at(2, 'b'))])).toMatchObject({ P5: 1 })
       expect(violated([...begin, recovered(at(0), [2], at(2))])).toMatchObject({ P5: 1 })
       expect(violated([...begin, recovered(at(0), [1], at(2))])).toMatchObject({ P5: 1 })
+      expect(
+        violated([...begin, recovered(at(0), [1], at(0)), ...published(3, at(3)), delivered(3)]),
+      ).toEqual({
+        P1: 1,
+        P5: 1,
+      })
+    })
+
+    it('permits a client to name a position before what it has received while it unsubscribed', () => {
+      const events = [
+        subscribed(at(0)),
+        ...[1, 2].flatMap((number) => published(number, at(number))),
+        delivered(1),
+        delivered(2),
+        unsubscribed,
+        recovered(at(1), [2], at(1)),
+      ]
+      expect(violated(events)).toEqual({})
     })
 
     it('finds a refused one in a new epoch where epochs have to go on', () => {

@@ -23,6 +23,8 @@ export type LedgerEvent =
     }
   /** The publisher was told that the publication is in the channel, and perhaps where. */
   | { readonly type: 'acknowledged'; readonly id: string; readonly position?: Position }
+  /** The publisher was told that it is not there, or does not know. */
+  | { readonly type: 'refused'; readonly id: string }
   /** The publisher sends the same publication again, with its idempotency key. */
   | { readonly type: 'repeated'; readonly id: string }
   /** The answer to a `subscribe`; `from` is the position that the client asked to recover from. */

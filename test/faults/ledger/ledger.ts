@@ -35,7 +35,14 @@ export class Ledger {
   private readonly hearings = new Map<string, HearingLog>()
   private readonly gaps = new GapCount()
   private readonly histories: EventOf<'history'>[] = []
-  private readonly counts = { deliveries: 0, acknowledged: 0, told: 0, recoveries: 0, recoverable: 0 }
+  private readonly counts = {
+    deliveries: 0,
+    acknowledged: 0,
+    refused: 0,
+    told: 0,
+    recoveries: 0,
+    recoverable: 0,
+  }
   private readonly violations: Record<Property, number> = {
     P1: 0,
     P2: 0,
@@ -63,6 +70,9 @@ export class Ledger {
         break
       case 'acknowledged':
         this.recordAcknowledged(event)
+        break
+      case 'refused':
+        this.counts.refused++
         break
       case 'repeated':
         this.recordRepeated(event)
@@ -103,10 +113,8 @@ export class Ledger {
         this.violate(problem.property, log.channel, `${subscriber}: ${problem.text}`)
     }
     for (const text of this.gaps.differences()) this.violate('P10', '', text)
-    const { acknowledged } = this.counts
     return {
       ...this.counts,
-      refused: this.sent.size - acknowledged,
       epochs: Math.max(0, ...[...this.channels.values()].map(({ epochs }) => epochs)),
       gapsTold: this.gaps.told,
       violations: this.violations,
@@ -151,6 +159,7 @@ export class Ledger {
     this.counts.recoveries++
     this.counts.recoverable++
     log.note(`asked from ${shown(from)}, recovered ${publications.length} up to ${shown(position)}`)
+    log.goOn(from)
     this.checkRecovery(event, from, log)
     for (const { offset, id } of publications) this.receive(subscriber, channel, offset, id, log)
   }
@@ -169,14 +178,17 @@ export class Ledger {
     this.violate('P6', channel, `${subscriber} was not recovered ${what}`, log.trail)
   }
 
+  /** The answer has the position that was asked for, or that of the last publication. */
   private checkRecovery(
     { subscriber, channel, position, publications }: EventOf<'subscribed'>,
     from: Position,
     log: SubscriptionLog,
   ): void {
+    const last = from.offset + publications.length
     const isContiguous =
       publications.every(({ offset }, index) => offset === from.offset + 1 + index) &&
-      position.offset === from.offset + publications.length
+      (position.offset === from.offset || position.offset === last)
+    log.isJustRecovered = true
     if (position.epoch === from.epoch && isContiguous) return
     const offsets = publications.map(({ offset }) => offset).join(', ')
     const text = `${subscriber} recovered from ${shown(from)} to ${shown(position)} with the offsets ${offsets}`
@@ -186,6 +198,12 @@ export class Ledger {
   private recordDelivered({ subscriber, channel, offset, id }: EventOf<'delivered'>): void {
     const log = this.subscription(subscriber, channel)
     if (log.state === 'subscribed' || !this.isAllowed(subscriber, channel, id)) {
+      const { offset: last } = log.position
+      if (log.isJustRecovered && offset > last + 1) {
+        const text = `${subscriber} recovered up to ${last}, and received ${offset} next`
+        this.violate('P5', channel, text, log.trail)
+      }
+      log.isJustRecovered = false
       this.receive(subscriber, channel, offset, id, log)
     } else {
       this.violate('P8', channel, `${subscriber} received ${offset} while ${log.state}`, log.trail)
@@ -300,6 +318,7 @@ export class Ledger {
   }
 
   private checkLossesOf(subscriber: string, channel: string, log: SubscriptionLog): void {
+    if (!log.isOwed) return
     const lost = new Set<string>()
     for (const { position, id } of this.channel(channel).placed()) {
       const sent = this.sent.get(id)

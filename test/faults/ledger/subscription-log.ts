@@ -15,6 +15,8 @@ const MAX_STEPS = 60
 /** What one subscriber went through in one channel with history. */
 export class SubscriptionLog {
   state: 'away' | 'subscribed' | 'unsubscribed' | 'ended' = 'away'
+  /** Whether what comes next has to follow a recovery. */
+  isJustRecovered = false
   private readonly received = new Map<string, Set<number>>()
   private readonly spans: Span[] = []
   private readonly steps: string[] = []
@@ -37,6 +39,23 @@ export class SubscriptionLog {
     this.runFrom ??= offset
     span.last = Math.max(span.last, offset)
     return isReordered ? 'reordered' : undefined
+  }
+
+  /**
+   * Goes on from a position that a client has named, for which it may have dropped what came later: what an SDK receives
+   * while it unsubscribes.
+   */
+  goOn({ epoch, offset }: Position): void {
+    const span = this.spans.at(-1)
+    if (span === undefined || span.epoch !== epoch || offset >= span.last) return
+    const offsets = this.offsetsOf(epoch)
+    for (let dropped = offset + 1; dropped <= span.last; dropped++) offsets.delete(dropped)
+    span.last = offset
+  }
+
+  /** Whether it is owed anything: it has been subscribed to a stream. */
+  get isOwed(): boolean {
+    return this.spans.length > 0
   }
 
   /** Begins anew at a position: what was missed before it is not owed any more. */

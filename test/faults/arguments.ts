@@ -28,6 +28,8 @@ interface Flags {
   readonly sabotage?: SabotageName | 'all'
 }
 
+/** As of the `fanfare` command; 1 says that a property was violated. */
+const EXIT_USAGE = 2
 const MAX_SEED = 2 ** 31 - 1
 const MAX_MINUTES = 7 * 24 * 60
 
@@ -68,7 +70,8 @@ export function readArguments(argv: readonly string[]): FaultArguments {
   try {
     command.parse(argv, { from: 'user' })
   } catch (error) {
-    if (error instanceof CommanderError) throw new ArgumentsEnd(error.exitCode)
+    // Help is no mistake.
+    if (error instanceof CommanderError) throw new ArgumentsEnd(error.exitCode === 0 ? 0 : EXIT_USAGE)
     throw error
   }
   const { list = false, topology: topologies = [], sabotage, ...flags } = command.opts<Flags>()

@@ -33,7 +33,7 @@ export class ClusterClients {
   readonly publishers: readonly PublisherOf[]
   private readonly churning: readonly SdkSubscriber[]
   private readonly resubscribing: readonly SdkSubscriber[]
-  private readonly raw: readonly RawSubscriber[]
+  readonly raw: readonly RawSubscriber[]
   private readonly channelsOf = new Map<string, ReadonlySet<string>>()
   private readonly countdowns = new Map<string, number>()
 

@@ -17,7 +17,7 @@ export class FaultNode {
 
   private constructor(
     readonly name: string,
-    private readonly settings: Record<string, string>,
+    readonly settings: Readonly<Record<string, string>>,
     private process: FanfareProcess,
   ) {
     this.watch()

@@ -11,7 +11,7 @@ import { FaultNode } from './fault-node.js'
 import type { Delivered, LedgerEvent, Position } from './ledger/events.js'
 import { Ledger } from './ledger/ledger.js'
 import { type SabotageName, Saboteur } from './ledger/sabotage.js'
-import { ApiPublisher } from './publishers.js'
+import { ApiPublisher, BatchPublisher } from './publishers.js'
 import { ReadinessWatch } from './readiness-watch.js'
 import { RedisUnderFault, type TopologyName } from './topologies.js'
 import { Traffic } from './traffic.js'
@@ -59,7 +59,10 @@ export interface RunResult extends Outcome {
   readonly hasSabotaged: boolean
 }
 
-/** Runs a fault in a cluster of its own. A cleanup ends what it has started. */
+/**
+ * Runs a fault in a cluster of its own. A cleanup ends what it has started. A run that cannot go on is judged by what it
+ * came to, and is one that has failed.
+ */
 export async function runFault(options: RunOptions, cleanup: Cleanup): Promise<RunResult> {
   return new FaultRun(options, cleanup).run()
 }
@@ -74,6 +77,8 @@ class FaultRun {
   private readonly saboteur: Saboteur | undefined
   private readonly record: (event: LedgerEvent) => void
   private clients: ClusterClients | undefined
+  private traffic: Traffic | undefined
+  private watch: ReadinessWatch | undefined
 
   constructor(
     private readonly options: RunOptions,
@@ -94,14 +99,24 @@ class FaultRun {
 
   async run(): Promise<RunResult> {
     const beganMs = performance.now()
+    try {
+      await this.perform()
+    } catch (error) {
+      this.failures.push(errorMessage(error))
+    }
+    this.watch?.stop()
+    return this.judge(beganMs)
+  }
+
+  private async perform(): Promise<void> {
     const { fault, options, cleanup } = this
     const { redisArgs = [], proxied = 'none' } = fault
     const redis = await RedisUnderFault.start(options.topology, { args: redisArgs, proxied }, cleanup)
     await this.startNodes(redis)
     const clients = await this.connectClients()
     const watch = new ReadinessWatch(this.nodes)
+    this.watch = watch
     cleanup.defer(() => Promise.resolve(watch.stop()))
-
     const traffic = new Traffic({
       publishers: clients.publishers,
       publicationsPerSecond: this.shape.publicationsPerSecond,
@@ -109,15 +124,18 @@ class FaultRun {
       record: this.record,
       attempted: () => clients.churn(),
     })
+    this.traffic = traffic
     traffic.start()
-    await traffic.when(() => traffic.acknowledgements >= this.shape.before)
+    await within(
+      traffic.when(() => traffic.acknowledgements >= this.shape.before),
+      FAULT_TIMEOUT_MS,
+      `${this.shape.before} publications were not acknowledged`,
+    )
     await this.inject(redis, traffic)
     await traffic.stop()
     traffic.pad(0)
     await this.settle(traffic)
     await this.readBack()
-    watch.stop()
-    return this.judge(traffic, watch, beganMs)
   }
 
   private get allClients(): ClusterClients {
@@ -136,6 +154,7 @@ class FaultRun {
       FANFARE_QUEUE_BYTES: '256MiB',
       FANFARE_NAMESPACES: NAMESPACES,
       ...this.fault.settings,
+      ...this.fault.prepare?.(this.cleanup),
     }
     const start = async (index: number) => {
       const url = { FANFARE_REDIS_URL: redis.urlFor(index) }
@@ -197,6 +216,8 @@ class FaultRun {
       redis,
       nodes: this.nodes,
       steady: clients.steady,
+      raw: clients.raw,
+      channels: clients.streams,
       random: this.random,
       shape,
       attempted: (count) => reached(() => traffic.attempts, count, FAULT_TIMEOUT_MS, 'answered'),
@@ -204,11 +225,8 @@ class FaultRun {
       last: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
       until: (isTrue, what) => this.until(isTrue, what, SUBSCRIBE_TIMEOUT_MS),
       pad: (bytes) => traffic.pad(bytes),
-      publishEverywhere: async () => {
-        const [first] = clients.publishers
-        if (first === undefined) return
-        await Promise.all(clients.streams.map((channel) => traffic.publish(first.publisher, channel)))
-      },
+      publishEverywhere: (node) =>
+        traffic.publishBatch(new BatchPublisher(`batch-${node.name}`, node), clients.streams),
       fail: (reason) => void this.failures.push(reason),
     }
     try {
@@ -267,17 +285,15 @@ class FaultRun {
     }
   }
 
-  private judge(traffic: Traffic, watch: ReadinessWatch, beganMs: number): RunResult {
-    const { fault, options, failures, nodes } = this
-    const clients = this.allClients
+  private judge(beganMs: number): RunResult {
+    const { fault, options, failures, nodes, traffic, watch } = this
+    const clients = this.clients?.sdk ?? []
     const ledger = this.ledger.finish()
+    const silences = clients.flatMap((one) => [...one.silences.values()].map(({ ms }) => ms))
     const measured = {
-      publishSilenceMs: traffic.silence.ms,
-      hearSilenceMs: Math.max(
-        0,
-        ...clients.sdk.flatMap(({ silences }) => [...silences.values()].map(({ ms }) => ms)),
-      ),
-      slowestAnswerMs: traffic.slowestAnswerMs,
+      publishSilenceMs: traffic?.silence.ms ?? 0,
+      hearSilenceMs: Math.max(0, ...silences),
+      slowestAnswerMs: traffic?.slowestAnswerMs ?? 0,
     }
     for (const { endedByItself } of nodes) if (endedByItself !== undefined) failures.push(endedByItself)
     const { bars } = fault
@@ -288,10 +304,10 @@ class FaultRun {
     bar('a subscriber heard nothing for', measured.hearSilenceMs, bars.hearSilenceMs)
     bar('a publish was answered after', measured.slowestAnswerMs, bars.answerMs)
     for (const reason of bars.ready ?? []) {
-      if (!watch.hasSeen(reason)) failures.push(`/ready has never said ${reason}`)
+      if (watch?.hasSeen(reason) !== true) failures.push(`/ready has never said ${reason}`)
     }
     if (bars.isUnnoticed === true) {
-      const lost = clients.sdk.flatMap(({ name, lost }) => lost.map((code) => `${name} (${code})`))
+      const lost = clients.flatMap(({ name, lost }) => lost.map((code) => `${name} (${code})`))
       if (lost.length > 0) failures.push(`clients lost their connection: ${lost.join(', ')}`)
       if (ledger.told > 0) failures.push(`${ledger.told} subscriptions had to begin anew`)
     }
@@ -303,7 +319,7 @@ class FaultRun {
       seed: options.seed,
       ledger,
       ...measured,
-      readiness: [...watch.seen],
+      readiness: [...(watch?.seen ?? [])],
       failures,
       log: isClean ? [] : nodes.flatMap(({ name, warnings }) => warnings.map((line) => `${name}: ${line}`)),
       durationMs: performance.now() - beganMs,

@@ -1,7 +1,8 @@
+import type { Cleanup } from '../../load/cleanup.js'
 import type { FaultNode } from './fault-node.js'
 import type { Permissions } from './ledger/events.js'
 import type { LedgerReport } from './ledger/ledger.js'
-import type { SdkSubscriber } from './subscribers.js'
+import type { RawSubscriber, SdkSubscriber } from './subscribers.js'
 import type { Proxied, RedisUnderFault, TopologyName } from './topologies.js'
 
 /** How large a run is. Load goes by count: publications, and what happens after so many of them. */
@@ -67,6 +68,9 @@ export interface FaultContext {
   readonly redis: RedisUnderFault
   readonly nodes: readonly FaultNode[]
   readonly steady: readonly SdkSubscriber[]
+  readonly raw: readonly RawSubscriber[]
+  /** The channels with history. */
+  readonly channels: readonly string[]
   readonly random: () => number
   readonly shape: Shape
   /** Resolves when so many more publications were sent and answered, accepted or not. */
@@ -79,8 +83,8 @@ export interface FaultContext {
   until(isTrue: () => Promise<boolean> | boolean, what: string): Promise<void>
   /** Makes every publication so many bytes larger from now on. */
   pad(bytes: number): void
-  /** Publishes once in each channel with history, all at once. */
-  publishEverywhere(): Promise<void>
+  /** Publishes once in each channel with history, through one request to a node. */
+  publishEverywhere(node: FaultNode): Promise<void>
   /** Adds a demand of the fault that was not met. */
   fail(reason: string): void
 }
@@ -97,6 +101,8 @@ export interface Fault extends Permissions {
   readonly shape?: Partial<Shape>
   /** Settings of nodes, and arguments of redis-server. */
   readonly settings?: Readonly<Record<string, string>>
+  /** Prepares a run; returns further variables of the environment of nodes. */
+  readonly prepare?: (cleanup: Cleanup) => Readonly<Record<string, string>>
   readonly redisArgs?: readonly string[]
   readonly proxied?: Proxied
   /** Whether clients connect through HAProxy. */

@@ -4,24 +4,22 @@ import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ensureInstalled } from '../../deploy/local/system-packages.js'
 import { Cleanup } from '../../load/cleanup.js'
-import { formatTable } from '../../load/table.js'
 import { errorMessage } from '../../src/error-message.js'
 import { ArgumentsEnd, type FaultArguments, readArguments } from './arguments.js'
-import { FAULTS, faultNamed } from './catalogue.js'
+import { CALM, FAULTS, faultNamed } from './catalogue.js'
 import { estimateMs, type Fault, isPassed, type Outcome } from './fault.js'
-import { type RunOptions, runFault } from './fault-run.js'
+import { type RunOptions, type RunResult, runFault } from './fault-run.js'
 import { SABOTAGES, type SabotageName } from './ledger/sabotage.js'
 import { describeFailure, jsonReport, markdownReport, progressLine, type Skipped } from './report.js'
 import { isSupported, TOPOLOGIES, TOPOLOGY_NAMES, type TopologyName } from './topologies.js'
+
+const EXIT_FAILED = 1
 
 /** A fault on a topology. */
 interface Pair {
   readonly fault: Fault
   readonly topology: TopologyName
 }
-
-/** The fault that is no fault: a calm cluster, in which only the checker is disturbed. */
-const CALM = 'calm'
 
 class FaultCommand {
   /** Of the run that is under way: Ctrl-C runs it. */
@@ -78,7 +76,7 @@ class FaultCommand {
   /** The faults that were asked for, on the topologies that apply, are supported, and have what they need. */
   private async choose(): Promise<readonly Pair[]> {
     const { names, topologies } = this.options
-    const faults = names.length === 0 ? FAULTS.filter(({ name }) => name !== CALM) : names.map(faultNamed)
+    const faults = names.length === 0 ? FAULTS.filter((fault) => fault !== CALM) : names.map(faultNamed)
     const wanted = TOPOLOGY_NAMES.filter((one) => topologies.length === 0 || topologies.includes(one))
     const supported = new Map<TopologyName, boolean>()
     for (const topology of wanted) {
@@ -102,7 +100,7 @@ class FaultCommand {
 
   private async runOne(options: RunOptions, totalMs: number): Promise<void> {
     const live = this.showLive(options, totalMs)
-    const outcome = await this.withCleanup((cleanup) => runFault(options, cleanup), options)
+    const outcome = await this.runClean(options)
     live.end()
     this.outcomes.push(outcome)
     console.log(progressLine(outcome))
@@ -110,21 +108,14 @@ class FaultCommand {
     this.report()
   }
 
-  /** Ends what the run has started. A run that could not go on is one that failed. */
-  private async withCleanup<T extends Outcome>(
-    run: (cleanup: Cleanup) => Promise<T>,
-    { fault, topology, seed }: RunOptions,
-  ): Promise<T> {
+  /** Ends what a run has started, whatever comes of it. */
+  private async runClean(options: RunOptions): Promise<RunResult> {
     this.cleanup = new Cleanup()
-    try {
-      return await run(this.cleanup)
-    } catch (error) {
-      // The process ends when the cleanup is done.
-      if (this.isInterrupted) return await new Promise<T>(() => undefined)
-      throw new Error(`${fault.name} on ${topology}, seed ${seed}: ${errorMessage(error)}`, { cause: error })
-    } finally {
-      await this.cleanup.run()
-    }
+    const result = await runFault(options, this.cleanup)
+    // The process ends when the cleanup, which the signal has begun, is done.
+    if (this.isInterrupted) await new Promise(() => undefined)
+    await this.cleanup.run()
+    return result
   }
 
   private async runSabotages(sabotages: readonly SabotageName[]): Promise<number> {
@@ -132,8 +123,8 @@ class FaultCommand {
     let missed = 0
     for (const sabotage of sabotages) {
       const { property, summary } = SABOTAGES[sabotage]
-      const options: RunOptions = { fault: faultNamed(CALM), topology: 'one', seed, sabotage }
-      const result = await this.withCleanup((cleanup) => runFault(options, cleanup), options)
+      const options: RunOptions = { fault: CALM, topology: 'one', seed, sabotage }
+      const result = await this.runClean(options)
       const isCaught = result.hasSabotaged && result.ledger.violations[property] > 0
       if (!isCaught) missed++
       const what = result.hasSabotaged
@@ -201,14 +192,15 @@ function list(): void {
   for (const [name = '', topologies = '', summary = ''] of rows) {
     console.log(`${name} (${topologies})\n    ${summary}`)
   }
-  console.log(`\n${formatTable(TOPOLOGY_NAMES.map((name) => [name, TOPOLOGIES[name].summary]))}`)
+  console.log('')
+  for (const name of TOPOLOGY_NAMES) console.log(`${name.padEnd(10)}${TOPOLOGIES[name].summary}`)
 }
 
 try {
   process.exitCode = await new FaultCommand(readArguments(process.argv.slice(2))).run()
 } catch (error) {
   if (!(error instanceof ArgumentsEnd)) console.error(errorMessage(error))
-  process.exitCode = error instanceof ArgumentsEnd ? error.exitCode : 1
+  process.exitCode = error instanceof ArgumentsEnd ? error.exitCode : EXIT_FAILED
 }
 // Sockets of clients that are closing would keep the process.
 await sleep(0)

@@ -1,4 +1,4 @@
-import { API_KEY, type ApiAnswer } from '../support/api.js'
+import { API_KEY, type ApiAnswer, callApi } from '../support/api.js'
 import { SdkClient } from '../support/sdk-client.js'
 import { SdkLink } from '../support/sdk-link.js'
 import type { Position } from './ledger/events.js'
@@ -76,6 +76,33 @@ export class ApiPublisher implements Publisher {
     } catch {
       return undefined
     }
+  }
+}
+
+/** Publishes in several channels with one request of the server API. */
+export class BatchPublisher {
+  constructor(
+    readonly name: string,
+    private readonly node: { readonly httpUrl: string },
+  ) {}
+
+  /** Resolves with an answer for each publication, in their order; with none where the request failed. */
+  async publish(
+    publications: readonly { readonly channel: string; readonly data: Payload }[],
+  ): Promise<readonly Answer[]> {
+    const beganMs = performance.now()
+    const commands = publications.map((publish) => ({ publish }))
+    const { body } = await callApi(this.node, 'batch', { commands, parallel: true }).catch(() => ({
+      body: {},
+    }))
+    const { result } = body as ApiAnswer['body']
+    const replies = (result?.['replies'] ?? []) as readonly { publish?: Partial<Position> }[]
+    const answeredMs = performance.now() - beganMs
+    return replies.map(({ publish }) => {
+      if (publish === undefined) return { outcome: 'refused', answeredMs }
+      const { epoch = '', offset = 0 } = publish
+      return { outcome: 'acknowledged', position: { epoch, offset }, answeredMs }
+    })
   }
 }
 

@@ -101,7 +101,7 @@ export const COLUMNS: readonly (readonly [head: string, cell: (row: Row) => stri
   ['publishing silent', ({ publishSilenceMs }) => seconds(publishSilenceMs)],
   ['a subscriber silent', ({ hearSilenceMs }) => seconds(hearSilenceMs)],
   ['slowest answer', ({ slowestAnswerMs }) => seconds(slowestAnswerMs)],
-  ['`/ready`', ({ readiness }) => readiness.join('; ')],
+  ['`/ready`', ({ readiness }) => readinessCell(readiness)],
 ]
 
 /** The table of a report, in Markdown. */
@@ -181,6 +181,19 @@ export function progressLine(outcome: Outcome): string {
     `${seconds(durationMs)}`,
     ...(problems.length > 0 ? [`— ${problems.join('; ')}`] : []),
   ].join(' ')
+}
+
+/** The states, each with all reasons that were seen with it. */
+function readinessCell(readiness: readonly string[]): string {
+  const reasonsOf = new Map<string, Set<string>>()
+  for (const one of readiness) {
+    const [status = '', state = '', ...reasons] = one.split(' ')
+    const key = `${status} ${state}`
+    reasonsOf.set(key, new Set([...(reasonsOf.get(key) ?? []), ...reasons]))
+  }
+  return [...reasonsOf]
+    .map(([state, reasons]) => (reasons.size === 0 ? state : `${state} (${[...reasons].sort().join(', ')})`))
+    .join('; ')
 }
 
 function count(value: number): string {

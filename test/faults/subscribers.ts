@@ -157,6 +157,15 @@ export class RawSubscriber {
     return client !== undefined
   }
 
+  /** Stops and continues reading from the connection. */
+  pause(): void {
+    this.client?.socket.pause()
+  }
+
+  resume(): void {
+    this.client?.socket.resume()
+  }
+
   close(): void {
     this.isClosed = true
     this.client?.close()

@@ -1,6 +1,7 @@
 import type { LedgerEvent } from './ledger/events.js'
-import type { Answer, Publisher } from './publishers.js'
+import type { Answer, BatchPublisher, Publisher } from './publishers.js'
 import { Silence } from './silence.js'
+import type { Payload } from './wire-tap.js'
 
 /** A publisher, and the channels that it publishes to. */
 export interface PublisherOf {
@@ -60,14 +61,34 @@ export class Traffic {
 
   /** Publishes once, and records it. */
   async publish(publisher: Publisher, channel: string): Promise<{ id: string; answer: Answer }> {
-    const { record, attempted } = this.options
-    const key = `${channel} ${publisher.name}`
+    const { record } = this.options
+    const payload = this.begin(publisher.name, channel)
+    const { id } = payload
+    const answer = await publisher.publish(channel, payload, () => record({ type: 'repeated', id }))
+    this.end(id, answer)
+    return { id, answer }
+  }
+
+  /** Publishes once in each channel with one request. */
+  async publishBatch(publisher: BatchPublisher, channels: readonly string[]): Promise<void> {
+    const publications = channels.map((channel) => ({ channel, data: this.begin(publisher.name, channel) }))
+    const answers = await publisher.publish(publications)
+    for (const [index, { data }] of publications.entries()) {
+      this.end(data.id, answers[index] ?? { outcome: 'refused', answeredMs: 0 })
+    }
+  }
+
+  private begin(publisher: string, channel: string): Payload {
+    const key = `${channel} ${publisher}`
     const number = (this.numbers.get(key) ?? 0) + 1
     this.numbers.set(key, number)
     const id = `${key} ${number}`
-    record({ type: 'sent', atMs: performance.now(), id, channel, publisher: publisher.name, number })
-    const payload = { id, ...(this.padding !== '' && { padding: this.padding }) }
-    const answer = await publisher.publish(channel, payload, () => record({ type: 'repeated', id }))
+    this.options.record({ type: 'sent', atMs: performance.now(), id, channel, publisher, number })
+    return { id, ...(this.padding !== '' && { padding: this.padding }) }
+  }
+
+  private end(id: string, answer: Answer): void {
+    const { record, attempted } = this.options
     this.attempts++
     if (answer.outcome === 'refused') record({ type: 'refused', id })
     if (answer.outcome === 'acknowledged') {
@@ -79,7 +100,6 @@ export class Traffic {
     this.slowestAnswerMs = Math.max(this.slowestAnswerMs, answer.answeredMs)
     attempted()
     for (const check of this.waiting) check()
-    return { id, answer }
   }
 
   private async keepPublishing({ publisher, channels }: PublisherOf): Promise<void> {

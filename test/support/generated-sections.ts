@@ -1,4 +1,5 @@
 import { settingsMarkdown } from '../../src/config/describe.js'
+import { TABLES } from '../faults/describe.js'
 
 /** A section of a page that is generated from the code. */
 export interface GeneratedSection {
@@ -9,4 +10,5 @@ export interface GeneratedSection {
 
 export const GENERATED_SECTIONS: readonly GeneratedSection[] = [
   { path: 'docs/settings.md', section: 'settings', content: () => `${settingsMarkdown()}\n` },
+  ...Object.entries(TABLES).map(([section, content]) => ({ path: 'docs/faults.md', section, content })),
 ]

@@ -1,12 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Child } from '../../deploy/local/child-process.js'
 import { freePort } from '../../deploy/local/free-port.js'
 import { eventually } from './metric.js'
+import { ROOT } from './repository.js'
 
-export const HAPROXY_CONFIGURATION = fileURLToPath(new URL('../../deploy/proxy/haproxy.cfg', import.meta.url))
+export const HAPROXY_CONFIGURATION = `${ROOT}deploy/proxy/haproxy.cfg`
 
 /** A server that HAProxy balances: a node's public port and the internal one that answers /ready, both on 127.0.0.1. */
 export interface ProxiedNode {

@@ -29,6 +29,12 @@ export class SdkLink {
       this.socket = socket
       socket.once('open', () => this.opened())
     }
+    // Connections that the SDK has closed, or that have ended: what they still receive is for nobody.
+    const over = new WeakSet<WebSocket>()
+    const end = (socket: WebSocket) => {
+      if (!over.has(socket)) observer?.closed()
+      over.add(socket)
+    }
     this.websocket = class extends WebSocket {
       constructor(_url: string, protocols: string | string[]) {
         const url = wsUrl()
@@ -38,13 +44,20 @@ export class SdkLink {
         created(this)
         if (observer === undefined) return
         observer.connecting(url)
-        this.on('message', (data: Buffer) => observer.received(data.toString()))
-        this.on('close', () => observer.closed())
+        this.on('message', (data: Buffer) => {
+          if (!over.has(this)) observer.received(data.toString())
+        })
+        this.on('close', () => end(this))
       }
 
       override send(data: string): void {
         observer?.sent(data)
         super.send(data)
+      }
+
+      override close(code?: number, data?: string): void {
+        end(this)
+        super.close(code, data)
       }
     } as typeof WebSocket
   }

@@ -89,6 +89,8 @@ export interface Permissions {
   readonly epochs: 'kept' | 'ended' | 'either'
   /** `kept`: every acknowledged publication. `lost`: those of ended epochs may be gone. `evicted`: any may be gone. */
   readonly history: 'kept' | 'lost' | 'evicted'
+  /** Whether clients may miss more than can be recovered at once. */
+  readonly isRecoveryBounded?: boolean
 }
 
 /** The properties that a ledger checks. */

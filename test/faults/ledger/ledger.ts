@@ -171,9 +171,10 @@ export class Ledger {
   ): void {
     this.counts.told++
     const isSameEpoch = position.epoch === from?.epoch
-    if (!isSameEpoch && this.permissions.epochs !== 'kept') return
+    const { epochs, history, isRecoveryBounded = false } = this.permissions
+    if (!isSameEpoch && epochs !== 'kept') return
+    if (isSameEpoch && (history === 'evicted' || isRecoveryBounded)) return
     this.counts.recoverable++
-    if (this.permissions.history === 'evicted') return
     const what = isSameEpoch ? 'though its epoch goes on' : `in a new epoch ${position.epoch}`
     this.violate('P6', channel, `${subscriber} was not recovered ${what}`, log.trail)
   }

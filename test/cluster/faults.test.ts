@@ -27,7 +27,6 @@ describe('a cluster under a fault', () => {
     ['node-crash', 'one'],
     ['redis-restart-empty', 'one'],
     ['sentinel-failover', 'sentinel'],
-    ['promoted-again', 'replica'],
   ] as const)('keeps its promises under %s on %s', async (name, topology) => {
     const result = await run(name, topology)
     expect(describeFailure(result).replace(/\n?again: .*$/, '')).toBe('')

@@ -2,7 +2,7 @@ import type { Exit } from '../../deploy/local/child-process.js'
 import { FanfareProcess } from '../../deploy/local/fanfare-process.js'
 
 /** Lines of a node's log that are kept for the report of a run that failed. */
-const LOG_LINES = 40
+const LOG_LINES = 12
 
 /** A node that faults kill, freeze and start again on the same ports. */
 export class FaultNode {

@@ -20,7 +20,7 @@ import type { Payload } from './wire-tap.js'
 /** Time for all clients to be subscribed, at the beginning and at the end. */
 const SUBSCRIBE_TIMEOUT_MS = 60_000
 /** Time in which a fault has to be over, and publishing goes on. */
-const FAULT_TIMEOUT_MS = 180_000
+const FAULT_TIMEOUT_MS = 90_000
 /** Time for every subscriber to receive the last publication. A node finds a gap within 5 s, and tries 10 s to repair it. */
 const SETTLE_TIMEOUT_MS = 25_000
 const POLL_MS = 50

@@ -21,6 +21,8 @@ export async function startRedisCluster(args: readonly string[]): Promise<readon
         `${busPort}`,
         '--cluster-node-timeout',
         `${CLUSTER_NODE_TIMEOUT_MS}`,
+        '--repl-diskless-sync-delay',
+        '0',
         ...args,
       ]),
     ),
@@ -62,7 +64,9 @@ async function join(
   await every(admins, async (admin) =>
     String(await admin.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
   )
-  await every(masters, async (admin) => (await admin.info('replication')).includes('connected_slaves:1'))
+  // A replica that has never had its master's data is not promoted.
+  const replicas = admins.slice(MASTERS)
+  await every(replicas, async (admin) => (await admin.info('replication')).includes('master_link_status:up'))
 }
 
 async function every(admins: readonly Redis[], isDone: (admin: Redis) => Promise<boolean>): Promise<void> {

@@ -143,7 +143,10 @@ export class RawSubscriber {
       const { id } = JSON.parse(data.toString()) as Payload
       record({ type: 'heard', atMs: performance.now(), subscriber: name, channel, id })
     })
-    client.socket.on('close', () => void this.connect())
+    client.socket.on('close', () => {
+      record({ type: 'disconnected', atMs: performance.now(), subscriber: name })
+      void this.connect()
+    })
     // An error is followed by the end of the connection.
     client.socket.on('error', () => undefined)
     if (this.isClosed) client.close()

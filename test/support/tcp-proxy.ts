@@ -66,9 +66,9 @@ export class TcpProxy {
     this.targetPort = targetPort
   }
 
-  /** Drops all that the open connections send, in both directions and for good, and so for new ones until `heal`. */
-  deaden(): void {
-    this.isDeadening = true
+  /** Drops all that the open connections send, in both directions and for good; `andNew`: so for new ones until `heal`. */
+  deaden({ andNew }: { andNew: boolean }): void {
+    this.isDeadening = andNew
     for (const pair of this.pairs) pair.isDead = true
   }
 

@@ -257,6 +257,12 @@ describe('the ledger of a fault run', () => {
       expect(violated([...all, heard(2)])).toEqual({})
     })
 
+    it('permits twice what was heard on two connections, which may lead to two nodes', () => {
+      const all = [1, 2].flatMap((number) => published(number, at(number)))
+      const reconnected: LedgerEvent = { type: 'disconnected', atMs: 0, subscriber: 'raw' }
+      expect(violated([...all, heard(1), heard(2), reconnected, heard(2)])).toEqual({})
+    })
+
     it('permits twice what was published again, and late what may have been published late', () => {
       const repeated: LedgerEvent = { type: 'repeated', id: 'p1' }
       expect(violated([sent(1), repeated, acknowledged(1), heard(1), heard(1)])).toEqual({})

@@ -4,7 +4,9 @@ import { watchSubscribing } from './subscribing-connections.js'
 
 /** How often connections are killed in a run. */
 const ROUNDS = 5
-const HALF_OPEN_MS = 10_000
+/** In which nodes notice that a connection is dead, and repair what they have missed. */
+const NOTICE_MS = 8_000
+const SILENT_MS = 10_000
 const PARTITION_MS = 5_000
 /** Each way of a slow link takes so long, at the least and at the most: 300 to 700 ms for a round trip. */
 const MIN_DELAY_MS = 150
@@ -57,17 +59,17 @@ export const CONNECTION_FAULTS: readonly Fault[] = [
   {
     name: 'half-open',
     summary:
-      'What one node and Redis send each other is dropped for 10 s, without an end of the connections.',
+      'What one node and Redis send each other is lost without an end of the connections; new ones work.',
     topologies: ['one'],
     epochs: 'kept',
     history: 'kept',
-    lastsMs: HALF_OPEN_MS,
-    bars: { hearSilenceMs: HALF_OPEN_MS + 8_000, ready: ['deaf'] },
+    lastsMs: NOTICE_MS,
+    // Noticed within 5 s, and repaired.
+    bars: { hearSilenceMs: NOTICE_MS, isUnnoticed: true },
     proxied: 'first',
     inject: async ({ redis, last }) => {
-      redis.proxy.deaden()
-      await last(HALF_OPEN_MS)
-      redis.proxy.heal()
+      redis.proxy.deaden({ andNew: false })
+      await last(NOTICE_MS)
     },
   },
   {
@@ -76,17 +78,31 @@ export const CONNECTION_FAULTS: readonly Fault[] = [
     topologies: ['one'],
     epochs: 'kept',
     history: 'kept',
-    lastsMs: HALF_OPEN_MS,
+    lastsMs: NOTICE_MS,
+    bars: { publishSilenceMs: NOTICE_MS, hearSilenceMs: NOTICE_MS, answerMs: 3_500, isUnnoticed: true },
+    proxied: 'all',
+    inject: async ({ redis, last }) => {
+      redis.proxy.deaden({ andNew: false })
+      await last(NOTICE_MS)
+    },
+  },
+  {
+    name: 'silent-proxy',
+    summary: 'For 10 s a proxy accepts connections to Redis and passes nothing on, and never ends these.',
+    topologies: ['one'],
+    epochs: 'kept',
+    history: 'kept',
+    lastsMs: SILENT_MS,
     bars: {
-      publishSilenceMs: HALF_OPEN_MS + 6_000,
-      hearSilenceMs: HALF_OPEN_MS + 8_000,
+      publishSilenceMs: SILENT_MS + 6_000,
+      hearSilenceMs: SILENT_MS + 8_000,
       answerMs: 3_500,
       ready: ['degraded'],
     },
     proxied: 'all',
     inject: async ({ redis, last }) => {
-      redis.proxy.deaden()
-      await last(HALF_OPEN_MS)
+      redis.proxy.deaden({ andNew: true })
+      await last(SILENT_MS)
       redis.proxy.heal()
     },
   },

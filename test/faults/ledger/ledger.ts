@@ -5,7 +5,7 @@ import { HearingLog } from './hearing-log.js'
 import { SubscriptionLog } from './subscription-log.js'
 
 /** Violations of one property that are described; further ones are counted. */
-const MAX_DESCRIBED = 5
+const MAX_DESCRIBED = 3
 
 /** What a run was like, and what was wrong with it. */
 export interface LedgerReport {
@@ -32,7 +32,7 @@ export class Ledger {
   private readonly sent = new Map<string, Sent>()
   private readonly channels = new Map<string, ChannelLog>()
   private readonly subscriptions = new Map<string, Map<string, SubscriptionLog>>()
-  private readonly hearings = new Map<string, HearingLog>()
+  private readonly hearings = new Map<string, Map<string, HearingLog>>()
   private readonly gaps = new GapCount()
   private readonly histories: EventOf<'history'>[] = []
   private readonly counts = {
@@ -108,9 +108,12 @@ export class Ledger {
   finish(): LedgerReport {
     for (const history of this.histories) this.checkHistory(history)
     this.checkLosses()
-    for (const [subscriber, log] of this.hearings) {
-      for (const problem of log.problems(this.sent))
-        this.violate(problem.property, log.channel, `${subscriber}: ${problem.text}`)
+    for (const [subscriber, logs] of this.hearings) {
+      for (const [channel, log] of logs) {
+        for (const { property, text } of log.problems(this.sent)) {
+          this.violate(property, channel, `${subscriber} ${text}`)
+        }
+      }
     }
     for (const text of this.gaps.differences()) this.violate('P10', '', text)
     return {
@@ -238,9 +241,10 @@ export class Ledger {
       this.violateForeign(subscriber, channel, id)
       return
     }
-    const key = `${subscriber} ${channel}`
-    const log = this.hearings.get(key) ?? new HearingLog(channel)
-    this.hearings.set(key, log)
+    const logs = this.hearings.get(subscriber) ?? new Map<string, HearingLog>()
+    this.hearings.set(subscriber, logs)
+    const log = logs.get(channel) ?? new HearingLog()
+    logs.set(channel, log)
     log.add(id)
   }
 
@@ -259,6 +263,7 @@ export class Ledger {
       log.state = 'away'
       log.note('disconnected')
     }
+    for (const log of this.hearings.get(subscriber)?.values() ?? []) log.disconnect()
   }
 
   private recordUnsubscribed({ subscriber, channel }: EventOf<'unsubscribed'>): void {

@@ -159,7 +159,7 @@ function lagging(turn: Turn): Breaking {
 }
 
 /** The seed chooses among so many of frequent events. */
-const FREQUENT = 1_000
+const FREQUENT = 300
 
 /** Passes events on to a ledger, and breaks one of them. */
 export class Saboteur {

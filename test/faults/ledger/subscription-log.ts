@@ -10,7 +10,7 @@ interface Span {
 }
 
 /** Steps of a trail; older ones are dropped. */
-const MAX_STEPS = 60
+const MAX_STEPS = 20
 
 /** What one subscriber went through in one channel with history. */
 export class SubscriptionLog {

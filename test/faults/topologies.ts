@@ -2,9 +2,8 @@ import { Redis } from 'ioredis'
 import { runFanfare } from '../../deploy/local/fanfare-process.js'
 import { RedisServer } from '../../deploy/local/redis-server.js'
 import type { Cleanup } from '../../load/cleanup.js'
-import { SentinelTopology } from '../contract/redis-topologies.js'
+import { ClusterTopology, SentinelTopology } from '../contract/redis-topologies.js'
 import { TcpProxy } from '../support/tcp-proxy.js'
-import { startRedisCluster } from './redis-cluster.js'
 
 /** Redis as it is run, by the name that `--topology` takes. `example` is an address of its kind. */
 export const TOPOLOGIES = {
@@ -43,6 +42,15 @@ export async function isSupported(name: TopologyName): Promise<boolean> {
   return code !== USAGE_ERROR
 }
 
+/** One for each master of a Redis Cluster. */
+const REPLICAS = 3
+
+interface StartedServers {
+  readonly servers: readonly RedisServer[]
+  readonly url: string
+  readonly cluster?: ClusterTopology
+}
+
 /** The Redis of one run. A cleanup ends what it has started. */
 export class RedisUnderFault {
   private readonly admins = new Map<RedisServer, Redis>()
@@ -54,15 +62,16 @@ export class RedisUnderFault {
     private readonly url: string,
     private readonly proxied: Proxied,
     private readonly optionalProxy: TcpProxy | undefined,
+    private readonly optionalCluster: ClusterTopology | undefined,
   ) {}
 
   static async start(name: TopologyName, options: RedisOptions, cleanup: Cleanup): Promise<RedisUnderFault> {
-    const { servers, url } = await start(name, options.args, cleanup)
+    const { servers, url, cluster } = await start(name, options.args, cleanup)
     const [master] = servers
     if (master === undefined) throw new Error('a topology has a master')
     const proxied = name === 'replica' ? 'all' : options.proxied
     const proxy = proxied === 'none' ? undefined : await TcpProxy.start(master.port)
-    const redis = new RedisUnderFault(name, servers, url, proxied, proxy)
+    const redis = new RedisUnderFault(name, servers, url, proxied, proxy, cluster)
     cleanup.defer(() => {
       for (const admin of redis.admins.values()) admin.disconnect()
       proxy?.remove()
@@ -80,6 +89,11 @@ export class RedisUnderFault {
   get proxy(): TcpProxy {
     if (this.optionalProxy === undefined) throw new Error('this fault needs `proxied`')
     return this.optionalProxy
+  }
+
+  get cluster(): ClusterTopology {
+    if (this.optionalCluster === undefined) throw new Error(`${this.name} is no Redis Cluster`)
+    return this.optionalCluster
   }
 
   server(index: number): RedisServer {
@@ -101,11 +115,7 @@ export class RedisUnderFault {
   }
 }
 
-async function start(
-  name: TopologyName,
-  args: readonly string[],
-  cleanup: Cleanup,
-): Promise<{ servers: readonly RedisServer[]; url: string }> {
+async function start(name: TopologyName, args: readonly string[], cleanup: Cleanup): Promise<StartedServers> {
   switch (name) {
     case 'one': {
       const servers = [await startOne(args, cleanup)]
@@ -122,17 +132,22 @@ async function start(
       return { servers: [master, replica], url: master.url }
     }
     case 'sentinel': {
+      requireNoArguments(name, args)
       const topology = await SentinelTopology.start()
       cleanup.defer(() => topology.remove())
-      return { servers: topology.servers, url: topology.url }
+      return topology
     }
     case 'cluster': {
-      const servers = await startRedisCluster(args)
-      for (const server of servers) cleanup.defer(() => removeServer(server))
-      const [first, ...others] = servers.map(({ port }) => `127.0.0.1:${port}`)
-      return { servers, url: `redis+cluster://${first}?${others.map((one) => `addr=${one}`).join('&')}` }
+      requireNoArguments(name, args)
+      const cluster = await ClusterTopology.start(REPLICAS)
+      cleanup.defer(() => cluster.remove())
+      return { servers: [...cluster.masters, ...cluster.replicas], url: cluster.url, cluster }
     }
   }
+}
+
+function requireNoArguments(name: TopologyName, args: readonly string[]): void {
+  if (args.length > 0) throw new Error(`servers of ${name} take no arguments of a fault`)
 }
 
 function addressesOf(servers: readonly RedisServer[]): string {

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
+import { NODE_TIMEOUT_MS } from '../../contract/redis-topologies.js'
 import type { Fault, FaultContext } from '../fault.js'
-import { CLUSTER_NODE_TIMEOUT_MS, moveSlot } from '../redis-cluster.js'
 import { chosen } from './choices.js'
 
 const MASTERS = [0, 1, 2] as const
@@ -15,7 +15,7 @@ export const SHARDING_FAULTS: readonly Fault[] = [
     name: 'cluster-slot-move',
     summary: 'The slot of each channel moves to another master with its keys.',
     topologies: ['cluster'],
-    epochs: 'either',
+    epochs: 'ended',
     history: 'kept',
     lastsMs: 5_000,
     bars: { hearSilenceMs: 8_000 },
@@ -29,7 +29,7 @@ export const SHARDING_FAULTS: readonly Fault[] = [
     epochs: 'either',
     history: 'lost',
     lastsMs: 10_000,
-    bars: { hearSilenceMs: CLUSTER_NODE_TIMEOUT_MS + 20_000, ready: ['degraded'] },
+    bars: { hearSilenceMs: NODE_TIMEOUT_MS + 20_000, ready: ['degraded'] },
     inject: async ({ redis, random, until, acknowledged, shape }) => {
       const index = chosen(MASTERS, random)
       await redis.server(index).stop()
@@ -58,18 +58,11 @@ export const SHARDING_FAULTS: readonly Fault[] = [
 ]
 
 async function moveSlots({ redis, channels, attempted }: FaultContext): Promise<void> {
-  const masters = MASTERS.map((index) => ({ server: redis.server(index), admin: redis.admin(index) }))
   for (const channel of channels) {
-    for (const [index, from] of masters.entries()) {
-      const slot = await slotOf(from.admin, channel)
-      const to = masters[(index + 1) % masters.length]
-      if (slot === undefined || to === undefined) continue
-      await moveSlot(
-        slot,
-        from,
-        to,
-        masters.map(({ admin }) => admin),
-      )
+    for (const master of MASTERS) {
+      const slot = await slotOf(redis.admin(master), channel)
+      if (slot === undefined) continue
+      await redis.cluster.moveSlot(slot, master, (master + 1) % MASTERS.length)
       break
     }
     await attempted(BETWEEN_MOVES)

@@ -1,21 +1,22 @@
 import type { Cleanup } from '../../load/cleanup.js'
 import { errorMessage } from '../../src/error-message.js'
-import { API_KEY, callApi } from '../support/api.js'
+import { API_KEY } from '../support/api.js'
 import { HaproxyProcess } from '../support/haproxy-process.js'
-import { metric } from '../support/metric.js'
 import { seededRandom } from '../support/random.js'
 import { SECRET } from '../support/signed-tokens.js'
 import { type Addresses, ClusterClients } from './cluster-clients.js'
+import { unmetDemands } from './demands.js'
 import { DEFAULT_SHAPE, type Fault, type FaultContext, type Outcome, type Shape } from './fault.js'
 import { FaultNode } from './fault-node.js'
-import type { Delivered, LedgerEvent, Position } from './ledger/events.js'
+import type { LedgerEvent } from './ledger/events.js'
 import { Ledger } from './ledger/ledger.js'
 import { type SabotageName, Saboteur } from './ledger/sabotage.js'
 import { ApiPublisher, BatchPublisher } from './publishers.js'
+import { readCounters, readHistory } from './read-back.js'
 import { ReadinessWatch } from './readiness-watch.js'
 import { RedisUnderFault, type TopologyName } from './topologies.js'
 import { Traffic } from './traffic.js'
-import type { Payload } from './wire-tap.js'
+import { until, within } from './waits.js'
 
 /** Time for all clients to be subscribed, at the beginning and at the end. */
 const SUBSCRIBE_TIMEOUT_MS = 60_000
@@ -23,8 +24,6 @@ const SUBSCRIBE_TIMEOUT_MS = 60_000
 const FAULT_TIMEOUT_MS = 90_000
 /** Time for every subscriber to receive the last publication. A node finds a gap within 5 s, and tries 10 s to repair it. */
 const SETTLE_TIMEOUT_MS = 25_000
-const POLL_MS = 50
-const HISTORY_PAGE = 1_000
 
 const NAMESPACES = JSON.stringify([
   {
@@ -125,6 +124,7 @@ class FaultRun {
       attempted: () => clients.churn(),
     })
     this.traffic = traffic
+    cleanup.defer(() => Promise.resolve(traffic.halt()))
     traffic.start()
     await within(
       traffic.when(() => traffic.acknowledgements >= this.shape.before),
@@ -169,7 +169,7 @@ class FaultRun {
     this.clients = clients
     cleanup.defer(() => Promise.resolve(clients.close()))
     await clients.connect()
-    await this.until(
+    await until(
       () => clients.sdk.every(({ isSubscribed }) => isSubscribed),
       'every client is subscribed',
       SUBSCRIBE_TIMEOUT_MS,
@@ -223,7 +223,7 @@ class FaultRun {
       attempted: (count) => reached(() => traffic.attempts, count, FAULT_TIMEOUT_MS, 'answered'),
       acknowledged,
       last: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-      until: (isTrue, what) => this.until(isTrue, what, SUBSCRIBE_TIMEOUT_MS),
+      until: (isTrue, what) => until(isTrue, what, SUBSCRIBE_TIMEOUT_MS),
       pad: (bytes) => traffic.pad(bytes),
       publishEverywhere: (node) =>
         traffic.publishBatch(new BatchPublisher(`batch-${node.name}`, node), clients.streams),
@@ -245,7 +245,7 @@ class FaultRun {
     const publisher = new ApiPublisher('last', address, true)
     for (const subscriber of clients.sdk) subscriber.ensureSubscribed()
     try {
-      await this.until(
+      await until(
         () => clients.sdk.every(({ isSubscribed }) => isSubscribed),
         'every client is subscribed again',
         SUBSCRIBE_TIMEOUT_MS,
@@ -262,7 +262,7 @@ class FaultRun {
         const reached = () =>
           [...clients.subscribersOf(channel)].every((one) => one.hasReached(channel, position, id))
         // Whoever has not got it then is found by the ledger.
-        await this.until(reached, 'everybody has received the last publication', SETTLE_TIMEOUT_MS).catch(
+        await until(reached, 'everybody has received the last publication', SETTLE_TIMEOUT_MS).catch(
           () => undefined,
         )
       }
@@ -275,14 +275,10 @@ class FaultRun {
   private async readBack(): Promise<void> {
     const node = this.nodes.find(({ isUp }) => isUp)
     if (node === undefined) throw new Error('no node is left')
-    for (const channel of this.allClients.streams) this.record(await historyOf(node, channel))
+    for (const channel of this.allClients.streams) this.record(await readHistory(node, channel))
     // Behind a balancer nobody knows which node has told a client.
     if (this.fault.isBalanced === true) return
-    for (const node of this.nodes) {
-      if (!node.hasLived) continue
-      const unrepairedGaps = metric(await node.metrics(), 'fanfare_relay_unrepaired_gaps_total')
-      this.record({ type: 'counted', node: node.name, unrepairedGaps })
-    }
+    for (const one of this.nodes) if (one.hasLived) this.record(await readCounters(one))
   }
 
   private judge(beganMs: number): RunResult {
@@ -296,22 +292,7 @@ class FaultRun {
       slowestAnswerMs: traffic?.slowestAnswerMs ?? 0,
     }
     for (const { endedByItself } of nodes) if (endedByItself !== undefined) failures.push(endedByItself)
-    const { bars } = fault
-    const bar = (what: string, ms: number, maxMs = Number.POSITIVE_INFINITY) => {
-      if (ms > maxMs) failures.push(`${what} ${Math.round(ms)} ms, more than ${maxMs} ms`)
-    }
-    bar('no publication was acknowledged for', measured.publishSilenceMs, bars.publishSilenceMs)
-    bar('a subscriber heard nothing for', measured.hearSilenceMs, bars.hearSilenceMs)
-    bar('a publish was answered after', measured.slowestAnswerMs, bars.answerMs)
-    for (const reason of bars.ready ?? []) {
-      if (watch?.hasSeen(reason) !== true) failures.push(`/ready has never said ${reason}`)
-    }
-    if (bars.isUnnoticed === true) {
-      const lost = clients.flatMap(({ name, lost }) => lost.map((code) => `${name} (${code})`))
-      if (lost.length > 0) failures.push(`clients lost their connection: ${lost.join(', ')}`)
-      if (ledger.told > 0) failures.push(`${ledger.told} subscriptions had to begin anew`)
-    }
-    if (fault.epochs === 'ended' && ledger.epochs < 2) failures.push('no new epoch began')
+    failures.push(...unmetDemands(fault, measured, ledger, watch, clients))
     const isClean = failures.length === 0 && ledger.described.length === 0
     return {
       fault: fault.name,
@@ -325,51 +306,5 @@ class FaultRun {
       durationMs: performance.now() - beganMs,
       hasSabotaged: this.saboteur?.hasActed === true,
     }
-  }
-
-  private async until(
-    isTrue: () => Promise<boolean> | boolean,
-    what: string,
-    timeoutMs: number,
-  ): Promise<void> {
-    const giveUpAtMs = performance.now() + timeoutMs
-    while (!(await isTrue())) {
-      if (performance.now() > giveUpAtMs) throw new Error(`never came true in ${timeoutMs} ms: ${what}`)
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
-    }
-  }
-}
-
-/** Reads all of a channel's history, page by page. */
-async function historyOf(
-  node: FaultNode,
-  channel: string,
-): Promise<Extract<LedgerEvent, { type: 'history' }>> {
-  const publications: Delivered[] = []
-  let since: Position | undefined
-  for (;;) {
-    const body = { channel, limit: HISTORY_PAGE, ...(since !== undefined && { since }) }
-    const { body: answer } = await callApi(node, 'history', body)
-    if (answer.result === undefined) throw new Error(`history of ${channel}: ${answer.error?.message}`)
-    const page = answer.result as unknown as Position & { publications: { offset: number; data: Payload }[] }
-    publications.push(...page.publications.map(({ offset, data }) => ({ offset, id: data.id })))
-    const { epoch, offset } = page
-    const last = publications.at(-1)?.offset ?? offset
-    if (page.publications.length === 0 || last >= offset) {
-      return { type: 'history', channel, position: { epoch, offset }, publications }
-    }
-    since = { epoch, offset: last }
-  }
-}
-
-async function within(promise: Promise<void>, ms: number, what: string): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} within ${ms} ms`)), ms)
-  })
-  try {
-    await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
   }
 }

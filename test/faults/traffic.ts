@@ -38,8 +38,13 @@ export class Traffic {
 
   /** Resolves when the last publication is answered. */
   async stop(): Promise<void> {
-    this.isStopped = true
+    this.halt()
     await this.running
+  }
+
+  /** Begins no further publication. */
+  halt(): void {
+    this.isStopped = true
   }
 
   pad(bytes: number): void {

@@ -1,11 +1,10 @@
 import { ChannelLog, type Sent } from './channel-log.js'
+import { lostBy, missingIn, shown } from './end-checks.js'
 import type { LedgerEvent, Permissions, Position, Property, Violation } from './events.js'
 import { GapCount } from './gap-count.js'
 import { HearingLog } from './hearing-log.js'
 import { SubscriptionLog } from './subscription-log.js'
-
-/** Violations of one property that are described; further ones are counted. */
-const MAX_DESCRIBED = 3
+import { Violations } from './violations.js'
 
 /** What a run was like, and what was wrong with it. */
 export interface LedgerReport {
@@ -43,19 +42,7 @@ export class Ledger {
     recoveries: 0,
     recoverable: 0,
   }
-  private readonly violations: Record<Property, number> = {
-    P1: 0,
-    P2: 0,
-    P3: 0,
-    P4: 0,
-    P5: 0,
-    P6: 0,
-    P7: 0,
-    P8: 0,
-    P9: 0,
-    P10: 0,
-  }
-  private readonly described: Violation[] = []
+  private readonly violations = new Violations()
 
   constructor(
     private readonly permissions: Permissions,
@@ -111,17 +98,17 @@ export class Ledger {
     for (const [subscriber, logs] of this.hearings) {
       for (const [channel, log] of logs) {
         for (const { property, text } of log.problems(this.sent)) {
-          this.violate(property, channel, `${subscriber} ${text}`)
+          this.violations.add(property, channel, `${subscriber} ${text}`)
         }
       }
     }
-    for (const text of this.gaps.differences()) this.violate('P10', '', text)
+    for (const text of this.gaps.differences()) this.violations.add('P10', '', text)
     return {
       ...this.counts,
       epochs: Math.max(0, ...[...this.channels.values()].map(({ epochs }) => epochs)),
       gapsTold: this.gaps.told,
-      violations: this.violations,
-      described: this.described,
+      violations: this.violations.counts,
+      described: this.violations.described,
     }
   }
 
@@ -179,7 +166,7 @@ export class Ledger {
     if (isSameEpoch && (history === 'evicted' || isRecoveryBounded)) return
     this.counts.recoverable++
     const what = isSameEpoch ? 'though its epoch goes on' : `in a new epoch ${position.epoch}`
-    this.violate('P6', channel, `${subscriber} was not recovered ${what}`, log.trail)
+    this.violations.add('P6', channel, `${subscriber} was not recovered ${what}`, log.trail)
   }
 
   /** The answer has the position that was asked for, or that of the last publication. */
@@ -196,7 +183,7 @@ export class Ledger {
     if (position.epoch === from.epoch && isContiguous) return
     const offsets = publications.map(({ offset }) => offset).join(', ')
     const text = `${subscriber} recovered from ${shown(from)} to ${shown(position)} with the offsets ${offsets}`
-    this.violate('P5', channel, text, log.trail)
+    this.violations.add('P5', channel, text, log.trail)
   }
 
   private recordDelivered({ subscriber, channel, offset, id }: EventOf<'delivered'>): void {
@@ -205,12 +192,12 @@ export class Ledger {
       const { offset: last } = log.position
       if (log.isJustRecovered && offset > last + 1) {
         const text = `${subscriber} recovered up to ${last}, and received ${offset} next`
-        this.violate('P5', channel, text, log.trail)
+        this.violations.add('P5', channel, text, log.trail)
       }
       log.isJustRecovered = false
       this.receive(subscriber, channel, offset, id, log)
     } else {
-      this.violate('P8', channel, `${subscriber} received ${offset} while ${log.state}`, log.trail)
+      this.violations.add('P8', channel, `${subscriber} received ${offset} while ${log.state}`, log.trail)
     }
   }
 
@@ -229,9 +216,9 @@ export class Ledger {
     const { epoch } = log.position
     const problem = log.add(offset)
     if (problem === 'repeated')
-      this.violate('P2', channel, `${subscriber} received ${epoch} ${offset} again`, log.trail)
+      this.violations.add('P2', channel, `${subscriber} received ${epoch} ${offset} again`, log.trail)
     if (problem === 'reordered')
-      this.violate('P3', channel, `${subscriber} received ${epoch} ${offset} late`, log.trail)
+      this.violations.add('P3', channel, `${subscriber} received ${epoch} ${offset} late`, log.trail)
     this.place(channel, { epoch, offset }, id, subscriber)
   }
 
@@ -254,7 +241,7 @@ export class Ledger {
 
   private violateForeign(subscriber: string, channel: string, id: string): void {
     const of = this.sent.get(id)?.channel ?? 'nobody'
-    this.violate('P7', channel, `${subscriber} received ${id}, of ${of}, in ${channel}`)
+    this.violations.add('P7', channel, `${subscriber} received ${id}, of ${of}, in ${channel}`)
   }
 
   private recordDisconnected({ subscriber }: EventOf<'disconnected'>): void {
@@ -282,13 +269,13 @@ export class Ledger {
   private place(channel: string, position: Position, id: string, who: string): void {
     const other = this.channel(channel).place(position, id)
     if (other !== undefined) {
-      this.violate('P4', channel, `${shown(position)} is ${other}, and ${id} for ${who}`)
+      this.violations.add('P4', channel, `${shown(position)} is ${other}, and ${id} for ${who}`)
       return
     }
     const sent = this.sent.get(id)
     if (sent === undefined) return
     if (sent.position?.epoch === position.epoch && sent.position.offset !== position.offset) {
-      this.violate(
+      this.violations.add(
         'P2',
         channel,
         `${id} is in the stream at ${shown(sent.position)} and at ${shown(position)}`,
@@ -297,51 +284,31 @@ export class Ledger {
     sent.position ??= position
   }
 
-  private checkHistory({ channel, position, publications }: EventOf<'history'>): void {
+  private checkHistory(history: EventOf<'history'>): void {
+    const { channel, position, publications } = history
+    const log = this.channel(channel)
     for (const { offset, id } of publications) {
       const at = { epoch: position.epoch, offset }
       const sent = this.sent.get(id)
       // After a failover the history has publications of ended epochs under the new one.
       if (sent !== undefined) sent.position ??= at
-      const other = this.channel(channel).place(at, id)
+      const other = log.place(at, id)
       if (other === undefined) continue
-      this.violate('P4', channel, `${shown(at)} was ${other}, and is ${id} in the history`)
+      this.violations.add('P4', channel, `${shown(at)} was ${other}, and is ${id} in the history`)
     }
-    if (this.permissions.history === 'evicted') return
-    const kept = new Set(publications.map(({ id }) => id))
-    for (const { id, isAcknowledged, position: at } of this.channel(channel).sent) {
-      if (!isAcknowledged || kept.has(id)) continue
-      if (this.permissions.history === 'lost' && at?.epoch !== position.epoch) continue
-      this.violate('P9', channel, `${id}${at === undefined ? '' : ` at ${shown(at)}`} is not in the history`)
+    for (const what of missingIn(history, log, this.permissions.history)) {
+      this.violations.add('P9', channel, `${what} is not in the history`)
     }
   }
 
-  /** Compares what each subscriber has with everything that has a position, acknowledged or not. */
   private checkLosses(): void {
     for (const [subscriber, logs] of this.subscriptions) {
-      for (const [channel, log] of logs) this.checkLossesOf(subscriber, channel, log)
+      for (const [channel, log] of logs) {
+        for (const what of lostBy(log, this.channel(channel), this.sent)) {
+          this.violations.add('P1', channel, `${subscriber} neither received ${what} nor was told`, log.trail)
+        }
+      }
     }
-  }
-
-  private checkLossesOf(subscriber: string, channel: string, log: SubscriptionLog): void {
-    if (!log.isOwed) return
-    const lost = new Set<string>()
-    for (const { position, id } of this.channel(channel).placed()) {
-      const sent = this.sent.get(id)
-      if (sent === undefined || log.isSettled(position, sent.atMs)) continue
-      lost.add(`${id} at ${shown(position)}`)
-    }
-    for (const { id, isAcknowledged, position, atMs } of this.channel(channel).sent) {
-      if (isAcknowledged && position === undefined && !log.isSettled(undefined, atMs))
-        lost.add(`${id}, in no stream`)
-    }
-    for (const what of lost)
-      this.violate('P1', channel, `${subscriber} neither received ${what} nor was told`, log.trail)
-  }
-
-  private violate(property: Property, channel: string, text: string, trail: readonly string[] = []): void {
-    const count = ++this.violations[property]
-    if (count <= MAX_DESCRIBED) this.described.push({ property, channel, text, trail: [...trail] })
   }
 
   private channel(name: string): ChannelLog {
@@ -364,8 +331,4 @@ export class Ledger {
     logs.set(channel, log)
     return log
   }
-}
-
-function shown({ epoch, offset }: Position): string {
-  return `${epoch} ${offset}`
 }

@@ -78,19 +78,34 @@ export class TcpProxy {
     this.isRefusing = false
   }
 
+  /** Passes data on in order, each chunk when it is due: one timer, since two may fire in the wrong order. */
   private line(pair: Pair): Transform {
-    let dueMs = 0
+    const waiting: { chunk: Buffer; dueMs: number }[] = []
+    let timer: NodeJS.Timeout | undefined
+    let drained: (() => void) | undefined
+    const drain = () => {
+      clearTimeout(timer)
+      for (let [next] = waiting; next !== undefined; [next] = waiting) {
+        const inMs = next.dueMs - performance.now()
+        if (inMs > 0) {
+          timer = setTimeout(drain, inMs)
+          return
+        }
+        waiting.shift()
+        if (!pair.isDead) line.push(next.chunk)
+      }
+      drained?.()
+    }
     const line = new Transform({
       transform: (chunk: Buffer, _encoding, done) => {
-        if (pair.isDead) return done()
-        const now = performance.now()
-        // Data stays in order when the delay becomes shorter.
-        dueMs = Math.max(dueMs, now + this.delayMs)
-        if (dueMs <= now) return done(null, chunk)
-        setTimeout(() => !pair.isDead && line.push(chunk), dueMs - now)
+        waiting.push({ chunk, dueMs: performance.now() + this.delayMs })
+        drain()
         done()
       },
-      flush: (done) => void setTimeout(done, Math.max(0, dueMs - performance.now())),
+      flush: (done) => {
+        drained = done
+        drain()
+      },
     })
     return line
   }

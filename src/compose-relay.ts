@@ -90,9 +90,10 @@ function composeRedisRelay(
     return { links, keys, broker, presenceStore: new RedisPresenceStore(id, links, keys) }
   })
   if (first === undefined) throw new Error('there is no address')
-  const peers = new RedisPeers(id, first.links, first.keys, onMalformed)
   const all = [first, ...others]
-  const placement = createPlacement(all.length)
+  const count = all.length
+  const peers = new RedisPeers(id, first.links, first.keys, onMalformed, { index: 0, count })
+  const placement = createPlacement(count)
   const placeOf = (channel: string) => all[placement(channel)] ?? first
   const brokers = all.map(({ broker }) => broker)
   return {
@@ -105,7 +106,7 @@ function composeRedisRelay(
         : new ShardedPresenceStore((channel) => placeOf(channel).presenceStore),
     sharedPresence: all.map(({ links, keys, presenceStore }, index) => ({
       upkeep: presenceStore,
-      nodes: index === 0 ? peers : new RedisMembership(id, links, keys),
+      nodes: index === 0 ? peers : new RedisMembership(id, links, keys, { index, count }),
     })),
     hasShards: others.length > 0 || first.keys.isCluster,
     reasons: () => Object.assign({}, ...all.map(({ links }) => links.reasonsByShard)),

@@ -4,7 +4,7 @@ import type { Keys } from '../redis/keys.js'
 import type { RedisLinks } from '../redis/redis-links.js'
 import { type ControlEvent, decodeMessage, type RelayEvent } from '../redis/relay-message.js'
 import type { PeerMessage, Peers, ReceivedMessage } from './peers.js'
-import { RedisMembership } from './redis-membership.js'
+import { type PlaceInList, RedisMembership } from './redis-membership.js'
 
 /**
  * Members that this version does not know are refused in what is asked, where they may restrict it: a node that ignored
@@ -87,8 +87,9 @@ export class RedisPeers extends RedisMembership implements Peers {
     keys: Keys,
     /** Called for each message that is ignored as malformed. */
     private readonly onMalformed: () => void,
+    place?: PlaceInList,
   ) {
-    super(node, links, keys)
+    super(node, links, keys, place)
   }
 
   async start(handler: (message: ReceivedMessage) => void): Promise<void> {

@@ -53,6 +53,7 @@ export type RedisReason =
   | 'redis_persistence_failed'
   | 'redis_busy'
   | 'redis_unknown_command'
+  | 'redis_lists_differ'
   | 'redis_error'
 
 /** What an error reply means. The first pattern that matches counts. */

@@ -5,6 +5,31 @@ import { createPlacement } from '../../src/redis/placement.js'
 import { clientInfo, publication, refusal, retryWhileRefused } from './publications.js'
 import { TopologyNode } from './topology-node.js'
 
+describe('nodes whose lists of Redis differ', { timeout: 60_000 }, () => {
+  it.each([
+    ['in their order', (one: string, two: string) => `${two},${one}`],
+    ['in their length', (one: string) => one],
+  ])('%s say so, until the other nodes have left', async (_, otherList) => {
+    const [one, two] = await Promise.all([RedisServer.start(), RedisServer.start()])
+    const node = new TopologyNode(`${one.url},${two.url}`, 'node')
+    const other = new TopologyNode(otherList(one.url, two.url), 'other')
+    try {
+      for (const each of [node, other]) await retryWhileRefused(() => each.announce())
+      await node.peers.aliveNodes()
+      await other.peers.aliveNodes()
+      for (const each of [node, other])
+        expect(Object.values(each.reasons).flat()).toEqual(['redis_lists_differ'])
+      for (const { nodes } of other.shared) await nodes.leave()
+      await node.peers.aliveNodes()
+      expect(node.reasons).toEqual({})
+    } finally {
+      node.close()
+      other.close()
+      await Promise.all([one.remove(), two.remove()])
+    }
+  })
+})
+
 describe('two nodes with two independent Redis, of which one is killed', { timeout: 60_000 }, () => {
   let servers: readonly [RedisServer, RedisServer]
   let node: TopologyNode

@@ -37,6 +37,7 @@ const REASONS = Object.keys({
   redis_persistence_failed: true,
   redis_busy: true,
   redis_unknown_command: true,
+  redis_lists_differ: true,
   redis_error: true,
   issuer_keys_missing: true,
   node_stopping: true,

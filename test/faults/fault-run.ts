@@ -199,9 +199,8 @@ class FaultRun {
   private async inject(redis: RedisUnderFault, traffic: Traffic): Promise<void> {
     const { shape } = this
     const clients = this.allClients
-    const nowMs = performance.now()
-    traffic.silence.begin(nowMs)
-    for (const { silences } of clients.sdk) for (const silence of silences.values()) silence.begin(nowMs)
+    const silences = [traffic.silence, ...clients.sdk.flatMap((one) => [...one.silences.values()])]
+    for (const silence of silences) silence.begin(performance.now())
     const reached = async (count: () => number, more: number, ms: number, what: string) => {
       const goal = count() + more
       await within(
@@ -236,6 +235,7 @@ class FaultRun {
     } catch (error) {
       this.failures.push(errorMessage(error))
     }
+    for (const silence of silences) silence.end(performance.now())
   }
 
   /** Publishes one more in every channel, and waits until everybody has it who should. */

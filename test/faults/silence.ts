@@ -14,7 +14,12 @@ export class Silence {
     this.sinceMs = nowMs
   }
 
-  /** Over all that was heard: what has not been heard again yet does not count. */
+  /** Ends to measure: what has not been heard again was silent until now. */
+  end(nowMs: number): void {
+    this.heard(nowMs)
+    this.sinceMs = undefined
+  }
+
   get ms(): number {
     return this.longestMs
   }

@@ -5,8 +5,8 @@ import { chosen } from './choices.js'
 
 const MASTERS = [0, 1, 2] as const
 const BETWEEN_MOVES = 60
-/** Acknowledged by the Redis that are left while one is out. */
-const BESIDE_AN_OUTAGE = 100
+/** Acknowledged by the Redis that is left: publishers that try the other one wait up to 2 s for each refusal. */
+const BESIDE_AN_OUTAGE = 5
 const BESIDE_TIMEOUT_MS = 30_000
 
 /** What happens where channels are spread over several Redis, or over the masters of a Redis Cluster. */
@@ -48,7 +48,7 @@ export const SHARDING_FAULTS: readonly Fault[] = [
     epochs: 'either',
     history: 'lost',
     lastsMs: 5_000,
-    bars: { publishSilenceMs: 8_000, hearSilenceMs: 20_000, ready: ['degraded'] },
+    bars: { publishSilenceMs: 15_000, hearSilenceMs: 30_000, ready: ['degraded'] },
     inject: async ({ redis, acknowledged }) => {
       await redis.server(1).stop()
       await acknowledged(BESIDE_AN_OUTAGE, BESIDE_TIMEOUT_MS)

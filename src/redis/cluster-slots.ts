@@ -32,6 +32,7 @@ export class ClusterSlots {
   private servers: readonly ServerName[]
   private connection: { readonly server: ServerName; readonly redis: Redis } | undefined
   private timer: NodeJS.Timeout | undefined
+  private dueMs = 0
   private isAsking = false
   private isLogged = false
   private isClosed = false
@@ -62,14 +63,19 @@ export class ClusterSlots {
     this.connection?.redis.disconnect()
   }
 
+  /** Never puts off a question: what calls for one may come more often than it is asked. */
   private schedule(delayMs: number): void {
+    const dueMs = performance.now() + delayMs
+    if (this.isClosed || (this.timer !== undefined && this.dueMs <= dueMs)) return
     clearTimeout(this.timer)
-    if (!this.isClosed) this.timer = setTimeout(() => void this.ask(), delayMs)
+    this.dueMs = dueMs
+    this.timer = setTimeout(() => void this.ask(), delayMs)
   }
 
   private async ask(): Promise<void> {
     const [server] = this.servers
     if (server === undefined) return
+    this.timer = undefined
     this.isAsking = true
     try {
       const { ranges, servers } = await this.askServer(server)

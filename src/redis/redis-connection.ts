@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import type { RedisAddress } from '../config/redis-address.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
+import { setDeadline } from './deadline.js'
 
 export type RedisRole = 'publisher' | 'subscriber'
 
@@ -99,6 +100,13 @@ export function createRedisConnection(
   })
   redis.on('close', () => metrics.redisUp.set(labels, 0))
   redis.on('end', () => metrics.redisUp.remove(labels))
+  // The library has no deadline for what it sends first, which something may accept on the way and never pass on.
+  let cancelDeadline: () => void = () => undefined
+  redis.on('connect', () => {
+    cancelDeadline = setDeadline(CONNECT_TIMEOUT_MS, () => redis.disconnect(true))
+  })
+  redis.on('ready', () => cancelDeadline())
+  redis.on('close', () => cancelDeadline())
   // The library handles one error of a socket; a further one, as of TLS, would end the process. The socket exists by the
   // end of the iteration that begins to connect, but for one whose address a Sentinel has to tell first.
   const ignoreFurtherErrors = () => redis.stream?.on('error', () => undefined)

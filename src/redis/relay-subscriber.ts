@@ -153,7 +153,13 @@ export class RelaySubscriber {
   /** Asks Redis for a sign of life, if it has been quiet, and makes the connection anew if there is none. */
   checkAlive(): void {
     const { redis } = this.options
-    if (!this.isUp || this.isAwaitingPong || this.silenceMs < QUIET_MS) return
+    if (redis.status !== 'ready') return
+    if (!this.isUp) {
+      // It owes an answer to the subscriptions.
+      if (this.silenceMs > PONG_DEADLINE_MS) redis.disconnect(true)
+      return
+    }
+    if (this.isAwaitingPong || this.silenceMs < QUIET_MS) return
     const { attempt } = this
     this.isAwaitingPong = true
     const cancelDeadline = setDeadline(PONG_DEADLINE_MS, () => {
@@ -226,6 +232,7 @@ export class RelaySubscriber {
         return false
       }
       // After any other failure, such as a lost connection, it is sent again once Redis is back.
+      if (isRefusal(error)) this.lastReceivedMs = performance.now()
       health.failed('subscribe', error)
       if (isRefusal(error)) for (const subscription of sentFor) refuse(subscription, error)
       throw error

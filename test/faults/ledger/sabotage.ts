@@ -94,11 +94,7 @@ export const SABOTAGES = {
     property: 'P9',
     summary: 'the history lacks an acknowledged publication',
     isFrequent: false,
-    begin: once((event) =>
-      event.type === 'history' && event.publications.length > 0
-        ? [{ ...event, publications: event.publications.slice(1) }]
-        : undefined,
-    ),
+    begin: forgetting,
   },
   'hide-gap': {
     property: 'P10',
@@ -155,6 +151,20 @@ function lagging(turn: Turn): Breaking {
     if (id === undefined || !turn.isDue()) return [event]
     turn.done()
     return [event, { ...event, type: 'delivered', offset: FAR, id }]
+  }
+}
+
+/** Takes the first publication out of a history that was acknowledged: others need not be in it. */
+function forgetting(turn: Turn): Breaking {
+  const acknowledged = new Set<string>()
+  return (event) => {
+    if (event.type === 'acknowledged') acknowledged.add(event.id)
+    if (event.type !== 'history') return [event]
+    const { publications } = event
+    const lost = publications.find(({ id }) => acknowledged.has(id))
+    if (lost === undefined || !turn.isDue()) return [event]
+    turn.done()
+    return [{ ...event, publications: publications.filter((one) => one !== lost) }]
   }
 }
 

@@ -78,8 +78,9 @@ export class RedisBroker implements Broker {
     const readGroup = async (indexes: readonly number[]) => {
       const own = pick(keys, indexes)
       const [key] = own
-      if (key === undefined) return
-      const positions = await this.links.linkFor(key).readPositions(own, pick(ttlsMs, indexes))
+      const link = key === undefined ? undefined : this.links.linkFor(key)
+      if (link?.isUp !== true) return
+      const positions = await link.readPositions(own, pick(ttlsMs, indexes))
       for (const [at, index] of indexes.entries()) answers[index] = positions[at] ?? 'none'
     }
     // What fails shows in RedisHealth.

@@ -1,5 +1,6 @@
 import type { Broker, KnownPosition } from '../broker/broker.js'
 import { BrokerError } from '../protocol/broker-error.js'
+import type { StreamPosition } from '../protocol/publication.js'
 import type { GapRepair } from './gap-repair.js'
 import { hasReached, isAhead, type LocalChannel, subscriberCount } from './local-channel.js'
 
@@ -12,6 +13,8 @@ const BATCH_CHANNELS = 100
 /** Channels that are repaired, or catch up, at once: each of them may read a page of its stream. */
 const MAX_REPAIRS = 50
 const RETRY_MS = 250
+/** Channels that are tried again in a millisecond, at most. */
+const UNAVAILABLE_PER_MS = 50
 
 /**
  * Compares what was delivered with the streams themselves: a lost publication that no other follows shows nowhere else.
@@ -23,6 +26,7 @@ export class GapDetector {
   private readonly due = new Set<LocalChannel>()
   /** Channels that could not be checked, to be tried again. */
   private readonly unavailable = new Set<LocalChannel>()
+  private unavailableBefore = 0
   /** Channels of this round that are not checked yet, and the time between two batches of them. */
   private roundChannels: readonly LocalChannel[] = []
   private roundPauseMs = 0
@@ -103,36 +107,56 @@ export class GapDetector {
 
   private async checkBatch(batch: readonly LocalChannel[]): Promise<void> {
     const queries = batch.map(({ name, rules }) => ({ channel: name, metaTtlMs: rules.metaTtlMs ?? 1 }))
+    const before = batch.map(({ position }) => position)
     const tops = await this.broker.positions(queries)
     for (const [index, channel] of batch.entries()) {
       const top = tops[index]
       if (top === undefined || top === 'unavailable') this.tryAgain(channel)
-      else if (isFollowed(channel) && lacksSome(channel, top)) await this.startRepair(channel, top)
+      else if (isFollowed(channel)) await this.compare(channel, before[index], top)
       if (this.hasStopped) return
     }
+    // A broker that cannot reach Redis may answer at once, and other work must have its turn.
+    await new Promise(setImmediate)
+  }
+
+  /** @param before the position of the channel before the stream was read: what came since may be above its top */
+  private async compare(
+    channel: LocalChannel,
+    before: StreamPosition | undefined,
+    top: KnownPosition,
+  ): Promise<void> {
+    if (lacksSome(channel, before, top)) await this.startRepair(channel, before, top)
   }
 
   private tryAgain(channel: LocalChannel): void {
     this.unavailable.add(channel)
-    this.retry ??= setTimeout(() => {
-      this.retry = undefined
-      const channels = [...this.unavailable]
-      this.unavailable.clear()
-      this.check(channels)
-    }, RETRY_MS)
+    this.retry ??= setTimeout(
+      () => {
+        this.retry = undefined
+        const channels = [...this.unavailable]
+        this.unavailableBefore = channels.length
+        this.unavailable.clear()
+        this.check(channels)
+      },
+      Math.max(RETRY_MS, this.unavailableBefore / UNAVAILABLE_PER_MS),
+    )
   }
 
   /** Does not wait for the end of it: a stream that cannot be read must not keep other channels from being checked. */
-  private async startRepair(channel: LocalChannel, top: KnownPosition): Promise<void> {
+  private async startRepair(
+    channel: LocalChannel,
+    before: StreamPosition | undefined,
+    top: KnownPosition,
+  ): Promise<void> {
     if (this.repairs >= MAX_REPAIRS) {
       await new Promise<void>((resolve) => {
         this.onRepaired = resolve
       })
       // All of this may have changed while the detector waited.
-      if (!isFollowed(channel) || !lacksSome(channel, top)) return
+      if (!isFollowed(channel) || !lacksSome(channel, before, top)) return
     }
     this.repairs++
-    void this.repairTo(channel, top)
+    void this.repairTo(channel, before, top)
       .catch((error: unknown) => {
         if (error instanceof BrokerError) this.tryAgain(channel)
         else this.onDefect(error)
@@ -144,10 +168,14 @@ export class GapDetector {
       })
   }
 
-  private async repairTo(channel: LocalChannel, top: KnownPosition): Promise<void> {
+  private async repairTo(
+    channel: LocalChannel,
+    before: StreamPosition | undefined,
+    top: KnownPosition,
+  ): Promise<void> {
     if (top !== 'none') {
       // A publication that is on its way may close the gap, but none leads into another epoch, or back.
-      const isBehind = hasEpochOf(channel, top) && !isAhead(channel.position, top)
+      const isBehind = hasEpochOf(channel, top) && !isAhead(before, top)
       await (isBehind ? this.repair.catchUp(channel, top) : this.repair.begin(channel))
     } else if (channel.position !== undefined) await this.repair.begin(channel)
     else {
@@ -191,7 +219,11 @@ function hasEpochOf({ position }: LocalChannel, top: Exclude<KnownPosition, 'non
  * Whether a stream has what was not delivered, is another one, or is missing. A position that was delivered before the stream was read
  * can be above its top only if it was forged.
  */
-function lacksSome({ position }: LocalChannel, top: KnownPosition): boolean {
+function lacksSome(
+  { position }: LocalChannel,
+  before: StreamPosition | undefined,
+  top: KnownPosition,
+): boolean {
   if (top === 'none') return true
-  return !hasReached(position, top) || isAhead(position, top)
+  return !hasReached(position, top) || isAhead(before, top)
 }

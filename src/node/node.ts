@@ -159,6 +159,7 @@ export class Node {
     hub.start()
     broker.start(hub)
     remoteKeys?.start()
+    this.relayWatch.start()
     void this.joinCluster()
     return this.port
   }
@@ -278,7 +279,7 @@ export class Node {
       const nextAttempt = sleep(JOIN_INTERVAL_MS, undefined, { ref: false })
       try {
         await peers.start((message) => this.receive(message))
-        this.relayWatch.start()
+        this.relayWatch.joined()
         return
       } catch (error) {
         const message = errorMessage(error)

@@ -50,6 +50,7 @@ export class RelayWatch {
   private lastReconnectMs = Number.NEGATIVE_INFINITY
   /** One timer for probes, checks and announcements, since each timer would wake an idle process. */
   private timer: NodeJS.Timeout | undefined
+  private hasJoined = false
   private lastProbeMs = 0
   private lastAnnouncementMs = 0
 
@@ -57,10 +58,16 @@ export class RelayWatch {
     this.lastProbeReturnMs = performance.now()
   }
 
+  /** Announces this node where no messages are needed for that: clients of several Redis may come before the first is up. */
   start(): void {
+    this.timer = setInterval(() => this.tick(), TICK_MS)
+  }
+
+  /** To be called when this node receives messages: it sends probes from now on, and announces itself everywhere. */
+  joined(): void {
+    this.hasJoined = true
     this.lastCheckMs = performance.now()
     this.lastAnnouncementMs = this.lastCheckMs
-    this.timer = setInterval(() => this.tick(), TICK_MS)
     this.sendProbe()
   }
 
@@ -83,8 +90,10 @@ export class RelayWatch {
 
   /** Does what is due by the clock, so that late ticks, as on a busy node, put nothing off. */
   private tick(): void {
-    if (isDue(this.lastProbeMs, PROBE_INTERVAL_MS)) this.sendProbe()
-    this.checkSilence()
+    if (this.hasJoined) {
+      if (isDue(this.lastProbeMs, PROBE_INTERVAL_MS)) this.sendProbe()
+      this.checkSilence()
+    }
     if (isDue(this.lastAnnouncementMs, ANNOUNCE_INTERVAL_MS)) this.announce()
   }
 
@@ -128,7 +137,9 @@ export class RelayWatch {
   private announce(): void {
     this.lastAnnouncementMs = performance.now()
     // What Redis refuses shows in readiness and in the log by itself: see RedisHealth.
-    for (const one of this.options.memberships) this.announceIn(one).catch(() => undefined)
+    for (const one of this.options.memberships) {
+      if (this.hasJoined || one.membership !== this.options.peers) this.announceIn(one).catch(() => undefined)
+    }
   }
 
   private async announceIn({ membership, onAnnounced }: AnnouncedMembership): Promise<void> {

@@ -58,8 +58,15 @@ export class PresenceKeeper {
   private async restoreThenSweep(): Promise<void> {
     const { mayHaveLapsed } = this
     this.mayHaveLapsed = false
-    await this.upkeep.restoreOwnClients(mayHaveLapsed, this.report)
-    if (this.announcementsSinceLapse < ANNOUNCEMENTS_BEFORE_SWEEP) return
+    try {
+      await this.upkeep.restoreOwnClients(mayHaveLapsed, this.report)
+    } finally {
+      // Also where a part of Redis is out: what can be swept need not wait for it.
+      if (this.announcementsSinceLapse >= ANNOUNCEMENTS_BEFORE_SWEEP) await this.sweepDeadNodes()
+    }
+  }
+
+  private async sweepDeadNodes(): Promise<void> {
     for (const node of await this.nodes.deadNodes()) {
       if (!(await this.upkeep.sweepDeadNode(node, this.report))) continue
       await this.nodes.forget(node)

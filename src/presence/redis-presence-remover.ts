@@ -42,17 +42,23 @@ export class RedisPresenceRemover {
   /**
    * Removes the node's clients but for those that `keepsClient` spares, and unregisters the channels that are then empty.
    * Resolves with whether it was completed: false where `mayContinue` ended it. Clients whose entries were changed
-   * meanwhile are left also then, and their channels stay registered. Rejects with a BrokerError.
+   * meanwhile are left also then, and their channels stay registered. Rejects with a BrokerError, where channels could not
+   * be cleared after it has tried all of them: they may be on a server that is out, and others not.
    */
   async removeClientsUnlessKept(removal: ClientRemoval): Promise<boolean> {
     const channelsKey = this.keys.presenceChannels(removal.node)
+    let failure: unknown
     for await (const channels of this.scan(channelsKey, CHANNELS_AT_ONCE)) {
       // Redis returns a small set whole, whatever COUNT is.
       for (const batch of chunks(channels, CHANNELS_AT_ONCE)) {
-        const completed = await Promise.all(batch.map((channel) => this.clearChannel(channel, removal)))
-        if (completed.includes(false)) return false
+        const outcomes = await Promise.allSettled(batch.map((channel) => this.clearChannel(channel, removal)))
+        for (const outcome of outcomes) {
+          if (outcome.status === 'rejected') failure ??= outcome.reason
+          else if (!outcome.value) return false
+        }
       }
     }
+    if (failure !== undefined) throw failure
     return true
   }
 

@@ -1,3 +1,4 @@
+import { chunks } from '../chunks.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
@@ -21,6 +22,9 @@ const RESTORE_BATCH = 200
 const SWEEP_LOCK_MS = 3_000
 /** Time for which a swept node can be disconnected and still find that it was swept. */
 const SWEPT_MS = 86_400_000
+/** Time for which a failover may bring back a removal that was not replicated yet, and channels that are remembered so long. */
+const UNREPLICATED_MS = 60_000
+const MAX_REMEMBERED_CHANNELS = 10_000
 /** Leaves during an outage that are published after it; further ones are not published. */
 const MAX_UNREPORTED_LEAVES = 10_000
 
@@ -46,6 +50,11 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private wasSwept = false
   /** Whether this node's lease may have lapsed since its clients were last restored. */
   private mayHaveLapsed = false
+  /**
+   * When channels were unregistered, the oldest first. In a Redis Cluster a failover may bring back the entry of a client
+   * that has left, of a channel that is registered no more, since another server knows that.
+   */
+  private readonly unregisteredAtMs = new Map<string, number>()
   /** Whether Redis may have entries of this node whose clients have left. */
   private mayHaveDeparted = false
   /** Connections to Redis up to the last restoration: Redis may lose data before a new one. */
@@ -130,15 +139,32 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
         this.wasSwept ||= mark !== null
       }
       if (this.mayHaveLapsed || isReconnected) this.outdateClients(connections)
-      if (this.mayHaveDeparted) await this.removeDepartedClients()
-      this.mayHaveDeparted = false
-      await this.reportLeaves(report)
-      await this.restoreClients(report)
+      await this.restoreWhatIsReachable(report)
       this.wasSwept = false
     } catch (error) {
       this.needsRestore = true
       throw error
     }
+  }
+
+  /** Rejects with the first failure after it has tried everything: a part of a Redis Cluster may be out. */
+  private async restoreWhatIsReachable(report: ReportPresence): Promise<void> {
+    const failures: unknown[] = []
+    const attempt = async (step: Promise<void>) => {
+      await step.catch((error: unknown) => failures.push(error))
+    }
+    if (this.mayHaveDeparted) {
+      this.mayHaveDeparted = false
+      await attempt(
+        this.removeDepartedClients().catch((error: unknown) => {
+          this.mayHaveDeparted = true
+          throw error
+        }),
+      )
+    }
+    await attempt(this.reportLeaves(report))
+    await attempt(this.restoreClients(report))
+    if (failures.length > 0) throw failures[0]
   }
 
   async sweepDeadNode(node: string, report: ReportPresence): Promise<boolean> {
@@ -215,8 +241,22 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     this.connectionsAtRestore = connections
   }
 
+  private rememberUnregistered(channels: readonly string[]): void {
+    const nowMs = performance.now()
+    for (const channel of channels) {
+      this.unregisteredAtMs.delete(channel)
+      this.unregisteredAtMs.set(channel, nowMs)
+    }
+    for (const [channel, atMs] of this.unregisteredAtMs) {
+      const isOld = nowMs - atMs > UNREPLICATED_MS
+      if (!isOld && this.unregisteredAtMs.size <= MAX_REMEMBERED_CHANNELS) break
+      this.unregisteredAtMs.delete(channel)
+    }
+  }
+
   /** Removes entries of this node whose clients have left. */
   private async removeDepartedClients(): Promise<void> {
+    await this.registerChannels([...this.unregisteredAtMs.keys()])
     await this.remover.removeClientsUnlessKept({
       node: this.node,
       keepsClient: (channel, client) => this.local.has(channel, client),
@@ -232,15 +272,23 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
   private async reportLeaves(report: ReportPresence): Promise<void> {
     // The node that swept this one has published them.
     if (this.wasSwept) this.unreportedLeaves = []
-    while (this.unreportedLeaves.length > 0) {
-      const batch = this.unreportedLeaves.slice(0, RESTORE_BATCH)
-      const counts = await Promise.all(batch.map(({ channel }) => this.countClients(channel)))
-      this.unreportedLeaves = this.unreportedLeaves.slice(batch.length)
-      const reports = batch.map(({ channel, info }, index) =>
-        report({ type: 'leave', channel, info, online: counts[index] ?? 0 }),
-      )
+    const leaves = this.unreportedLeaves
+    this.unreportedLeaves = []
+    let failure: unknown
+    for (const batch of chunks(leaves, RESTORE_BATCH)) {
+      const counts = await Promise.allSettled(batch.map(({ channel }) => this.countClients(channel)))
+      const reports = batch.map((leave, index) => {
+        const count = counts[index]
+        if (count?.status === 'fulfilled') {
+          const { channel, info } = leave
+          return report({ type: 'leave', channel, info, online: count.value })
+        }
+        failure ??= count?.reason
+        return this.unreportedLeaves.push(leave)
+      })
       await Promise.all(reports)
     }
+    if (failure !== undefined) throw failure
   }
 
   /**
@@ -249,12 +297,13 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
    */
   private async restoreClients(report: ReportPresence): Promise<void> {
     let batch: LocalClient[] = []
+    let hasUnreachable = false
     const refused: unknown[] = []
     for (const client of this.local) {
       // Its addition is under way, and sets the state when it ends.
       if (client.state === 'adding' || this.isCurrent(client)) continue
       if (!this.linkOf(client.channel).isUp) {
-        refused.push(new BrokerError('unavailable', 'Redis cannot be reached'))
+        hasUnreachable = true
         continue
       }
       batch.push(client)
@@ -263,6 +312,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
       batch = []
     }
     if (batch.length > 0) refused.push(...(await this.restoreBatch(batch, report)))
+    if (hasUnreachable) refused.push(new BrokerError('unavailable', 'a part of Redis cannot be reached'))
     if (refused.length > 0) throw refused[0]
   }
 
@@ -383,6 +433,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     if (unused.length > 0) {
       const key = this.keys.presenceChannels(this.node)
       await this.nodesLink.run('presence', (redis) => redis.srem(key, ...unused))
+      if (this.keys.isCluster) this.rememberUnregistered(unused)
     }
     return outcomes
   }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { parseHostAndPort } from '../config/redis-address.js'
 import { errorMessage } from '../error-message.js'
 import type { Logger } from '../log.js'
 import { setDeadline } from './deadline.js'
@@ -7,6 +8,8 @@ const ASK_INTERVAL_MS = 1_000
 /** Time between two questions where the last one has shown that the answer may be out of date, or was not answered. */
 const ASK_SOON_MS = 100
 const ASK_DEADLINE_MS = 1_000
+/** The shortest time from a failure to the next question, to another server; the longest is twice as much. */
+const RETRY_MS = 250
 
 /** A server of a Redis Cluster, as `host:port`. */
 export type ServerName = string
@@ -24,6 +27,8 @@ export interface ClusterSlotsOptions {
   readonly log: Logger
   /** Called with the master of every slot that has one, whenever that was asked. */
   readonly onAnswer: (ranges: readonly SlotRange[]) => void
+  /** Called with why a server did not answer. */
+  readonly onFailure: (error: unknown) => void
 }
 
 /** Asks the servers of a Redis Cluster, one at a time, which master has which slots. */
@@ -31,10 +36,17 @@ export class ClusterSlots {
   /** Servers to ask, the current one first. */
   private servers: readonly ServerName[]
   private connection: { readonly server: ServerName; readonly redis: Redis } | undefined
+  private connectionError: Error | undefined
   private timer: NodeJS.Timeout | undefined
   private dueMs = 0
   private isAsking = false
-  private isLogged = false
+  private hasRotated = false
+  /** Slots that had a master in the last answer that was used. */
+  private covered = 0
+  /** Whether the last answer knew fewer masters than the one before: another server may know more. */
+  private isDoubtful = false
+  /** What was logged since the last answer. */
+  private readonly logged = new Set<string>()
   private isClosed = false
 
   constructor(private readonly options: ClusterSlotsOptions) {
@@ -57,6 +69,11 @@ export class ClusterSlots {
     this.schedule(ASK_SOON_MS)
   }
 
+  /** Asks another server next time, whenever that is. */
+  askAnotherNext(): void {
+    if (!this.isAsking) this.rotate()
+  }
+
   close(): void {
     this.isClosed = true
     clearTimeout(this.timer)
@@ -77,36 +94,58 @@ export class ClusterSlots {
     if (server === undefined) return
     this.timer = undefined
     this.isAsking = true
+    this.hasRotated = false
     try {
-      const { ranges, servers } = await this.askServer(server)
-      if (this.isClosed) return
-      this.isLogged = false
-      this.servers = [server, ...new Set([...servers, ...this.options.seeds])].filter(
-        (name, index) => index === 0 || name !== server,
-      )
-      this.options.onAnswer(ranges)
-      this.schedule(ASK_INTERVAL_MS)
+      const answer = await this.askServer(server)
+      if (!this.isClosed) this.answered(server, answer)
     } catch (error) {
-      if (!this.isLogged && !this.isClosed) {
-        const message = errorMessage(error)
-        this.options.log.warn(
-          { server, error: message },
-          'a server of the Redis Cluster does not tell its slots',
-        )
-      }
-      this.isLogged = true
-      this.rotate()
-      this.schedule(ASK_SOON_MS)
+      if (!this.isClosed) this.failed(server, error)
     } finally {
       this.isAsking = false
     }
+  }
+
+  private answered(server: ServerName, { ranges, servers }: Answer): void {
+    this.logged.clear()
+    this.servers = [server, ...new Set([...servers, ...this.options.seeds])].filter(
+      (name, index) => index === 0 || name !== server,
+    )
+    const covered = ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0)
+    if (covered < this.covered && !this.isDoubtful) {
+      this.isDoubtful = true
+      this.rotate()
+      this.schedule(ASK_SOON_MS)
+      return
+    }
+    this.isDoubtful = false
+    this.covered = covered
+    this.options.onAnswer(ranges)
+    this.schedule(ASK_INTERVAL_MS)
+  }
+
+  private failed(server: ServerName, error: unknown): void {
+    const message = errorMessage(error)
+    if (!this.logged.has(message)) {
+      this.options.log.warn(
+        { server, error: message },
+        'a server of the Redis Cluster does not tell its slots',
+      )
+    }
+    this.logged.add(message)
+    this.options.onFailure(error)
+    this.rotate()
+    this.schedule(RETRY_MS * (1 + Math.random()))
   }
 
   /** Rejects where the server does not answer in time. */
   private async askServer(server: ServerName): Promise<Answer> {
     if (this.connection?.server !== server) {
       this.connection?.redis.disconnect()
+      this.connectionError = undefined
       this.connection = { server, redis: this.options.connect(server) }
+      this.connection.redis.on('error', (error: Error) => {
+        this.connectionError ??= error
+      })
     }
     const { redis } = this.connection
     let cancelDeadline: () => void = () => undefined
@@ -116,12 +155,18 @@ export class ClusterSlots {
     try {
       const reply = await Promise.race([redis.call('CLUSTER', 'SLOTS'), late])
       return parseSlots(reply, server)
+    } catch (error) {
+      // What has ended the connection says more than that it was ended.
+      throw this.connection?.redis === redis ? (this.connectionError ?? error) : error
     } finally {
       cancelDeadline()
     }
   }
 
+  /** Once for each question: otherwise it might come back to the same server. */
   private rotate(): void {
+    if (this.hasRotated) return
+    this.hasRotated = true
     const [first, ...others] = this.servers
     this.connection?.redis.disconnect()
     this.connection = undefined
@@ -143,9 +188,12 @@ function parseSlots(reply: unknown, asked: ServerName): Answer {
   for (const [first, last, ...servers] of reply as [number, number, ...unknown[][]][]) {
     const [master, ...others] = servers.map((server) => nameOf(server, asked))
     if (master === undefined) continue
+    // Throws where the name cannot be one of a server.
+    parseHostAndPort(master)
     ranges.push({ first, last, master })
     replicas.push(...others)
   }
+  if (ranges.length === 0) throw new Error('it has no slots: it is in no Redis Cluster, or not yet')
   return { ranges, servers: [...ranges.map(({ master }) => master), ...replicas] }
 }
 

@@ -2,7 +2,7 @@ import { type HostAndPort, parseHostAndPort } from '../config/redis-address.js'
 import { ClusterSlots, type ServerName, type SlotRange } from './cluster-slots.js'
 import { SLOTS, slotOf } from './key-slot.js'
 import { createQueryConnection } from './redis-connection.js'
-import { isClusterDown, type RedisReason } from './redis-errors.js'
+import { ClusterDownError, failureReason, isClusterDown, type RedisReason } from './redis-errors.js'
 import { RedisLink, type RedisLinkOptions } from './redis-link.js'
 import type { RedisLinks } from './redis-links.js'
 
@@ -27,6 +27,8 @@ export class RedisCluster implements RedisLinks {
   private pastConnections = 0
   private resumed: (redisChannels: readonly string[]) => void = () => undefined
   private isAssigning = false
+  /** Why the last server that was asked has not told its slots; undefined where it has. */
+  private slotsProblem: RedisReason | undefined
   private isClosed = false
 
   constructor(private readonly options: RedisClusterOptions) {
@@ -36,7 +38,12 @@ export class RedisCluster implements RedisLinks {
       seeds: seeds.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`),
       connect: (server) => createQueryConnection({ address: addressOf(server, address), certificates }),
       log,
-      onAnswer: (ranges) => void this.assign(ranges),
+      onAnswer: (ranges) => {
+        this.assign(ranges).catch((error: unknown) => log.error({ err: error }, 'assigning slots failed'))
+      },
+      onFailure: (error) => {
+        this.slotsProblem = failureReason(error)
+      },
     })
     this.unassigned = new RedisLink({
       ...options,
@@ -57,7 +64,11 @@ export class RedisCluster implements RedisLinks {
 
   get reasonsByShard(): Readonly<Record<string, readonly RedisReason[]>> {
     const used = new Set(this.linkOfSlot)
-    return Object.assign({}, ...Array.from(used, ({ reasonsByShard }) => reasonsByShard))
+    const { slotsProblem } = this
+    // A server that is out is among the links; that a server refuses to tell the slots shows nowhere else.
+    const ofSlots =
+      slotsProblem === undefined || slotsProblem === 'redis_unreachable' ? {} : { [NO_SHARD]: [slotsProblem] }
+    return Object.assign({}, ...Array.from(used, ({ reasonsByShard }) => reasonsByShard), ofSlots)
   }
 
   get connections(): number {
@@ -82,22 +93,32 @@ export class RedisCluster implements RedisLinks {
 
   /** Where the slots are still being assigned, the next answer comes within a second. */
   private async assign(ranges: readonly SlotRange[]): Promise<void> {
+    this.slotsProblem = undefined
     if (this.isAssigning || this.isClosed) return
     const assigned = this.linkOfSlot.map(() => this.unassigned)
     for (const { first, last, master } of ranges) assigned.fill(this.masterLink(master), first, last + 1)
+    // The server that was asked may be cut off from the others, which have promoted a replica since.
+    if ([...this.masters.values()].some(({ isUp }) => !isUp)) this.slots.askAnotherNext()
     const losing = new Set(this.linkOfSlot.filter((link, slot) => link !== assigned[slot]))
     if (losing.size === 0) return
     this.isAssigning = true
-    // What a server has not answered yet may have to be sent to another one, before all that comes after it.
-    await Promise.all([...losing].map(({ queue }) => queue.hold()))
+    await Promise.all(Array.from(losing, (link) => this.handOver(link, assigned)))
     this.isAssigning = false
+    if (!this.isClosed) this.closeUnused()
+  }
+
+  /** Hands over what a link has for slots that it loses. */
+  private async handOver(link: RedisLink, assigned: readonly RedisLink[]): Promise<void> {
+    // What a server has not answered yet may have to be sent to another one, before all that comes after it.
+    await link.queue.hold()
     if (this.isClosed) return
-    for (const [slot, link] of assigned.entries()) this.linkOfSlot[slot] = link
-    for (const link of losing) {
-      this.moveFrom(link)
-      link.queue.letGo()
+    // Another master may have got the slots without what was in them.
+    if (link !== this.unassigned && !link.isUp) this.pastConnections++
+    for (const [slot, other] of assigned.entries()) {
+      if (this.linkOfSlot[slot] === link) this.linkOfSlot[slot] = other
     }
-    this.closeUnused()
+    this.moveFrom(link)
+    link.queue.letGo()
   }
 
   private masterLink(server: ServerName): RedisLink {
@@ -136,7 +157,7 @@ export class RedisCluster implements RedisLinks {
 
   /** A server that takes the cluster for down may be cut off from the others, and they may know more. */
   private redirected(error: Error | undefined): void {
-    if (isClusterDown(error)) this.slots.askAnother()
+    if (isClusterDown(error) || error instanceof ClusterDownError) this.slots.askAnother()
     else this.slots.refresh()
   }
 }

@@ -85,10 +85,14 @@ export function createRedisConnection(
   const labels = { shard, role }
   let isLogged = false
   let hasBeenReady = false
-  redis.on('connecting', () => metrics.redisUp.set(labels, 0))
+  let isForgotten = false
+  const setUp = (value: number) => {
+    if (!isForgotten) metrics.redisUp.set(labels, value)
+  }
+  redis.on('connecting', () => setUp(0))
   redis.on('ready', () => {
     isLogged = false
-    metrics.redisUp.set(labels, 1)
+    setUp(1)
     if (hasBeenReady) metrics.redisReconnects.inc(labels)
     hasBeenReady = true
     log.info({ shard, role }, 'connected to Redis')
@@ -98,8 +102,16 @@ export function createRedisConnection(
     isLogged = true
     log.warn({ shard, role, error: error.message }, 'Redis cannot be reached; trying again until it can')
   })
-  redis.on('close', () => metrics.redisUp.set(labels, 0))
-  redis.on('end', () => metrics.redisUp.remove(labels))
+  redis.on('close', () => setUp(0))
+  // The library emits no `end` for a connection that is closed while it waits to be made anew.
+  const { disconnect } = redis
+  redis.disconnect = (reconnect = false) => {
+    if (!reconnect) {
+      isForgotten = true
+      metrics.redisUp.remove(labels)
+    }
+    disconnect.call(redis, reconnect)
+  }
   // The library has no deadline for what it sends first, which something may accept on the way and never pass on.
   let cancelDeadline: () => void = () => undefined
   redis.on('connect', () => {
@@ -107,12 +119,18 @@ export function createRedisConnection(
   })
   redis.on('ready', () => cancelDeadline())
   redis.on('close', () => cancelDeadline())
-  // The library handles one error of a socket; a further one, as of TLS, would end the process. The socket exists by the
-  // end of the iteration that begins to connect, but for one whose address a Sentinel has to tell first.
+  surviveFurtherErrors(redis)
+  return redis
+}
+
+/**
+ * The library handles one error of a socket; a further one, as of TLS, would end the process. The socket exists by the end
+ * of the iteration that begins to connect, but for one whose address a Sentinel has to tell first.
+ */
+function surviveFurtherErrors(redis: Redis): void {
   const ignoreFurtherErrors = () => redis.stream?.on('error', () => undefined)
   redis.on('connecting', () => setImmediate(ignoreFurtherErrors))
   redis.on('connect', ignoreFurtherErrors)
-  return redis
 }
 
 /** Creates a connection that asks one server a few things, and does not reconnect. */
@@ -131,5 +149,6 @@ export function createQueryConnection({
   })
   // The commands that are sent over it fail too, and their callers know what that means.
   redis.on('error', () => undefined)
+  surviveFurtherErrors(redis)
   return redis
 }

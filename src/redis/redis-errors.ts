@@ -18,9 +18,19 @@ export function isRedirection(error: unknown): error is Error {
   return error instanceof Error && /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN)\b/.test(error.message)
 }
 
+/** Whether another server is the master of the slot. */
+export function isMoved(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('MOVED')
+}
+
 /** Whether a Redis Cluster has no master for the slot, or does nothing since one is missing. */
 export function isClusterDown(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('CLUSTERDOWN')
+}
+
+/** A Redis Cluster that was down took messages, which have reached a part of the subscribers, or none. */
+export class ClusterDownError extends Error {
+  override readonly name = 'ClusterDownError'
 }
 
 /** The connection leads to a replica: a command was not sent, or messages have reached only a part of the subscribers. */
@@ -76,6 +86,7 @@ const REASONS: readonly (readonly [reason: RedisReason, pattern: RegExp])[] = [
 /** The reason label for a command that Redis refused, or did not answer. */
 export function failureReason(error: unknown): RedisReason {
   if (isReplicaError(error)) return 'redis_replica'
+  if (error instanceof ClusterDownError) return 'redis_cluster'
   if (!isRefusal(error)) return 'redis_unreachable'
   return REASONS.find(([, pattern]) => pattern.test(error.message))?.[0] ?? 'redis_error'
 }

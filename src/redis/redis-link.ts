@@ -186,7 +186,6 @@ export class RedisLink {
       this.health.succeeded(operation)
       return result
     } catch (error) {
-      if (isNotMaster(error) || isOtherMaster(error)) this.identifyAnew()
       this.commandFailed(operation, error)
       const why = errorMessage(error)
       const what = isRefusal(error) ? 'Redis refused' : 'Redis cannot be reached'
@@ -230,7 +229,7 @@ export class RedisLink {
    * while very many channels are being subscribed. The queue reconnects for commands when a reply is overdue.
    */
   reconnect(): void {
-    if (this.subscriber.silenceMs < SILENT_MS) return
+    if (!this.isStarted || this.subscriber.silenceMs < SILENT_MS) return
     this.queue.pause()
     this.subscriptions.disconnect(true)
   }
@@ -263,7 +262,12 @@ export class RedisLink {
     const server = this.master ?? (await this.identityRead)
     if (server === undefined) throw new Error('there is no connection')
     if (server.isReplica) throw new ReplicaError('the address leads to a replica')
-    return commands(this.commands, server)
+    try {
+      return await commands(this.commands, server)
+    } catch (error) {
+      if (isNotMaster(error) || isOtherMaster(error)) this.identifyAnew()
+      throw error
+    }
   }
 
   /** What is known of the server is wrong: nothing is sent until it is identified. */

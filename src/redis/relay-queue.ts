@@ -4,7 +4,9 @@ import { BrokerError } from '../protocol/broker-error.js'
 import type { StreamPosition } from '../protocol/publication.js'
 import type { ByteBudget } from './byte-budget.js'
 import {
+  ClusterDownError,
   isClusterDown,
+  isMoved,
   isNotMaster,
   isOtherMaster,
   isRedirection,
@@ -177,7 +179,11 @@ export class RelayQueue {
   /** Queues entries that another queue has released, each with its own deadline. */
   adopt(released: ReleasedEntries): void {
     for (const [redisChannel, pending] of released) this.queueFirst(redisChannel, pending)
-    if (released.length > 0 && this.deadlineTimer === undefined) this.scheduleDeadlineCheck(DEADLINE_CHECK_MS)
+    if (released.length > 0) {
+      // They are older than what this queue has, and have less time.
+      clearTimeout(this.deadlineTimer)
+      this.scheduleDeadlineCheck(DEADLINE_CHECK_MS)
+    }
     this.scheduleFlush()
   }
 
@@ -278,6 +284,7 @@ export class RelayQueue {
   ): ReadonlySet<PackedMessage> {
     const untaken = new Set<PackedMessage>()
     let redirection: Error | undefined
+    let downError: Error | undefined
     const overtaken = new Set<string>()
     for (let index = messages.length - 1; index >= 0; index--) {
       const message = messages[index]
@@ -293,7 +300,9 @@ export class RelayQueue {
         )
       } else overtaken.add(redisChannel)
       if (this.isRedirected(error)) redirection = error
+      if (error instanceof ClusterDownError) downError = error
     }
+    if (downError !== undefined) this.options.onRedirected(downError)
     if (redirection !== undefined) {
       this.resendTimer = setTimeout(() => {
         this.resendTimer = undefined
@@ -312,9 +321,10 @@ export class RelayQueue {
       const [error = null] = replies[index] ?? []
       const isReplica = isNotMaster(error) || isReplicaError(error)
       isOtherServer ||= isReplica || isOtherMaster(error)
-      const isMoved = this.isRedirected(error) && !isClusterDown(error)
-      const isRefused = (isRefusal(error) || isReplica) && !isOtherMaster(error)
-      const refusal = isRefused && !isMoved ? (error ?? undefined) : undefined
+      const isUnproved = isReplicaError(error) || error instanceof ClusterDownError
+      const isRequeued = isOtherMaster(error) || (this.isRedirected(error) && !isClusterDown(error))
+      const isRefused = (isRefusal(error) || isUnproved) && !isRequeued
+      const refusal = isRefused ? (error ?? undefined) : undefined
       refusals.set(operation, refusals.get(operation) ?? refusal)
     }
     for (const [operation, refusal] of refusals) this.options.onOutcome(operation, refusal)
@@ -349,16 +359,25 @@ export class RelayQueue {
       return messages.map(() => [error as Error])
     }
     const proof = proved === undefined ? undefined : replies.pop()
-    if (proof === undefined || !this.showsReplica(proof, replies[last])) return replies
-    const unproved: Reply = [new ReplicaError('the server is a replica', { cause: proof[0] })]
+    const unproved = proof === undefined ? undefined : this.unprovedBecause(proof, replies[last])
+    if (unproved === undefined) return replies
     return replies.map((reply, index) =>
-      messages[index]?.storage === undefined && reply[0] === null ? unproved : reply,
+      messages[index]?.storage === undefined && reply[0] === null ? [unproved] : reply,
     )
   }
 
-  /** Where the slot of the proved message moved away in time for that, the proof says nothing of the other messages. */
-  private showsReplica([error]: Reply, [provedError]: Reply = [null]): boolean {
-    return isNotMaster(error) || (this.isRedirected(error) && !this.isRedirected(provedError ?? null))
+  /**
+   * What the proof says against the messages before it. While a slot is on its way to another master, that of its keys which
+   * do not exist yet is asked for there; the messages are this master's still.
+   */
+  private unprovedBecause([error]: Reply, [provedError]: Reply = [null]): Error | undefined {
+    const cause = error ?? undefined
+    if (isNotMaster(cause)) return new ReplicaError('the server is a replica', { cause })
+    if (!this.options.isSharded) return undefined
+    if (isClusterDown(cause)) return new ClusterDownError('the Redis Cluster is down', { cause })
+    // Where the slot of the proved message moved away in time for that, the proof says nothing of the others.
+    const isElsewhere = isMoved(cause) && !isMoved(provedError)
+    return isElsewhere ? new ReplicaError('the server is a replica', { cause }) : undefined
   }
 
   private isRedirected(error: Error | null): error is Error {

@@ -28,6 +28,8 @@ export type MessageHandler = (message: Buffer) => void
 /** A Redis channel that this node is to be subscribed to. */
 interface RelaySubscription {
   readonly onMessage: MessageHandler
+  /** The subscriber that has it: another one adopts it when its slot moves. */
+  owner: RelaySubscriber
   isConfirmed: boolean
   /** Whether `subscribe` has resolved for a caller. It then stays until `unsubscribe`, over every lost connection. */
   isRetained: boolean
@@ -94,6 +96,7 @@ export class RelaySubscriber {
     if (known?.isConfirmed === true) return Promise.resolve()
     const subscription: RelaySubscription = known ?? {
       onMessage,
+      owner: this,
       isConfirmed: false,
       isRetained: false,
       waiters: new Set(),
@@ -108,7 +111,7 @@ export class RelaySubscriber {
         refuse: (why, cause) => {
           cancelDeadline()
           subscription.waiters.delete(waiter)
-          this.dropIfUnused(redisChannel, subscription)
+          subscription.owner.dropIfUnused(redisChannel, subscription)
           reject(new BrokerError('unavailable', why, { cause }))
         },
       }
@@ -146,7 +149,10 @@ export class RelaySubscriber {
 
   /** Takes over subscriptions that another subscriber has released, with the callers that wait for them. */
   adopt(released: ReleasedSubscriptions): void {
-    for (const [redisChannel, subscription] of released) this.subscriptions.set(redisChannel, subscription)
+    for (const [redisChannel, subscription] of released) {
+      subscription.owner = this
+      this.subscriptions.set(redisChannel, subscription)
+    }
     if (this.isUp) void this.resubscribe(released.map(([redisChannel]) => redisChannel))
   }
 
@@ -281,10 +287,12 @@ export class RelaySubscriber {
     if (first === undefined || !this.isUp) return
     try {
       const { size } = this.subscriptions
-      if ((await redis.ssubscribe(first)) !== size) await this.resubscribe(names)
+      if ((await redis.ssubscribe(first)) === size) return
     } catch {
-      this.retryLater(names, MOVED_RETRY_MS)
+      // As below: it is not known which ones there are.
     }
+    for (const subscription of this.subscriptions.values()) subscription.isConfirmed = false
+    await this.resubscribe(names)
   }
 
   /** Runs on every new connection. The subscriber is up only when every channel is subscribed. */

@@ -26,7 +26,7 @@ async function redisCluster(): Promise<Shards> {
   const redis = await ClusterTopology.start()
   afterThisTest(() => redis.remove())
   const labels = redis.masters.map(({ port }) => `127.0.0.1:${port}`)
-  // The master that does not have what concerns nodes: that is in the slot of {nodes}, one of the first third.
+  // The master that does not have what concerns nodes: that is in the slot of {nodes}, one of the second third.
   const [, , server] = redis.masters
   if (server === undefined) throw new Error('no master')
   return { url: redis.url, labels, killable: { label: labels[2] ?? '', server } }

@@ -1,8 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { freePort } from '../../deploy/local/free-port.js'
+import { RedisServer } from '../../deploy/local/redis-server.js'
 import type { HistoryQuery, PublishOptions } from '../../src/broker/broker.js'
 import { slotOf } from '../../src/redis/key-slot.js'
 import { publishTexts, storedTexts } from './history.js'
-import { publication, refusal, retryWhileRefused } from './publications.js'
+import { clientInfo, publication, refusal, retryWhileRefused } from './publications.js'
 import { ClusterTopology, NODE_TIMEOUT_MS } from './redis-topologies.js'
 import { TopologyNode } from './topology-node.js'
 
@@ -75,6 +77,56 @@ describe('two nodes with a Redis Cluster', { timeout: 60_000 }, () => {
     expect(resumedSince()).not.toContain(second)
   })
 
+  it('take publications of all slots while one of the same master is on its way to another', async () => {
+    await start(0)
+    const [first = ''] = channels
+    const [source, target] = redis.admins
+    const slot = slotOf(node.keys.stream(first))
+    const sameMaster = Array.from({ length: 200 }, (_, index) => `other ${index}`).find(
+      (name) => masterOf(node, name) === 0 && slotOf(node.keys.stream(name)) !== slot,
+    )
+    await source.cluster('SETSLOT', slot, 'MIGRATING', String(await target?.cluster('MYID')))
+    const both = [first, sameMaster ?? ''].map((name) => other.broker.publish(name, publication('meanwhile')))
+    expect(await Promise.all(both)).toEqual([undefined, undefined])
+    await node.recorder.until(first, 2)
+    expect(other.reasons).toEqual({})
+  })
+
+  it('find the cluster by another of their addresses where the first is of a server without slots', async () => {
+    await start(0)
+    const lonely = await RedisServer.start([
+      '--cluster-enabled',
+      'yes',
+      '--cluster-port',
+      `${await freePort()}`,
+    ])
+    const lost = new TopologyNode(`redis+cluster://127.0.0.1:${lonely.port}?addr=${new URL(redis.url).host}`)
+    try {
+      const [first = ''] = channels
+      await retryWhileRefused(() => lost.broker.publish(first, publication('found')))
+      await node.recorder.until(first, 2)
+    } finally {
+      lost.close()
+      await lonely.remove()
+    }
+  })
+
+  it('restore presence on the masters that are up', async () => {
+    await start(0)
+    const [first = '', second = ''] = channels
+    const [{ upkeep } = {}] = node.shared
+    const restore = () => upkeep?.restoreOwnClients(true, () => Promise.resolve())
+    for (const channel of [first, second])
+      await retryWhileRefused(() => node.presence.add(channel, clientInfo('c-1', 'ann')))
+    await retryWhileRefused(async () => restore())
+    await redis.masters[0]?.stop()
+    while (Object.keys(node.reasons).length === 0) await new Promise(setImmediate)
+    for (const admin of redis.admins.slice(1, 3))
+      await admin.del(node.keys.presenceClients(second)).catch(() => 0)
+    await refusal(Promise.resolve(restore()))
+    expect(await node.presence.stats(second)).toMatchObject({ clients: 1 })
+  })
+
   it('lose and double no publication while the slots of a master move under traffic, and keep their order', async () => {
     await start(0)
     const [first = ''] = channels
@@ -116,6 +168,9 @@ describe('two nodes with a Redis Cluster', { timeout: 60_000 }, () => {
     await node.recorder.until(second, 2)
     expect(await heardAgainMs(first)).toBeLessThan(SLOWEST * FAILED_OVER_MS)
     expect(resumedSince()).not.toContain(second)
+    const dead = `127.0.0.1:${redis.masters[0]?.port}`
+    const shards = async () => (await node.metrics.redisUp.get()).values.map(({ labels }) => labels['shard'])
+    while ((await shards()).includes(dead)) await new Promise(setImmediate)
   })
 
   it('say which server is down while a master without a replica is out, and heal with it', async () => {

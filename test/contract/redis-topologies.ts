@@ -166,6 +166,7 @@ export class ClusterTopology extends RedisTopology {
     const args = [
       ...['--cluster-enabled', 'yes', '--cluster-node-timeout', `${NODE_TIMEOUT_MS}`],
       ...['--repl-diskless-sync-delay', '0', '--cluster-replica-validity-factor', '0'],
+      ...['--cluster-require-full-coverage', 'no'],
       ...['--cluster-allow-replica-migration', 'no', '--repl-ping-replica-period', '1'],
     ]
     // A bus of its own, since ten thousand above the port may be no port.

@@ -69,10 +69,15 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+function start(): void {
+  watch.start()
+  watch.joined()
+}
+
 describe('the relay', () => {
   it('is starting until the first probe returns, however long that takes', async () => {
     peers.isReachable = false
-    watch.start()
+    start()
     await vi.advanceTimersByTimeAsync(60_000)
     expect([watch.state, readyCalls]).toEqual(['starting', 0])
     peers.isReachable = true
@@ -81,7 +86,7 @@ describe('the relay', () => {
   })
 
   it('is ok while probes return', async () => {
-    watch.start()
+    start()
     for (let second = 0; second < 60; second++) {
       await vi.advanceTimersByTimeAsync(1_000)
       expect(watch.state).toBe('ok')
@@ -90,7 +95,7 @@ describe('the relay', () => {
   })
 
   it('is degraded within 3 s after it falls silent for all nodes, and stays so', async () => {
-    watch.start()
+    start()
     await vi.advanceTimersByTimeAsync(10_000)
     peers.isReachable = false
     await vi.advanceTimersByTimeAsync(3_000)
@@ -104,7 +109,7 @@ describe('the relay', () => {
 
   it('is deaf for a node that receives nothing while others are alive', async () => {
     peers.nodes = ['me', 'other']
-    watch.start()
+    start()
     await vi.advanceTimersByTimeAsync(10_000)
     peers.deliversProbes = false
     await vi.advanceTimersByTimeAsync(3_000)
@@ -117,7 +122,7 @@ describe('the relay', () => {
   })
 
   it('is never deaf for a node without others', async () => {
-    watch.start()
+    start()
     await vi.advanceTimersByTimeAsync(5_000)
     peers.deliversProbes = false
     await vi.advanceTimersByTimeAsync(60_000)
@@ -126,7 +131,7 @@ describe('the relay', () => {
 
   it('is not deaf in the moment between the return of Redis and that of the first probe', async () => {
     peers.nodes = ['me', 'other']
-    watch.start()
+    start()
     await vi.advanceTimersByTimeAsync(5_000)
     peers.isReachable = false
     await vi.advanceTimersByTimeAsync(30_000)
@@ -137,7 +142,7 @@ describe('the relay', () => {
   })
 
   it('is reconnected while it is silent, at a limited rate', async () => {
-    watch.start()
+    start()
     await vi.advanceTimersByTimeAsync(5_000)
     peers.deliversProbes = false
     await vi.advanceTimersByTimeAsync(20_000)
@@ -147,7 +152,7 @@ describe('the relay', () => {
 
   it('counts the nodes that were alive at the last announcement', async () => {
     peers.nodes = ['me', 'two', 'three']
-    watch.start()
+    start()
     await vi.advanceTimersByTimeAsync(0)
     expect(watch.nodeCount).toBe(3)
     peers.nodes = []
@@ -156,7 +161,7 @@ describe('the relay', () => {
   })
 
   it('is probed, and this node announced, with the first tick after a stall', async () => {
-    watch.start()
+    start()
     await vi.advanceTimersByTimeAsync(3_900)
     const { announcements } = peers
     const clock = performance.now.bind(performance)
@@ -167,7 +172,7 @@ describe('the relay', () => {
   })
 
   it('is not probed once the watch is stopped', async () => {
-    watch.start()
+    start()
     watch.stop()
     expect(vi.getTimerCount()).toBe(0)
   })

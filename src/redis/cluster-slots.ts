@@ -69,9 +69,9 @@ export class ClusterSlots {
     this.schedule(ASK_SOON_MS)
   }
 
-  /** Asks another server next time, whenever that is. */
+  /** Asks another server next time, whenever that is. To be called with an answer. */
   askAnotherNext(): void {
-    if (!this.isAsking) this.rotate()
+    this.rotate()
   }
 
   close(): void {

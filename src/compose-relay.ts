@@ -92,7 +92,13 @@ function composeRedisRelay(
   if (first === undefined) throw new Error('there is no address')
   const all = [first, ...others]
   const count = all.length
-  const peers = new RedisPeers(id, first.links, first.keys, onMalformed, { index: 0, count })
+  const placed = ({ links, keys }: typeof first, index: number) => ({
+    node: id,
+    links,
+    keys,
+    place: { index, count },
+  })
+  const peers = new RedisPeers({ ...placed(first, 0), onMalformed })
   const placement = createPlacement(count)
   const placeOf = (channel: string) => all[placement(channel)] ?? first
   const brokers = all.map(({ broker }) => broker)
@@ -104,9 +110,9 @@ function composeRedisRelay(
       others.length === 0
         ? first.presenceStore
         : new ShardedPresenceStore((channel) => placeOf(channel).presenceStore),
-    sharedPresence: all.map(({ links, keys, presenceStore }, index) => ({
-      upkeep: presenceStore,
-      nodes: index === 0 ? peers : new RedisMembership(id, links, keys, { index, count }),
+    sharedPresence: all.map((each, index) => ({
+      upkeep: each.presenceStore,
+      nodes: index === 0 ? peers : new RedisMembership(placed(each, index)),
     })),
     hasShards: others.length > 0 || first.keys.isCluster,
     reasons: () => Object.assign({}, ...all.map(({ links }) => links.reasonsByShard)),

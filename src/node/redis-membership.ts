@@ -13,22 +13,31 @@ export interface PlaceInList {
   readonly count: number
 }
 
+export interface RedisMembershipOptions {
+  /** Id of this node. */
+  readonly node: string
+  readonly links: RedisLinks
+  readonly keys: Keys
+  readonly place?: PlaceInList
+}
+
 /**
  * The nodes that are alive as far as one Redis knows: each has a lease in it, which is a key that expires. The lease says
  * which place the Redis has in the list of its node: nodes with other lists would look for channels elsewhere.
  */
 export class RedisMembership implements Membership, DeadNodes {
+  protected readonly node: string
+  protected readonly links: RedisLinks
+  protected readonly keys: Keys
   private readonly place: string
   /** Whether the last announcement was not answered: it may have renewed a lease that had expired. */
   private isUnconfirmed = false
 
-  constructor(
-    protected readonly node: string,
-    protected readonly links: RedisLinks,
-    protected readonly keys: Keys,
-    { index, count }: PlaceInList = { index: 0, count: 1 },
-  ) {
-    this.place = `${index + 1}/${count}`
+  constructor({ node, links, keys, place = { index: 0, count: 1 } }: RedisMembershipOptions) {
+    this.node = node
+    this.links = links
+    this.keys = keys
+    this.place = `${place.index + 1}/${place.count}`
   }
 
   async announce(): Promise<boolean> {

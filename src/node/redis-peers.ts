@@ -1,10 +1,8 @@
 import { z } from 'zod'
 import { MAX_REASON_BYTES } from '../protocol/closes.js'
-import type { Keys } from '../redis/keys.js'
-import type { RedisLinks } from '../redis/redis-links.js'
 import { type ControlEvent, decodeMessage, type RelayEvent } from '../redis/relay-message.js'
 import type { PeerMessage, Peers, ReceivedMessage } from './peers.js'
-import { type PlaceInList, RedisMembership } from './redis-membership.js'
+import { RedisMembership, type RedisMembershipOptions } from './redis-membership.js'
 
 /**
  * Members that this version does not know are refused in what is asked, where they may restrict it: a node that ignored
@@ -76,20 +74,21 @@ const receivedMessage: z.ZodType<ReceivedMessage> = z.union([
     .transform(() => ({ type: 'unknown' }) as const),
 ])
 
+export interface RedisPeersOptions extends RedisMembershipOptions {
+  /** Called for each message that is ignored as malformed. */
+  readonly onMalformed: () => void
+}
+
 /**
  * Nodes that find each other through Redis: each has a Redis channel for messages to it, and all share one more. Where
  * there are several Redis, messages go through the first.
  */
 export class RedisPeers extends RedisMembership implements Peers {
-  constructor(
-    node: string,
-    links: RedisLinks,
-    keys: Keys,
-    /** Called for each message that is ignored as malformed. */
-    private readonly onMalformed: () => void,
-    place?: PlaceInList,
-  ) {
-    super(node, links, keys, place)
+  private readonly onMalformed: () => void
+
+  constructor({ onMalformed, ...options }: RedisPeersOptions) {
+    super(options)
+    this.onMalformed = onMalformed
   }
 
   async start(handler: (message: ReceivedMessage) => void): Promise<void> {

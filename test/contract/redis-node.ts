@@ -50,7 +50,7 @@ export class RedisNode {
     })
     const onMalformed = () => this.metrics.relayMalformed.inc()
     this.broker = new RedisBroker(this.link, this.keys, onMalformed)
-    this.peers = new RedisPeers(id, this.link, this.keys, onMalformed)
+    this.peers = new RedisPeers({ node: id, links: this.link, keys: this.keys, onMalformed })
     this.presence = new RedisPresenceStore(id, this.link, this.keys)
     this.broker.start(this.recorder)
     this.link.start()

@@ -1,4 +1,5 @@
 import { chunks } from '../chunks.js'
+import { groupBy } from '../group-by.js'
 import { BrokerError } from '../protocol/broker-error.js'
 import type { ClientInfo } from '../protocol/client-info.js'
 import type { Keys } from '../redis/keys.js'
@@ -347,12 +348,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
    * refused channel does not keep the others from being restored.
    */
   private async restoreBatch(clients: readonly LocalClient[], report: ReportPresence): Promise<unknown[]> {
-    const byChannel = new Map<string, LocalClient[]>()
-    for (const client of clients) {
-      const sameChannel = byChannel.get(client.channel)
-      if (sameChannel === undefined) byChannel.set(client.channel, [client])
-      else sameChannel.push(client)
-    }
+    const byChannel = groupBy(clients, ({ channel }) => channel)
     const batches = Array.from(byChannel, ([channel, items]) => ({ channel, items }))
     const outcomes = await this.registerAndAdd([...byChannel.keys()], batches)
     const refused: unknown[] = []
@@ -443,13 +439,7 @@ export class RedisPresenceStore implements PresenceStore, PresenceUpkeep {
     batches: readonly ChannelBatch<T>[],
     command: (link: RedisLink, redis: Redis, batch: ChannelBatch<T>) => Promise<R>,
   ): Promise<PromiseSettledResult<R>[]> {
-    const byLink = new Map<RedisLink, ChannelBatch<T>[]>()
-    for (const batch of batches) {
-      const link = this.linkOf(batch.channel)
-      const sameLink = byLink.get(link)
-      if (sameLink === undefined) byLink.set(link, [batch])
-      else sameLink.push(batch)
-    }
+    const byLink = groupBy(batches, ({ channel }) => this.linkOf(channel))
     const outcomes = new Map<ChannelBatch<T>, PromiseSettledResult<R>>()
     const settleOn = async (link: RedisLink, own: readonly ChannelBatch<T>[]) => {
       const settled = await link.run('presence', (redis) =>

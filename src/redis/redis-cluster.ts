@@ -1,4 +1,5 @@
 import { type HostAndPort, parseHostAndPort } from '../config/redis-address.js'
+import { groupBy } from '../group-by.js'
 import { ClusterSlots, type ServerName, type SlotRange } from './cluster-slots.js'
 import { SLOTS, slotOf } from './key-slot.js'
 import { createQueryConnection } from './redis-connection.js'
@@ -167,15 +168,4 @@ function addressOf(
   address: RedisClusterOptions['address'],
 ): RedisClusterOptions['address'] {
   return { ...address, target: { type: 'host', ...parseHostAndPort(server) } }
-}
-
-function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
-  const groups = new Map<K, T[]>()
-  for (const item of items) {
-    const key = keyOf(item)
-    const group = groups.get(key)
-    if (group === undefined) groups.set(key, [item])
-    else group.push(item)
-  }
-  return groups
 }

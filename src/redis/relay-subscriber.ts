@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { chunks } from '../chunks.js'
+import { groupBy } from '../group-by.js'
 import type { Logger } from '../log.js'
 import type { Metrics } from '../metrics/metrics.js'
 import { BrokerError } from '../protocol/broker-error.js'
@@ -217,8 +218,9 @@ export class RelaySubscriber {
     names: readonly string[],
     onSubscribed: (batch: readonly string[]) => void = () => undefined,
   ): Promise<void> {
-    const bySlotOrAll = this.options.isSharded ? bySlot(names) : [names]
-    const batches = bySlotOrAll.flatMap((some) => chunks(some, SUBSCRIBE_BATCH)).values()
+    // Redis Cluster takes the Redis channels of one slot in one command.
+    const groups = this.options.isSharded ? [...groupBy(names, slotOf).values()] : [names]
+    const batches = groups.flatMap((some) => chunks(some, SUBSCRIBE_BATCH)).values()
     const subscribeNext = async (): Promise<void> => {
       for (const batch of batches) if (await this.subscribeBatch(batch)) onSubscribed(batch)
     }
@@ -335,18 +337,6 @@ export class RelaySubscriber {
       else this.options.log.error({ err: error }, 'a relay message could not be delivered')
     }
   }
-}
-
-/** Redis Cluster takes the Redis channels of one slot in one command. */
-function bySlot(names: readonly string[]): readonly string[][] {
-  const slots = new Map<number, string[]>()
-  for (const name of names) {
-    const slot = slotOf(name)
-    const sameSlot = slots.get(slot)
-    if (sameSlot === undefined) slots.set(slot, [name])
-    else sameSlot.push(name)
-  }
-  return [...slots.values()]
 }
 
 function confirm(subscription: RelaySubscription): void {

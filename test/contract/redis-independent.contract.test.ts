@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { RedisServer } from '../../deploy/local/redis-server.js'
 import type { PresenceChange } from '../../src/presence/presence-store.js'
 import { createPlacement } from '../../src/redis/placement.js'
+import { TcpProxy } from '../support/tcp-proxy.js'
 import { clientInfo, publication, refusal, retryWhileRefused } from './publications.js'
 import { TopologyNode } from './topology-node.js'
 
@@ -92,5 +93,34 @@ describe('two nodes with two independent Redis, of which one is killed', { timeo
     await retryWhileRefused(restore)
     expect(await retryWhileRefused(() => node.presence.stats(lost))).toEqual({ clients: 1, users: 1 })
     while (Object.keys(node.reasons).length > 0) await new Promise(setImmediate)
+  })
+})
+
+describe('a node whose connections to one of two independent Redis are half-open', {
+  timeout: 60_000,
+}, () => {
+  it('makes them anew, and hears again what is published there', async () => {
+    const servers = await Promise.all([RedisServer.start(), RedisServer.start()])
+    const proxy = await TcpProxy.start(servers[1].port)
+    const node = new TopologyNode(`${servers[0].url},redis://127.0.0.1:${proxy.port}`, 'node')
+    const other = new TopologyNode(servers.map(({ url }) => url).join(','), 'other')
+    try {
+      const placement = createPlacement(2)
+      const names = Array.from({ length: 20 }, (_, index) => `room ${index}`)
+      const channel = names.find((name) => placement(name) === 1) ?? ''
+      await retryWhileRefused(async () => node.broker.subscribe(channel))
+      await retryWhileRefused(() => other.broker.publish(channel, publication('before')))
+      await node.recorder.until(channel, 1)
+      proxy.deaden({ andNew: false })
+      while (!node.recorder.textsOf(channel).includes('again')) {
+        await other.broker.publish(channel, publication('again'))
+      }
+      expect(node.recorder.resumedChannels.items.filter((name) => name === channel)).not.toEqual([])
+    } finally {
+      node.close()
+      other.close()
+      proxy.remove()
+      await Promise.all(servers.map((server) => server.remove()))
+    }
   })
 })

@@ -112,6 +112,13 @@ export function createRedisConnection(
     }
     disconnect.call(redis, reconnect)
   }
+  // The library also ends where it is to connect anew while it still asks a Sentinel for the address.
+  redis.on('end', () => {
+    const connectAgain = () => {
+      if (!isForgotten) redis.connect().catch(() => undefined)
+    }
+    if (!isForgotten) setTimeout(connectAgain, retryDelayMs(1))
+  })
   // The library has no deadline for what it sends first, which something may accept on the way and never pass on.
   let cancelDeadline: () => void = () => undefined
   redis.on('connect', () => {
